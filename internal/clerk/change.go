@@ -1,0 +1,276 @@
+package clerk
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Change is what one event says of one entity. At most one of User,
+// Organization and Membership is set, the one that Kind names: a delete of a
+// user or an organization has none, that of a membership has one if Clerk sent
+// it along.
+type Change struct {
+	Kind    Kind
+	ID      string // Clerk id of the entity
+	Version Version
+
+	User         *User
+	Organization *Organization
+	Membership   *Membership
+}
+
+// User is what a row of users is made of. In a string, "" stands for NULL. All
+// times are Unix milliseconds, 0 for NULL.
+type User struct {
+	PrimaryEmail   string // the address that the user claims
+	EmailVerified  bool
+	Username       string
+	FirstName      string
+	LastName       string
+	PhoneNumber    string
+	ImageURL       string
+	ExternalID     string
+	PublicMetadata jsontext.Value
+	Banned         bool
+	Locked         bool
+	Deprovisioned  bool
+	LastSignInAt   int64
+	CreatedAt      int64
+	UpdatedAt      int64
+	Raw            jsontext.Value // the whole data
+}
+
+// Organization is what a row of organizations is made of, see [User].
+type Organization struct {
+	Name           string
+	Slug           string
+	ImageURL       string
+	CreatedBy      string
+	PublicMetadata jsontext.Value
+	CreatedAt      int64
+	UpdatedAt      int64
+	Raw            jsontext.Value
+}
+
+// Membership is what a row of org_memberships is made of, see [User].
+type Membership struct {
+	UserID         string // Clerk id
+	OrgID          string // Clerk id
+	Role           string
+	Permissions    []string
+	PublicMetadata jsontext.Value
+	CreatedAt      int64
+	UpdatedAt      int64
+}
+
+// ParseChange reads what an event says. Nil without an error means that events
+// of this type are not synced. The error says why the event can never be
+// applied, see [Reason].
+func ParseChange(e *Event) (*Change, error) {
+	resource, action := SplitType(e.Envelope.Type)
+	kind, ok := resources[resource]
+	if !ok {
+		return nil, nil
+	}
+	deleted := action == "deleted"
+	switch action {
+	// A snapshot is an entity as the Backend API returned it.
+	case "created", "updated", "deleted", "snapshot":
+	default:
+		return nil, nil
+	}
+	if err := e.Envelope.CheckIDs(); err != nil {
+		return nil, err
+	}
+
+	c := &Change{Kind: kind, ID: e.Envelope.EntityID}
+	c.Version = Version{Deleted: deleted, EventAt: e.Envelope.EventAt, EventID: e.ID}
+	if c.Version.EventAt == 0 {
+		c.Version.EventAt = e.ReceivedAt.UnixMilli()
+	}
+	var err error
+	switch {
+	case kind == KindMembership:
+		err = c.readMembership(e)
+	case deleted:
+		// Only the id is of use, and nothing but the id is to be kept.
+	case kind == KindUser:
+		err = c.readUser(e)
+	case kind == KindOrganization:
+		err = c.readOrganization(e)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// emptyObject is the default of the metadata columns.
+var emptyObject = jsontext.Value("{}")
+
+func (c *Change) readUser(e *Event) error {
+	type verification struct {
+		Status string `json:"status"`
+	}
+	var u struct {
+		PrimaryEmailAddressID *string `json:"primary_email_address_id"`
+		EmailAddresses        []struct {
+			ID           string        `json:"id"`
+			EmailAddress string        `json:"email_address"`
+			Verification *verification `json:"verification"`
+		} `json:"email_addresses"`
+		PrimaryPhoneNumberID *string `json:"primary_phone_number_id"`
+		PhoneNumbers         []struct {
+			ID          string `json:"id"`
+			PhoneNumber string `json:"phone_number"`
+		} `json:"phone_numbers"`
+		Username       string         `json:"username"`
+		FirstName      string         `json:"first_name"`
+		LastName       string         `json:"last_name"`
+		ImageURL       string         `json:"image_url"`
+		ExternalID     string         `json:"external_id"`
+		PublicMetadata jsontext.Value `json:"public_metadata"`
+		Banned         bool           `json:"banned"`
+		Locked         bool           `json:"locked"`
+		Deprovisioned  bool           `json:"deprovisioned"`
+		LastSignInAt   int64          `json:"last_sign_in_at"`
+		CreatedAt      int64          `json:"created_at"`
+		UpdatedAt      int64          `json:"updated_at"`
+	}
+	raw, err := readData(e, &u)
+	if err != nil {
+		return err
+	}
+	c.User = &User{
+		Username:       u.Username,
+		FirstName:      u.FirstName,
+		LastName:       u.LastName,
+		ImageURL:       u.ImageURL,
+		ExternalID:     u.ExternalID,
+		PublicMetadata: metadata(u.PublicMetadata),
+		Banned:         u.Banned,
+		Locked:         u.Locked,
+		Deprovisioned:  u.Deprovisioned,
+		LastSignInAt:   u.LastSignInAt,
+		CreatedAt:      u.CreatedAt,
+		UpdatedAt:      u.UpdatedAt,
+		Raw:            raw,
+	}
+	// The primary one is named by its id: it need not be the first, and the id
+	// can name one that is not in the list. Primary does not mean verified.
+	if id := u.PrimaryEmailAddressID; id != nil {
+		for _, a := range u.EmailAddresses {
+			if a.ID == *id {
+				c.User.PrimaryEmail = a.EmailAddress
+				c.User.EmailVerified = a.Verification != nil && a.Verification.Status == "verified"
+			}
+		}
+	}
+	if id := u.PrimaryPhoneNumberID; id != nil {
+		for _, p := range u.PhoneNumbers {
+			if p.ID == *id {
+				c.User.PhoneNumber = p.PhoneNumber
+			}
+		}
+	}
+	return c.setUpdatedAt(u.UpdatedAt, u.CreatedAt, u.LastSignInAt)
+}
+
+func (c *Change) readOrganization(e *Event) error {
+	var o struct {
+		Name           string         `json:"name"`
+		Slug           string         `json:"slug"`
+		ImageURL       string         `json:"image_url"`
+		CreatedBy      string         `json:"created_by"`
+		PublicMetadata jsontext.Value `json:"public_metadata"`
+		CreatedAt      int64          `json:"created_at"`
+		UpdatedAt      int64          `json:"updated_at"`
+	}
+	raw, err := readData(e, &o)
+	if err != nil {
+		return err
+	}
+	c.Organization = &Organization{
+		Name:           o.Name,
+		Slug:           o.Slug,
+		ImageURL:       o.ImageURL,
+		CreatedBy:      o.CreatedBy,
+		PublicMetadata: metadata(o.PublicMetadata),
+		CreatedAt:      o.CreatedAt,
+		UpdatedAt:      o.UpdatedAt,
+		Raw:            raw,
+	}
+	return c.setUpdatedAt(o.UpdatedAt, o.CreatedAt)
+}
+
+// readMembership also reads a delete: Clerk sends the whole membership, and
+// whom it bound is needed to make the same rows when the delete comes first.
+// A delete of the bare id is taken too.
+func (c *Change) readMembership(e *Event) error {
+	if e.Envelope.UserID == "" || e.Envelope.OrgID == "" {
+		if !c.Version.Deleted {
+			return fmt.Errorf("%w: a membership without data.public_user_data.user_id or data.organization.id", ErrNoID)
+		}
+		return nil
+	}
+	var m struct {
+		Role           string         `json:"role"`
+		Permissions    []string       `json:"permissions"`
+		PublicMetadata jsontext.Value `json:"public_metadata"`
+		CreatedAt      int64          `json:"created_at"`
+		UpdatedAt      int64          `json:"updated_at"`
+	}
+	if _, err := readData(e, &m); err != nil {
+		return err
+	}
+	c.Membership = &Membership{
+		UserID:         e.Envelope.UserID,
+		OrgID:          e.Envelope.OrgID,
+		Role:           m.Role,
+		Permissions:    m.Permissions,
+		PublicMetadata: metadata(m.PublicMetadata),
+		CreatedAt:      m.CreatedAt,
+		UpdatedAt:      m.UpdatedAt,
+	}
+	return c.setUpdatedAt(m.UpdatedAt, m.CreatedAt)
+}
+
+// setUpdatedAt completes the version, after a look at all times of the entity.
+func (c *Change) setUpdatedAt(updatedAt int64, others ...int64) error {
+	for _, t := range append(others, updatedAt) {
+		if t < 0 || t > maxMillis {
+			return fmt.Errorf("%w: a time in data is out of range", ErrUndecodable)
+		}
+	}
+	c.Version.UpdatedAt = updatedAt
+	return nil
+}
+
+// readData decodes the data of the event into v, and returns it, both in a form
+// that PostgreSQL can hold.
+func readData(e *Event, v any) (jsontext.Value, error) {
+	var envelope struct {
+		Data jsontext.Value `json:"data"`
+	}
+	if err := decode(e.Body, &envelope); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUndecodable, err)
+	}
+	data := jsontext.Value(cleanText(envelope.Data))
+	if err := decode(data, v); err != nil {
+		return nil, fmt.Errorf("%w: data: %w", ErrUndecodable, err)
+	}
+	return data, nil
+}
+
+// metadata returns an object whatever Clerk sent: null, or nothing.
+func metadata(v jsontext.Value) jsontext.Value {
+	if v.Kind() != '{' {
+		return emptyObject
+	}
+	return v
+}
+
+// DeletedAt is the time of a delete.
+func (c *Change) DeletedAt() time.Time { return time.UnixMilli(c.Version.EventAt) }

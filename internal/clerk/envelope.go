@@ -1,0 +1,181 @@
+package clerk
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// maxMillis is the end of the year 9999: PostgreSQL and people agree on dates
+// up to there.
+const maxMillis = 253402300799999
+
+// secondsBelow: Clerk's timestamps are milliseconds, but those of its example
+// events are seconds. Read as milliseconds, a value below this one lies before
+// March 1973, and as seconds beyond the year 5000: there is no doubt.
+const secondsBelow = 100_000_000_000
+
+func millis(t int64) int64 {
+	if t < secondsBelow {
+		return t * 1000
+	}
+	return t
+}
+
+// Reasons why an event can never be applied. They name its dead letter.
+var (
+	ErrUndecodable   = errors.New("undecodable")    // not JSON, a key twice, a field of another type
+	ErrNoType        = errors.New("no_type")        // no type of the form resource.action
+	ErrNoID          = errors.New("no_id")          // no data.id, or a membership without its user or organization
+	ErrUnusableID    = errors.New("unusable_id")    // an id that cannot be a token of a subject
+	ErrWrongInstance = errors.New("wrong_instance") // an event of another Clerk instance
+)
+
+// Reason returns the name of the reason in err, "" when it is none of ours.
+func Reason(err error) string {
+	for _, reason := range []error{ErrUndecodable, ErrNoType, ErrNoID, ErrUnusableID, ErrWrongInstance} {
+		if errors.Is(err, reason) {
+			return reason.Error()
+		}
+	}
+	return ""
+}
+
+// reference is an object of which only one id matters. In events that are not
+// about memberships the same name can hold anything: that is no fault.
+type reference struct{ id string }
+
+func (r *reference) UnmarshalJSONFrom(dec *jsontext.Decoder, name string) error {
+	if dec.PeekKind() != '{' {
+		return dec.SkipValue()
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	for dec.PeekKind() != '}' {
+		key, err := dec.ReadToken()
+		if err != nil {
+			return err
+		}
+		if key.String() != name || dec.PeekKind() != '"' {
+			if err := dec.SkipValue(); err != nil {
+				return err
+			}
+			continue
+		}
+		value, err := dec.ReadToken()
+		if err != nil {
+			return err
+		}
+		r.id = value.String()
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+type organizationRef struct{ reference }
+
+func (r *organizationRef) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	return r.reference.UnmarshalJSONFrom(dec, "id")
+}
+
+type userRef struct{ reference }
+
+func (r *userRef) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	return r.reference.UnmarshalJSONFrom(dec, "user_id")
+}
+
+// ParseEnvelope reads the envelope of a body, strictly: it validates the whole
+// body, and refuses it when any object in it has a key twice. The error is
+// ErrUndecodable or ErrNoType.
+//
+// The ids are as they came, see [Envelope.CheckIDs].
+func ParseEnvelope(body []byte) (Envelope, error) {
+	var raw struct {
+		Type       string `json:"type"`
+		Timestamp  int64  `json:"timestamp"`
+		InstanceID string `json:"instance_id"`
+		Data       struct {
+			ID             string          `json:"id"`
+			OrganizationID string          `json:"organization_id"`
+			UserID         string          `json:"user_id"`
+			Organization   organizationRef `json:"organization"`
+			PublicUserData userRef         `json:"public_user_data"`
+		} `json:"data"`
+	}
+	if err := decode(body, &raw); err != nil {
+		return Envelope{}, fmt.Errorf("%w: %w", ErrUndecodable, err)
+	}
+	if raw.Timestamp < 0 || raw.Timestamp > maxMillis {
+		return Envelope{}, fmt.Errorf("%w: timestamp is out of range", ErrUndecodable)
+	}
+	e := Envelope{
+		Type:       raw.Type,
+		EventAt:    millis(raw.Timestamp),
+		InstanceID: raw.InstanceID,
+		EntityID:   raw.Data.ID,
+		OrgID:      raw.Data.OrganizationID,
+		UserID:     raw.Data.UserID,
+	}
+	if resource, action := SplitType(e.Type); resource == "" || action == "" {
+		return e, fmt.Errorf("%w: type is missing or not of the form resource.action", ErrNoType)
+	}
+	switch resource, _ := SplitType(e.Type); resources[resource] {
+	case KindUser:
+		e.UserID = e.EntityID
+	case KindOrganization:
+		e.OrgID = e.EntityID
+	case KindMembership:
+		e.OrgID = raw.Data.Organization.id
+		e.UserID = raw.Data.PublicUserData.id
+	}
+	return e, nil
+}
+
+// TypeOf reads the type of a body that ParseEnvelope refused, leniently, "" if
+// there is none to be read.
+func TypeOf(body []byte) string {
+	dec := jsontext.NewDecoder(bytes.NewReader(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '{' {
+		return ""
+	}
+	for dec.PeekKind() == '"' {
+		key, err := dec.ReadToken()
+		if err != nil {
+			return ""
+		}
+		if key.String() == "type" && dec.PeekKind() == '"' {
+			if value, err := dec.ReadToken(); err == nil {
+				return value.String()
+			}
+			return ""
+		}
+		if dec.SkipValue() != nil {
+			return ""
+		}
+	}
+	return ""
+}
+
+// CheckIDs reports whether the event has an entity and whether its ids can be
+// tokens of a subject. The error is ErrNoID or ErrUnusableID.
+func (e Envelope) CheckIDs() error {
+	if e.EntityID == "" {
+		return fmt.Errorf("%w: data.id is missing", ErrNoID)
+	}
+	resource, action := SplitType(e.Type)
+	for _, token := range [...]struct{ name, value string }{
+		{"type", resource},
+		{"type", action},
+		{"data.id", e.EntityID},
+		{"organization id", e.OrgID},
+		{"user id", e.UserID},
+	} {
+		if token.value != "" && !ValidToken(token.value) {
+			return fmt.Errorf("%w: %s is not of the form [A-Za-z0-9_-]{1,%d}", ErrUnusableID, token.name, maxToken)
+		}
+	}
+	return nil
+}

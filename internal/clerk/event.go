@@ -1,0 +1,65 @@
+package clerk
+
+import (
+	"strings"
+	"time"
+)
+
+// Origin says how an event came into the log.
+type Origin string
+
+// The origins of events.
+const (
+	OriginWebhook Origin = "webhook"
+)
+
+// Event is one verified delivery: the body as it came, byte for byte, and what
+// was beside it. Body is not to be changed by anyone.
+type Event struct {
+	ID         string // svix-id, the idempotency key
+	Timestamp  string // svix-timestamp, as received: when this delivery was tried. Orders nothing
+	Signature  string // svix-signature, as received
+	ReceivedAt time.Time
+	Origin     Origin
+	Body       []byte
+
+	Envelope Envelope // what Body says of itself
+}
+
+// Envelope is the part of an event's body that tells where the event belongs.
+type Envelope struct {
+	Type       string // as Clerk wrote it, "user.created"
+	EventAt    int64  // when Clerk emitted the event, Unix milliseconds; 0 when it does not say
+	InstanceID string // "" when the event does not say (deliveries before 2025, examples)
+	EntityID   string // data.id
+	OrgID      string // the organization that the event is about or belongs to, "" for none
+	UserID     string // the user that the event is about or belongs to, "" for none
+}
+
+// SplitType cuts the type of an event into the resource and the action:
+// "user.created" into "user" and "created".
+func SplitType(eventType string) (resource, action string) {
+	resource, action, _ = strings.Cut(eventType, ".")
+	return resource, action
+}
+
+// Subject is the place of the event in the log below a prefix:
+//
+//	<prefix>.<resource>.<action>.<id>.<org>.<user>
+//
+// with "-" for what there is not, or what cannot be a token. One filter thus
+// selects all of one person, one organization or one type.
+func (e Envelope) Subject(prefix string) string {
+	resource, action := SplitType(e.Type)
+	var b strings.Builder
+	b.Grow(len(prefix) + len(e.Type) + len(e.EntityID) + len(e.OrgID) + len(e.UserID) + 8)
+	b.WriteString(prefix)
+	for _, token := range [...]string{resource, action, e.EntityID, e.OrgID, e.UserID} {
+		b.WriteByte('.')
+		if !ValidToken(token) {
+			token = "-"
+		}
+		b.WriteString(token)
+	}
+	return b.String()
+}

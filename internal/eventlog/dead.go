@@ -1,0 +1,51 @@
+package eventlog
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/clerksync/clerksync/internal/clerk"
+)
+
+// The headers that a dead letter has besides those of its event.
+const (
+	headerDeadReason   = "Clerksync-Dead-Reason"
+	headerDeadError    = "Clerksync-Dead-Error"
+	headerDeadAt       = "Clerksync-Dead-At"
+	headerDeadAttempts = "Clerksync-Dead-Attempts"
+	headerDeadSeq      = "Clerksync-Dead-Seq"
+)
+
+// Death says why an event is parked.
+type Death struct {
+	Reason   string // one of a closed set, see clerk.Reason; "refused" when PostgreSQL does not take it
+	Err      error  // its text has no content of the event in it
+	Attempts uint64 // how often it was delivered
+	Seq      uint64 // where it stands in the log, 0 when it was never there
+}
+
+// Park stores an event that can never be applied as a dead letter, durably. The
+// error is [ErrUnavailable] or [ErrTooLarge].
+func (l *Log) Park(ctx context.Context, e *clerk.Event, d Death) error {
+	msg := newMsg(DeadSubject, e)
+	if size := int64(msg.Size()); size > l.nc.MaxPayload() {
+		return fmt.Errorf("%w: %d bytes with headers, the server takes %d", ErrTooLarge, size, l.nc.MaxPayload())
+	}
+	// The same delivery parked twice is one letter.
+	msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s/%d", e.ID, d.Seq))
+	msg.Header.Set(headerDeadReason, d.Reason)
+	msg.Header.Set(headerDeadError, d.Err.Error())
+	msg.Header.Set(headerDeadAt, formatTime(time.Now()))
+	msg.Header.Set(headerDeadAttempts, strconv.FormatUint(d.Attempts, 10))
+	msg.Header.Set(headerDeadSeq, strconv.FormatUint(d.Seq, 10))
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	if _, err := l.request(ctx, msg); err != nil {
+		return fmt.Errorf("park event: %w", err)
+	}
+	return nil
+}

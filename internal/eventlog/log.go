@@ -1,0 +1,118 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ErrUnavailable means that the event is not known to be stored: the log cannot
+// be reached, is full, or did not answer in time. Sending it again is safe.
+var ErrUnavailable = errors.New("event log unavailable")
+
+// ErrTooLarge means that the server does not take messages of this size.
+var ErrTooLarge = errors.New("event too large for the event log")
+
+// Options say how the log is kept.
+type Options struct {
+	Replicas int           // 0 is 1
+	MaxAge   time.Duration // 0 is [DefaultMaxAge]
+	MaxBytes int64         // 0 is no limit but the disk
+	Logger   *slog.Logger
+
+	// Exclusive means that no other process reads this log, as with an embedded
+	// server. What a killed predecessor had in hand is then delivered at once.
+	Exclusive bool
+}
+
+// Log is a connection to the event log.
+type Log struct {
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	logger    *slog.Logger
+	exclusive bool
+	atomic    bool // the server publishes batches atomically
+
+	queue   chan *pending // waiting for the next group commit
+	closing chan struct{}
+	closed  sync.WaitGroup
+	close   func()
+}
+
+// Open makes the streams on the server, if need be, and readies the log. The
+// connection stays the caller's, who closes it after the log.
+func Open(ctx context.Context, nc *nats.Conn, o Options) (*Log, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("open JetStream: %w", err)
+	}
+	if o.Replicas == 0 {
+		o.Replicas = 1
+	}
+	if o.MaxAge == 0 {
+		o.MaxAge = DefaultMaxAge
+	}
+	if o.MaxBytes == 0 {
+		o.MaxBytes = -1
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	l := &Log{
+		nc: nc, js: js, logger: o.Logger, exclusive: o.Exclusive,
+		queue: make(chan *pending, 2*maxGroup), closing: make(chan struct{}),
+	}
+	l.close = sync.OnceFunc(func() { close(l.closing) })
+	if err := l.ensureStreams(ctx, o); err != nil {
+		return nil, err
+	}
+	l.closed.Go(l.commitLoop)
+	return l, nil
+}
+
+// Close ends the log, after the commit in flight. Events that wait for a commit
+// get [ErrUnavailable].
+func (l *Log) Close() {
+	l.close()
+	l.closed.Wait()
+}
+
+// Check tells whether the log can be reached and takes events.
+func (l *Log) Check(ctx context.Context) error {
+	if _, err := l.js.Stream(ctx, Stream); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// Pending is the number of events that are stored and not yet applied.
+func (l *Log) Pending(ctx context.Context) (uint64, error) {
+	consumer, err := l.js.Consumer(ctx, Stream, ConsumerName)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) { // no worker was ever started
+		stream, err := l.js.Stream(ctx, Stream)
+		if err != nil {
+			return 0, fmt.Errorf("read stream %s: %w", Stream, err)
+		}
+		return stream.CachedInfo().State.Msgs, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read consumer %s: %w", ConsumerName, err)
+	}
+	info := consumer.CachedInfo()
+	return info.NumPending + uint64(info.NumAckPending), nil
+}
+
+// DeadLetters is the number of dead letters that are parked.
+func (l *Log) DeadLetters(ctx context.Context) (uint64, error) {
+	stream, err := l.js.Stream(ctx, DeadStream)
+	if err != nil {
+		return 0, fmt.Errorf("read stream %s: %w", DeadStream, err)
+	}
+	return stream.CachedInfo().State.Msgs, nil
+}

@@ -1,0 +1,90 @@
+package eventlog
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/clerksync/clerksync/internal/clerk"
+)
+
+// The headers of a stored event. Those of Svix are kept so that its signature
+// can be verified again.
+const (
+	headerSvixID        = "Svix-Id"
+	headerSvixTimestamp = "Svix-Timestamp"
+	headerSvixSignature = "Svix-Signature"
+	headerReceivedAt    = "Clerksync-Received-At"
+	headerEventAt       = "Clerksync-Event-At"
+	headerOrigin        = "Clerksync-Origin"
+)
+
+// newMsg makes the message of an event. The body is not copied.
+func newMsg(subjectPrefix string, e *clerk.Event) *nats.Msg {
+	return &nats.Msg{
+		Subject: e.Envelope.Subject(subjectPrefix),
+		Header: nats.Header{
+			jetstream.MsgIDHeader: {e.ID},
+			headerSvixID:          {e.ID},
+			headerSvixTimestamp:   {e.Timestamp},
+			headerSvixSignature:   {e.Signature},
+			headerReceivedAt:      {formatTime(e.ReceivedAt)},
+			headerEventAt:         {formatTime(time.UnixMilli(e.Envelope.EventAt))},
+			headerOrigin:          {string(e.Origin)},
+		},
+		Data: e.Body,
+	}
+}
+
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+func formatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
+
+func parseTime(s string) time.Time {
+	t, _ := time.Parse(timeLayout, s)
+	return t
+}
+
+// Message is a stored event as it was delivered: where it stands in the log, and
+// the means to settle it.
+type Message struct {
+	Event      *clerk.Event // Envelope is not set
+	Seq        uint64       // sequence in the log
+	StoredAt   time.Time    // by the server's clock
+	Deliveries uint64       // 1 at the first delivery
+
+	msg jetstream.Msg
+}
+
+func newMessage(msg jetstream.Msg) (*Message, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, err
+	}
+	return &Message{
+		Event:      newEvent(msg.Headers(), msg.Data()),
+		Seq:        meta.Sequence.Stream,
+		StoredAt:   meta.Timestamp,
+		Deliveries: meta.NumDelivered,
+		msg:        msg,
+	}, nil
+}
+
+func newEvent(h nats.Header, body []byte) *clerk.Event {
+	return &clerk.Event{
+		ID:         h.Get(headerSvixID),
+		Timestamp:  h.Get(headerSvixTimestamp),
+		Signature:  h.Get(headerSvixSignature),
+		ReceivedAt: parseTime(h.Get(headerReceivedAt)),
+		Origin:     clerk.Origin(h.Get(headerOrigin)),
+		Body:       body,
+	}
+}
+
+// Ack settles the event: it is applied, or will never be. An ack that is lost
+// costs one more delivery and nothing else.
+func (m *Message) Ack() error { return m.msg.Ack() }
+
+// Return gives the event back, to be delivered at once to whoever asks.
+func (m *Message) Return() error { return m.msg.Nak() }

@@ -1,0 +1,64 @@
+package projector
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/clerksync/clerksync/internal/store"
+)
+
+type metrics struct {
+	applied       *prometheus.CounterVec
+	dead          *prometheus.CounterVec
+	redelivered   prometheus.Counter
+	retries       prometheus.Counter
+	batchSize     prometheus.Histogram
+	applyDuration prometheus.Histogram
+	endToEnd      prometheus.Histogram
+}
+
+// lagBuckets reach from a millisecond to the 28 hours for which Svix tries.
+var lagBuckets = []float64{
+	.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 28 * 3600,
+}
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	f := promauto.With(registry)
+	m := &metrics{
+		applied: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "clerksync_applied_total",
+			Help: "Events that the projector is done with, by what applying them did.",
+		}, []string{"outcome"}),
+		dead: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "clerksync_dead_letters_total",
+			Help: "Stored events that can never be applied and were parked by the projector, by reason.",
+		}, []string{"reason"}),
+		redelivered: f.NewCounter(prometheus.CounterOpts{
+			Name: "clerksync_redelivered_total",
+			Help: "Events that the log delivered to the projector more than once.",
+		}),
+		retries: f.NewCounter(prometheus.CounterOpts{
+			Name: "clerksync_apply_retries_total",
+			Help: "Attempts to apply a batch that failed and are repeated.",
+		}),
+		batchSize: f.NewHistogram(prometheus.HistogramOpts{
+			Name:    "clerksync_batch_size_events",
+			Help:    "Events in a committed batch.",
+			Buckets: []float64{1, 2, 5, 10, 25, 50, 100, 250, 500},
+		}),
+		applyDuration: f.NewHistogram(prometheus.HistogramOpts{
+			Name:    "clerksync_apply_duration_seconds",
+			Help:    "Time to apply a batch in PostgreSQL, commit included.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
+		}),
+		endToEnd: f.NewHistogram(prometheus.HistogramOpts{
+			Name:    "clerksync_end_to_end_lag_seconds",
+			Help:    "Time from Clerk emitting an event until its row was committed.",
+			Buckets: lagBuckets,
+		}),
+	}
+	for _, o := range store.Outcomes {
+		m.applied.WithLabelValues(string(o))
+	}
+	return m
+}

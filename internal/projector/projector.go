@@ -1,0 +1,312 @@
+package projector
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/store"
+)
+
+const (
+	// DefaultAppliers batches are in work at once: one in PostgreSQL while another
+	// is decoded or acknowledged, with PostgreSQL on other cores than ours.
+	DefaultAppliers = 4
+
+	// DefaultBatch is the largest number of events in a transaction. Beyond some
+	// hundreds the price of a transaction is spread thin, and others wait for the
+	// locks.
+	DefaultBatch = 500
+
+	// maxBatchBytes bounds a batch of large events.
+	maxBatchBytes = 8 << 20
+)
+
+// Options say what is projected, and how.
+type Options struct {
+	Log      *eventlog.Log
+	Store    *store.Store
+	Appliers int // 0 is [DefaultAppliers]
+	Batch    int // 0 is [DefaultBatch]
+	Registry prometheus.Registerer
+	Logger   *slog.Logger
+
+	// testOnlyCommitted is called after a batch was committed and before it is
+	// acknowledged. When it returns false, the batch is left as a killed process
+	// would leave it.
+	testOnlyCommitted func() bool
+}
+
+// Projector applies what the log delivers.
+type Projector struct {
+	log      *eventlog.Log
+	store    *store.Store
+	appliers int
+	batch    int
+	logger   *slog.Logger
+	metrics  *metrics
+
+	testOnlyCommitted func() bool
+
+	feed     chan *eventlog.Message
+	consumer sync.WaitGroup
+	workers  sync.WaitGroup
+	failing  atomic.Pointer[failure]
+
+	stopFeed func()          // ends the consumer
+	abort    context.Context // its end cuts the work in flight short
+	cut      context.CancelFunc
+}
+
+// failure is why nothing gets into PostgreSQL, and since when.
+type failure struct {
+	err   error
+	since time.Time
+}
+
+// New makes a projector, which does nothing until it is started.
+func New(o Options) *Projector {
+	p := &Projector{
+		log: o.Log, store: o.Store, appliers: o.Appliers, batch: o.Batch, logger: o.Logger,
+		metrics: newMetrics(o.Registry), testOnlyCommitted: o.testOnlyCommitted,
+	}
+	if p.appliers == 0 {
+		p.appliers = DefaultAppliers
+	}
+	if p.batch == 0 {
+		p.batch = DefaultBatch
+	}
+	if p.logger == nil {
+		p.logger = slog.New(slog.DiscardHandler)
+	}
+	p.feed = make(chan *eventlog.Message, p.batch)
+	p.abort, p.cut = context.WithCancel(context.Background())
+	return p
+}
+
+// Start begins to project and returns. It is called once.
+func (p *Projector) Start() {
+	ctx, stop := context.WithCancel(p.abort)
+	p.stopFeed = stop
+	p.consumer.Go(func() {
+		defer close(p.feed)
+		p.consume(ctx)
+	})
+	for range p.appliers {
+		p.workers.Go(p.work)
+	}
+}
+
+// consume feeds the appliers until ctx ends.
+func (p *Projector) consume(ctx context.Context) {
+	deliver := func(m *eventlog.Message) {
+		select {
+		case p.feed <- m:
+		case <-ctx.Done():
+			p.giveBack(m)
+		}
+	}
+	for ctx.Err() == nil {
+		if err := p.log.Consume(ctx, deliver); err != nil {
+			p.logger.Warn("the event log cannot be read, trying again", "err", err, "delay", maxBackoff)
+			wait(ctx, maxBackoff)
+		}
+	}
+}
+
+// Stop ends the projection in three steps: no more events are taken; the batches
+// in work are finished, as long as ctx lasts; what was not begun is given back. It
+// can be called again. Without a Start it does nothing.
+func (p *Projector) Stop(ctx context.Context) error {
+	if p.stopFeed == nil {
+		return nil
+	}
+	p.stopFeed()
+	unhurried := context.AfterFunc(ctx, p.cut)
+	defer unhurried()
+	p.consumer.Wait()
+	p.workers.Wait()
+	p.cut()
+	return ctx.Err()
+}
+
+// Failing returns why PostgreSQL takes nothing at the moment and since when, nil
+// when all is well.
+func (p *Projector) Failing() (error, time.Time) {
+	if f := p.failing.Load(); f != nil {
+		return f.err, f.since
+	}
+	return nil, time.Time{}
+}
+
+// work is one applier.
+func (p *Projector) work() {
+	for first := range p.feed {
+		p.project(p.collect(first))
+	}
+}
+
+// collect makes a batch of what is there: a lone event is not kept waiting for
+// company.
+func (p *Projector) collect(first *eventlog.Message) []*eventlog.Message {
+	batch := []*eventlog.Message{first}
+	for bytes := len(first.Event.Body); len(batch) < p.batch && bytes < maxBatchBytes; {
+		select {
+		case m, ok := <-p.feed:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, m)
+			bytes += len(m.Event.Body)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// item is a stored event and what it says.
+type item struct {
+	message *eventlog.Message
+	change  *clerk.Change
+}
+
+// project applies a batch and settles it.
+func (p *Projector) project(batch []*eventlog.Message) {
+	items := make([]item, 0, len(batch))
+	for _, m := range batch {
+		if m.Deliveries > 1 {
+			p.metrics.redelivered.Inc()
+		}
+		change, err := p.parse(m)
+		switch {
+		case err != nil:
+			p.park(m, clerk.Reason(err), err)
+		case change == nil:
+			p.settle(m, store.Ignored)
+		default:
+			items = append(items, item{m, change})
+		}
+	}
+	if len(items) > 0 {
+		p.apply(items)
+	}
+}
+
+func (p *Projector) parse(m *eventlog.Message) (*clerk.Change, error) {
+	var err error
+	if m.Event.Envelope, err = clerk.ParseEnvelope(m.Event.Body); err != nil {
+		return nil, err
+	}
+	return clerk.ParseChange(m.Event)
+}
+
+// apply applies the items, all of them or half by half, however long it takes.
+func (p *Projector) apply(items []item) {
+	entries := make([]store.Entry, len(items))
+	for i, it := range items {
+		entries[i] = store.Entry{Change: it.change, Seq: it.message.Seq}
+	}
+	for attempt := 1; ; attempt++ {
+		started := time.Now()
+		outcomes, err := p.store.Apply(p.abort, entries)
+		switch act, pause := decide(err, len(items), attempt); act {
+		case settle:
+			p.failing.Store(nil)
+			p.metrics.batchSize.Observe(float64(len(items)))
+			p.metrics.applyDuration.Observe(time.Since(started).Seconds())
+			if p.testOnlyCommitted != nil && !p.testOnlyCommitted() {
+				return
+			}
+			for i, it := range items {
+				p.settle(it.message, outcomes[i])
+			}
+			return
+		case halve:
+			p.apply(items[:len(items)/2])
+			p.apply(items[len(items)/2:])
+			return
+		case park:
+			p.park(items[0].message, "refused", err)
+			return
+		case retry:
+			if p.abort.Err() != nil {
+				for _, it := range items {
+					p.giveBack(it.message)
+				}
+				return
+			}
+			p.fail(err, attempt, len(items), pause)
+			wait(p.abort, pause)
+		}
+	}
+}
+
+// fail notes that a batch did not get in. A single failure is usual: two batches
+// met.
+func (p *Projector) fail(err error, attempt, size int, pause time.Duration) {
+	p.metrics.retries.Inc()
+	p.failing.CompareAndSwap(nil, &failure{err, time.Now()})
+	if attempt > 1 {
+		p.logger.Warn("a batch was not applied, trying again", "err", err, "events", size, "attempt", attempt, "delay", pause)
+	}
+}
+
+// park makes a dead letter of an event, however long it takes.
+func (p *Projector) park(m *eventlog.Message, reason string, cause error) {
+	death := eventlog.Death{Reason: reason, Err: cause, Attempts: m.Deliveries, Seq: m.Seq}
+	for attempt := 1; ; attempt++ {
+		err := p.log.Park(p.abort, m.Event, death)
+		if errors.Is(err, eventlog.ErrTooLarge) { // its headers grew by the reason
+			death.Err = errors.New("see the reason")
+			continue
+		}
+		if err == nil {
+			break
+		}
+		if p.abort.Err() != nil {
+			return
+		}
+		p.logger.Warn("a dead letter was not stored, trying again", "seq", m.Seq, "err", err)
+		wait(p.abort, backoff(attempt))
+	}
+	p.metrics.dead.WithLabelValues(reason).Inc()
+	p.logger.Warn("an event can never be applied and was parked", "seq", m.Seq, "svix_id", m.Event.ID, "reason", reason, "err", cause)
+	p.settle(m, store.Dead)
+}
+
+// settle acknowledges an event of which nothing more is to be done.
+func (p *Projector) settle(m *eventlog.Message, outcome store.Outcome) {
+	if err := m.Ack(); err != nil {
+		p.logger.Warn("an event was not acknowledged and will come again", "seq", m.Seq, "err", err)
+	}
+	p.metrics.applied.WithLabelValues(string(outcome)).Inc()
+	if outcome == store.Applied {
+		if emitted := m.Event.Envelope.EventAt; emitted > 0 {
+			p.metrics.endToEnd.Observe(time.Since(time.UnixMilli(emitted)).Seconds())
+		}
+	}
+}
+
+func (p *Projector) giveBack(m *eventlog.Message) {
+	if err := m.Return(); err != nil {
+		p.logger.Debug("an event was not given back and will come again later", "seq", m.Seq, "err", err)
+	}
+}
+
+// wait waits for d, or for the end of ctx.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,284 @@
+package receiver
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"path"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/eventlog"
+)
+
+// Path is where the endpoint is.
+const Path = "/api/webhooks/clerk"
+
+const (
+	// MaxBody is the largest body taken, in bytes. Svix delivers up to about
+	// 350 KB.
+	MaxBody = 1 << 20
+
+	// usualBody is what most deliveries stay below: Svix recommends up to 40 KB,
+	// and Clerk's users have 2 to 4 KB.
+	usualBody = 64 << 10
+
+	// DefaultDeadline is how long the log may take. Svix gives up after 15 s, and
+	// is to hear a 503 rather than nothing.
+	DefaultDeadline = 10 * time.Second
+
+	// retryAfter is what a 503 asks of Svix, in seconds.
+	retryAfter = "5"
+
+	// maxInFlight bounds the requests in work, and with them the memory for
+	// bodies: the rest is told to come again.
+	maxInFlight = 512
+)
+
+// DefaultStore are the types of events that are stored: those that are synced.
+var DefaultStore = []string{"user.*", "organization.*", "organizationMembership.*"}
+
+// Log is the event log, as far as the receiver needs it. *eventlog.Log is one.
+type Log interface {
+	Append(context.Context, *clerk.Event) (eventlog.Stored, error)
+	Park(context.Context, *clerk.Event, eventlog.Death) error
+}
+
+// Options say what the receiver takes.
+type Options struct {
+	Secrets    []string // signing secrets, whsec_…; any of them may have signed
+	InstanceID string   // "" takes events of every Clerk instance
+	Store      []string // globs of the types to store; nil is [DefaultStore]
+	Log        Log
+	Deadline   time.Duration // 0 is [DefaultDeadline]
+	Registry   prometheus.Registerer
+	Logger     *slog.Logger
+
+	testOnlyNow func() time.Time
+}
+
+// Receiver is the endpoint: an http.Handler for [Path].
+type Receiver struct {
+	verifier   *verifier
+	instanceID string
+	store      []string
+	log        Log
+	deadline   time.Duration
+	logger     *slog.Logger
+	metrics    *metrics
+	inFlight   chan struct{}
+	now        func() time.Time
+}
+
+// New makes a receiver. The error says what is wrong with the options.
+func New(o Options) (*Receiver, error) {
+	r := &Receiver{
+		instanceID: o.InstanceID, store: o.Store, log: o.Log, deadline: o.Deadline, logger: o.Logger,
+		metrics: newMetrics(o.Registry), inFlight: make(chan struct{}, maxInFlight), now: o.testOnlyNow,
+	}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	if r.deadline == 0 {
+		r.deadline = DefaultDeadline
+	}
+	if r.store == nil {
+		r.store = DefaultStore
+	}
+	if r.logger == nil {
+		r.logger = slog.New(slog.DiscardHandler)
+	}
+	for _, glob := range r.store {
+		if err := CheckGlob(glob); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	r.verifier, err = newVerifier(o.Secrets, r.now)
+	return r, err
+}
+
+// CheckGlob returns what is wrong with a glob of event types.
+func CheckGlob(glob string) error {
+	if _, err := path.Match(glob, "user.created"); err != nil || glob == "" {
+		return errors.New("not a glob of event types such as user.* or session.created: " + strconv.Quote(glob))
+	}
+	return nil
+}
+
+// answer is what a delivery is answered with, and how it is counted.
+type answer struct {
+	status  int
+	outcome string // label of clerksync_received_total
+	text    string // body of the answer, fixed texts only
+}
+
+// The answers. Whatever is verified and cannot be used is answered with success:
+// to send it again would not help, and Svix would go on doing so for 28 hours
+// and disable the endpoint in the end.
+var (
+	answerStored    = answer{http.StatusNoContent, "stored", ""}
+	answerDuplicate = answer{http.StatusNoContent, "duplicate", ""}
+	answerIgnored   = answer{http.StatusNoContent, "ignored", ""}
+	answerParked    = answer{http.StatusNoContent, "parked", ""}
+	answerMethod    = answer{http.StatusMethodNotAllowed, "method", "a webhook is a POST"}
+	answerTooLarge  = answer{http.StatusRequestEntityTooLarge, "too_large", "the body is over 1 MiB"}
+	answerBroken    = answer{http.StatusBadRequest, "broken", "the body did not arrive whole"}
+	answerBusy      = answer{http.StatusServiceUnavailable, "busy", "too many requests at once, try again"}
+	answerNoLog     = answer{http.StatusServiceUnavailable, "unavailable", "the event log is not available, try again"}
+)
+
+func answerUnauthorized(err error) answer {
+	return answer{http.StatusUnauthorized, "unauthorized", err.Error()}
+}
+
+// ServeHTTP answers one delivery. A 2xx means that it is durable, or that it is
+// none of ours.
+func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	started := r.now()
+	a := r.receive(req)
+	r.metrics.received.WithLabelValues(a.outcome).Inc()
+	r.metrics.duration.Observe(r.now().Sub(started).Seconds())
+
+	h := w.Header()
+	switch a.status {
+	case http.StatusMethodNotAllowed:
+		h.Set("Allow", http.MethodPost)
+	case http.StatusServiceUnavailable:
+		h.Set("Retry-After", retryAfter)
+	}
+	if a.text == "" {
+		w.WriteHeader(a.status)
+		return
+	}
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(a.status)
+	io.WriteString(w, a.text+"\n")
+}
+
+func (r *Receiver) receive(req *http.Request) answer {
+	if req.Method != http.MethodPost {
+		return answerMethod
+	}
+	select {
+	case r.inFlight <- struct{}{}:
+		defer func() { <-r.inFlight }()
+	default:
+		return answerBusy
+	}
+	signed, err := r.verifier.readHeaders(req.Header)
+	if err != nil {
+		return answerUnauthorized(err)
+	}
+	body, err := readBody(req)
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return answerTooLarge
+		}
+		return answerBroken
+	}
+	if err := r.verifier.verify(signed, body); err != nil {
+		return answerUnauthorized(err)
+	}
+	return r.take(req.Context(), &clerk.Event{
+		ID:         signed.id,
+		Timestamp:  signed.timestamp,
+		Signature:  signed.signature,
+		ReceivedAt: r.now(),
+		Origin:     clerk.OriginWebhook,
+		Body:       body,
+	})
+}
+
+// readBody reads the whole body, into memory of its size when that is announced
+// and usual. To announce a size costs a sender nothing, so that for a large body
+// memory is made as it arrives.
+func readBody(req *http.Request) ([]byte, error) {
+	if req.ContentLength > MaxBody {
+		return nil, &http.MaxBytesError{Limit: MaxBody}
+	}
+	body := http.MaxBytesReader(nil, req.Body, MaxBody)
+	if req.ContentLength < 0 || req.ContentLength > usualBody {
+		return io.ReadAll(body)
+	}
+	buf := make([]byte, req.ContentLength)
+	_, err := io.ReadFull(body, buf)
+	return buf, err
+}
+
+// take stores a verified event, or parks it, or leaves it.
+func (r *Receiver) take(ctx context.Context, e *clerk.Event) answer {
+	ctx, cancel := context.WithTimeout(ctx, r.deadline)
+	defer cancel()
+
+	var err error
+	e.Envelope, err = clerk.ParseEnvelope(e.Body)
+	if err != nil {
+		// What cannot be read may still say that it is an e-mail with a one-time
+		// code in it, which is not to be kept.
+		if t := clerk.TypeOf(e.Body); t != "" && !r.stores(t) && !errors.Is(err, clerk.ErrNoType) {
+			return answerIgnored
+		}
+		return r.park(ctx, e, err)
+	}
+	if !r.stores(e.Envelope.Type) {
+		return answerIgnored
+	}
+	if r.instanceID != "" && e.Envelope.InstanceID != r.instanceID {
+		return r.park(ctx, e, clerk.ErrWrongInstance)
+	}
+	if err := e.Envelope.CheckIDs(); err != nil {
+		return r.park(ctx, e, err)
+	}
+
+	stored, err := r.log.Append(ctx, e)
+	switch {
+	case errors.Is(err, eventlog.ErrTooLarge):
+		return answerTooLarge
+	case err != nil:
+		r.logger.Error("an event was not stored, Svix will send it again", "svix_id", e.ID, "err", err)
+		return answerNoLog
+	case stored.Duplicate:
+		return answerDuplicate
+	}
+	return answerStored
+}
+
+func (r *Receiver) park(ctx context.Context, e *clerk.Event, reason error) answer {
+	err := r.log.Park(ctx, e, eventlog.Death{Reason: clerk.Reason(reason), Err: reason, Attempts: 1})
+	switch {
+	case errors.Is(err, eventlog.ErrTooLarge):
+		return answerTooLarge
+	case err != nil:
+		r.logger.Error("a dead letter was not stored, Svix will send it again", "svix_id", e.ID, "err", err)
+		return answerNoLog
+	}
+	r.metrics.dead.WithLabelValues(clerk.Reason(reason)).Inc()
+	r.logger.Warn("an event can never be applied and was parked", "svix_id", e.ID, "reason", clerk.Reason(reason))
+	return answerParked
+}
+
+// stores reports whether events of a type are stored. Messages to people carry
+// one-time codes: a star does not cover them.
+func (r *Receiver) stores(eventType string) bool {
+	resource, _ := clerk.SplitType(eventType)
+	for _, glob := range r.store {
+		if ok, _ := path.Match(glob, eventType); !ok {
+			continue
+		}
+		if resource == "email" || resource == "sms" {
+			if globResource, _ := clerk.SplitType(glob); globResource != resource {
+				continue
+			}
+		}
+		return true
+	}
+	return false
+}

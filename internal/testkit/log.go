@@ -1,0 +1,49 @@
+package testkit
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/clerksync/clerksync/internal/embedded"
+	"github.com/clerksync/clerksync/internal/eventlog"
+)
+
+// NATS starts a server of the test's own, without fsync.
+func NATS(t testing.TB) *embedded.NATS {
+	t.Helper()
+	n, err := embedded.StartNATS(t.Context(), embedded.NATSOptions{Dir: t.TempDir(), Unsafe: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.Stop)
+	return n
+}
+
+// Connect connects to a server.
+func Connect(t testing.TB, n *embedded.NATS) *nats.Conn {
+	t.Helper()
+	nc, err := n.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// Log opens an event log on a server of the test's own.
+func Log(t testing.TB) *eventlog.Log {
+	t.Helper()
+	return OpenLog(t, Connect(t, NATS(t)))
+}
+
+// OpenLog opens an event log.
+func OpenLog(t testing.TB, nc *nats.Conn) *eventlog.Log {
+	t.Helper()
+	l, err := eventlog.Open(t.Context(), nc, eventlog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l
+}

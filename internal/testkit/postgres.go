@@ -1,0 +1,151 @@
+package testkit
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"github.com/clerksync/clerksync/internal/embedded"
+	"github.com/clerksync/clerksync/internal/store"
+)
+
+// Main runs the tests of a package, ends the PostgreSQL server they shared, and
+// fails if a goroutine is left behind.
+func Main(m *testing.M) {
+	code := m.Run()
+	if err := shared.stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "testkit:", err)
+		code = 1
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, "testkit:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// shared is the server of this test process: started when first asked for, with
+// a migrated database that the others are copies of.
+var shared postgres
+
+type postgres struct {
+	start  sync.Once
+	server *embedded.Postgres
+	dir    string
+	err    error
+	count  atomic.Int64
+	copy   sync.Mutex // a template is copied by one at a time
+}
+
+const template = "clerksync_template"
+
+func (p *postgres) run() {
+	// A temporary folder belongs to root alone, and PostgreSQL does not run as root.
+	p.dir, p.err = os.MkdirTemp("", "clerksync-test-")
+	if p.err != nil {
+		return
+	}
+	if p.err = os.Chmod(p.dir, 0o755); p.err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	p.server, p.err = embedded.StartPostgres(ctx, embedded.PostgresOptions{
+		Dir:     filepath.Join(p.dir, "postgres"),
+		BinDir:  os.Getenv("CLERKSYNC_PG_BIN"),
+		Unsafe:  true,
+		Install: true,
+	})
+	if p.err != nil {
+		return
+	}
+	if p.err = p.exec(ctx, "CREATE DATABASE "+template); p.err != nil {
+		return
+	}
+	s, err := store.Open(ctx, store.Options{URL: p.server.URL(template)})
+	if err != nil {
+		p.err = err
+		return
+	}
+	defer s.Close()
+	_, p.err = s.Migrate(ctx)
+}
+
+func (p *postgres) exec(ctx context.Context, statement string) error {
+	conn, err := pgx.Connect(ctx, p.server.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, statement)
+	return err
+}
+
+func (p *postgres) stop() error {
+	var err error
+	if p.server != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		err = p.server.Stop(ctx)
+	}
+	if p.dir != "" {
+		if e := os.RemoveAll(p.dir); err == nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// DatabaseURL makes a database with the tables in it for one test, and returns
+// its URL.
+func DatabaseURL(t testing.TB) string { return newDatabase(t, " TEMPLATE "+template) }
+
+// EmptyDatabaseURL makes a database without the tables.
+func EmptyDatabaseURL(t testing.TB) string { return newDatabase(t, "") }
+
+func newDatabase(t testing.TB, clause string) string {
+	t.Helper()
+	shared.start.Do(shared.run)
+	if shared.err != nil {
+		t.Fatalf("start PostgreSQL for the tests: %v", shared.err)
+	}
+	name := fmt.Sprintf("test_%d", shared.count.Add(1))
+	shared.copy.Lock()
+	defer shared.copy.Unlock()
+	if err := shared.exec(t.Context(), "CREATE DATABASE "+name+clause); err != nil {
+		t.Fatalf("make a database for the test: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := shared.exec(context.Background(), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+			t.Errorf("drop the test's database: %v", err)
+		}
+	})
+	return shared.server.URL(name)
+}
+
+// Store opens a store on a database of the test's own.
+func Store(t testing.TB) *store.Store {
+	t.Helper()
+	return OpenStore(t, DatabaseURL(t))
+}
+
+// OpenStore opens a store on a database.
+func OpenStore(t testing.TB, url string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Options{URL: url, MaxConns: 8})
+	if err != nil {
+		t.Fatalf("open the store: %v", err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}

@@ -1,0 +1,60 @@
+-- name: MembershipDeleteMany :exec
+-- Removes memberships that are no longer live: themselves deleted, or with a
+-- deleted user or organization.
+DELETE FROM org_memberships m
+WHERE m.clerk_id = ANY(@clerk_ids::text[])
+    OR m.user_id = ANY(@user_ids::uuid[])
+    OR m.org_id = ANY(@org_ids::text[]);
+
+-- name: MembershipDeleteSupersededMany :exec
+-- Removes memberships whose user has a newer one in the same organization: the
+-- user left and came back, and the delete of the old one is late or was lost.
+DELETE FROM org_memberships m
+USING (
+    SELECT
+        unnest(@user_ids::uuid[]) AS user_id,
+        unnest(@org_ids::text[]) AS org_id,
+        unnest(@clerk_ids::text[]) AS clerk_id
+) AS newest
+WHERE m.user_id = newest.user_id AND m.org_id = newest.org_id AND m.clerk_id <> newest.clerk_id;
+
+-- name: MembershipUpsertMany :exec
+-- Writes memberships whose heads were advanced in this transaction, as far as
+-- their user and their organization are live and no newer membership of the two
+-- is known. The heads that say so were locked by HeadAdvanceMany.
+--
+-- permissions is a JSON array: PostgreSQL's arrays of arrays must be rectangular.
+INSERT INTO org_memberships (id, clerk_id, user_id, org_id, role, permissions, public_metadata, created_at, updated_at)
+SELECT
+    m.id, m.clerk_id, m.user_id, m.org_id, m.role, ARRAY(SELECT jsonb_array_elements_text(m.permissions)),
+    m.public_metadata, NULLIF(m.created_at, to_timestamp(0)), NULLIF(m.updated_at, to_timestamp(0))
+FROM (
+    SELECT
+        unnest(@ids::uuid[]) AS id,
+        unnest(@clerk_ids::text[]) COLLATE "C" AS clerk_id,
+        unnest(@user_ids::uuid[]) AS user_id,
+        unnest(@user_clerk_ids::text[]) COLLATE "C" AS user_clerk_id,
+        unnest(@org_ids::text[]) COLLATE "C" AS org_id,
+        unnest(@roles::text[]) AS role,
+        unnest(@permissions::jsonb[]) AS permissions,
+        unnest(@public_metadatas::jsonb[]) AS public_metadata,
+        unnest(@created_ats::timestamptz[]) AS created_at,
+        unnest(@updated_ats::timestamptz[]) AS updated_at
+) AS m
+JOIN entity_heads u ON u.kind = 'user' AND u.clerk_id = m.user_clerk_id AND NOT u.deleted
+JOIN entity_heads o ON o.kind = 'organization' AND o.clerk_id = m.org_id AND NOT o.deleted
+JOIN entity_heads s ON s.kind = 'seat' AND s.clerk_id = m.user_clerk_id || '/' || m.org_id AND s.event_id = m.clerk_id
+ON CONFLICT (clerk_id) DO UPDATE SET
+    user_id = excluded.user_id,
+    org_id = excluded.org_id,
+    role = excluded.role,
+    permissions = excluded.permissions,
+    public_metadata = excluded.public_metadata,
+    created_at = excluded.created_at,
+    updated_at = excluded.updated_at;
+
+-- name: MembershipGet :one
+SELECT m.*, u.clerk_id AS user_clerk_id
+FROM org_memberships m
+JOIN users u ON u.id = m.user_id
+WHERE m.clerk_id = @clerk_id;

@@ -1,0 +1,108 @@
+-- name: UserUpsertMany :exec
+-- Writes users whose heads were advanced in this transaction: that they win was
+-- decided there. '' and the epoch stand for NULL, which arrays of parameters
+-- cannot hold. email is given for those that hold their address; whoever held it
+-- before has let go of it by now.
+INSERT INTO users (
+    id, clerk_id, email, primary_email, email_verified, name, first_name, last_name, username, phone_number,
+    image_url, external_id, public_metadata, banned, locked, deprovisioned, last_sign_in_at, raw,
+    created_at, updated_at, deleted_at
+)
+SELECT
+    u.id, u.clerk_id, NULLIF(u.email, ''), NULLIF(u.primary_email, ''), u.email_verified,
+    NULLIF(concat_ws(' ', NULLIF(u.first_name, ''), NULLIF(u.last_name, '')), ''),
+    NULLIF(u.first_name, ''), NULLIF(u.last_name, ''), NULLIF(u.username, ''), NULLIF(u.phone_number, ''),
+    NULLIF(u.image_url, ''), NULLIF(u.external_id, ''), u.public_metadata, u.banned, u.locked, u.deprovisioned,
+    NULLIF(u.last_sign_in_at, to_timestamp(0)), u.raw, NULLIF(u.created_at, to_timestamp(0)),
+    NULLIF(u.updated_at, to_timestamp(0)), NULLIF(u.deleted_at, to_timestamp(0))
+FROM (
+    SELECT
+        unnest(@ids::uuid[]) AS id,
+        unnest(@clerk_ids::text[]) AS clerk_id,
+        unnest(@emails::text[]) AS email,
+        unnest(@primary_emails::text[]) AS primary_email,
+        unnest(@email_verifieds::boolean[]) AS email_verified,
+        unnest(@first_names::text[]) AS first_name,
+        unnest(@last_names::text[]) AS last_name,
+        unnest(@usernames::text[]) AS username,
+        unnest(@phone_numbers::text[]) AS phone_number,
+        unnest(@image_urls::text[]) AS image_url,
+        unnest(@external_ids::text[]) AS external_id,
+        unnest(@public_metadatas::jsonb[]) AS public_metadata,
+        unnest(@banneds::boolean[]) AS banned,
+        unnest(@lockeds::boolean[]) AS locked,
+        unnest(@deprovisioneds::boolean[]) AS deprovisioned,
+        unnest(@last_sign_in_ats::timestamptz[]) AS last_sign_in_at,
+        unnest(@raws::jsonb[]) AS raw,
+        unnest(@created_ats::timestamptz[]) AS created_at,
+        unnest(@updated_ats::timestamptz[]) AS updated_at,
+        unnest(@deleted_ats::timestamptz[]) AS deleted_at
+) AS u
+ON CONFLICT (clerk_id) DO UPDATE SET
+    email = excluded.email,
+    primary_email = excluded.primary_email,
+    email_verified = excluded.email_verified,
+    name = excluded.name,
+    first_name = excluded.first_name,
+    last_name = excluded.last_name,
+    username = excluded.username,
+    phone_number = excluded.phone_number,
+    image_url = excluded.image_url,
+    external_id = excluded.external_id,
+    public_metadata = excluded.public_metadata,
+    banned = excluded.banned,
+    locked = excluded.locked,
+    deprovisioned = excluded.deprovisioned,
+    last_sign_in_at = excluded.last_sign_in_at,
+    raw = excluded.raw,
+    created_at = excluded.created_at,
+    updated_at = excluded.updated_at,
+    deleted_at = excluded.deleted_at;
+
+-- name: UserEmailLockMany :exec
+-- Locks the addresses that the given users claim and those that they claimed
+-- until now, so that nobody else decides at the same time who holds them.
+--
+-- The addresses share 64 locks: a lock for each would overflow the lock table of
+-- the server, as its size is set for 64 a connection. They are taken in one order, after
+-- the heads and before any row is written, so that there is no cycle to wait in.
+-- 1668050795 is "clrk": it keeps these locks apart from the application's own.
+SELECT pg_advisory_xact_lock(1668050795, l.stripe)
+FROM (
+    SELECT DISTINCT hashtext(a.address) & 63 AS stripe
+    FROM (
+        SELECT unnest(@addresses::text[]) AS address
+        UNION ALL
+        SELECT u.primary_email FROM users u WHERE u.clerk_id = ANY(@clerk_ids::text[])
+    ) AS a
+    WHERE a.address <> ''
+    ORDER BY stripe
+) AS l;
+
+-- name: UserEmailClaimMany :many
+-- All that is needed to decide who holds the addresses that the given users
+-- claim or claimed until now: every claimant, with the version that ranks it.
+-- To be called with the addresses locked, as a statement of its own: only then it
+-- sees what the previous owner of the lock has committed.
+SELECT u.clerk_id, u.primary_email::text AS address, (u.email IS NOT NULL)::boolean AS holds,
+    h.deleted, h.updated_at, h.event_at, h.event_id
+FROM users u
+JOIN entity_heads h ON h.kind = 'user' AND h.clerk_id = u.clerk_id
+WHERE u.primary_email = ANY(
+    ARRAY(SELECT unnest(@addresses::text[]) UNION SELECT o.primary_email FROM users o WHERE o.clerk_id = ANY(@clerk_ids::text[]))
+);
+
+-- name: UserEmailRelease :exec
+-- Users that no longer hold their address.
+UPDATE users SET email = NULL WHERE clerk_id = ANY(@clerk_ids::text[]);
+
+-- name: UserEmailGrant :exec
+-- Users that hold the address they claim from now on.
+UPDATE users SET email = primary_email WHERE clerk_id = ANY(@clerk_ids::text[]);
+
+-- name: UserGet :one
+SELECT * FROM users WHERE clerk_id = @clerk_id;
+
+-- name: UserFindByEmail :many
+-- The users that claim an address, the one that holds it first.
+SELECT clerk_id FROM users WHERE primary_email = @address::text ORDER BY email IS NULL, clerk_id;
