@@ -1,0 +1,151 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/receiver"
+)
+
+// Database is where the rows are.
+type Database struct {
+	URL    Secret `name:"database-url" env:"DATABASE_URL" placeholder:"URL" help:"PostgreSQL, postgres://user:password@host:port/database."`
+	Schema string `name:"schema" env:"CLERKSYNC_SCHEMA" default:"clerk" help:"Schema of the tables."`
+}
+
+// Log is where the events are.
+type Log struct {
+	NATSURL   Secret        `name:"nats-url" env:"NATS_URL" placeholder:"URL" help:"NATS server or cluster with JetStream, comma-separated. Without it JetStream runs in this process, with its files in the data folder."`
+	NATSCreds string        `name:"nats-creds" env:"CLERKSYNC_NATS_CREDS" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
+	Replicas  int           `name:"log-replicas" env:"CLERKSYNC_LOG_REPLICAS" default:"1" help:"Copies of the event log in a NATS cluster, 1, 3 or 5."`
+	MaxAge    time.Duration `name:"log-max-age" env:"CLERKSYNC_LOG_MAX_AGE" default:"2160h" help:"How long events are kept; 2160h is 90 days."`
+	MaxBytes  int64         `name:"log-max-bytes" env:"CLERKSYNC_LOG_MAX_BYTES" default:"0" help:"Size of the event log; a full one answers 503 and Svix retries. 0 is the room on the disk."`
+}
+
+// Receiver is the webhook endpoint.
+type Receiver struct {
+	SigningSecrets []Secret `name:"signing-secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" sep:"," placeholder:"WHSEC" help:"Signing secret of the endpoint (Clerk dashboard, Webhooks, your endpoint). While you rotate it, both, comma-separated."`
+	InstanceID     string   `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Take only events of this Clerk instance, ins_…; others are parked."`
+	StoreEvents    []string `name:"store-events" env:"CLERKSYNC_STORE_EVENTS" sep:"," default:"user.*,organization.*,organizationMembership.*" help:"Types of events to store, globs. E-mails and text messages carry one-time codes: a star does not cover them, name them as email.* and sms.*."`
+	Addr           string   `name:"addr" env:"CLERKSYNC_ADDR" default:":8080" help:"Address of the public listener."`
+}
+
+// Worker is the projector.
+type Worker struct {
+	Appliers int `name:"appliers" env:"CLERKSYNC_APPLIERS" default:"4" help:"Batches that are applied at once."`
+	Batch    int `name:"batch" env:"CLERKSYNC_BATCH" default:"500" help:"Most events in one transaction."`
+}
+
+// Admin is the listener for operators.
+type Admin struct {
+	Addr  string `name:"admin-addr" env:"CLERKSYNC_ADMIN_ADDR" default:"127.0.0.1:8081" help:"Address of the admin listener: /healthz, /readyz, /metrics."`
+	Token Secret `name:"admin-token" env:"CLERKSYNC_ADMIN_TOKEN" placeholder:"TOKEN" help:"Bearer token that the admin listener asks for, for all but health, when it listens beyond the loopback."`
+}
+
+// Config is everything that a running clerksync is told.
+type Config struct {
+	Database `embed:"" group:"PostgreSQL"`
+	Log      `embed:"" group:"Event log"`
+	Receiver `embed:"" group:"Receiver"`
+	Worker   `embed:"" group:"Worker"`
+	Admin    `embed:"" prefix:"" group:"Admin"`
+	DataDir  string `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"./.clerksync" type:"path" help:"Folder of what clerksync itself stores."`
+}
+
+// Roles are what one process does.
+type Roles struct {
+	Receiver bool
+	Worker   bool
+}
+
+// Faults are all that is wrong with a configuration, a line each.
+type Faults []string
+
+func (f Faults) Error() string {
+	return "the configuration cannot be used:\n  " + strings.Join(f, "\n  ")
+}
+
+// Validate returns all that is wrong, for the roles given, as [Faults].
+func (c *Config) Validate(roles Roles) error {
+	var faults Faults
+	fault := func(format string, v ...any) { faults = append(faults, fmt.Sprintf(format, v...)) }
+
+	if roles.Receiver {
+		if len(c.SigningSecrets) == 0 {
+			fault("CLERK_WEBHOOK_SIGNING_SECRET: not set; copy the secret from the Clerk dashboard → Webhooks → your endpoint")
+		}
+		for i, s := range c.SigningSecrets {
+			if err := receiver.CheckSecret(s.Reveal()); err != nil {
+				fault("CLERK_WEBHOOK_SIGNING_SECRET: secret %d: %v", i+1, err)
+			}
+		}
+		for _, glob := range c.StoreEvents {
+			if err := receiver.CheckGlob(glob); err != nil {
+				fault("CLERKSYNC_STORE_EVENTS: %v", err)
+			}
+		}
+		if err := checkAddr(c.Receiver.Addr); err != nil {
+			fault("CLERKSYNC_ADDR: %v", err)
+		}
+		if c.InstanceID != "" && (!strings.HasPrefix(c.InstanceID, "ins_") || !clerk.ValidToken(c.InstanceID)) {
+			fault("CLERK_INSTANCE_ID: not of the form ins_…; it is in the Clerk dashboard → Settings")
+		}
+	}
+	if roles.Worker {
+		if c.Database.URL == "" {
+			fault("DATABASE_URL: not set; postgres://user:password@host:port/database")
+		}
+		if c.Appliers < 1 || c.Appliers > 64 {
+			fault("CLERKSYNC_APPLIERS: %d is not between 1 and 64", c.Appliers)
+		}
+		if c.Batch < 1 || c.Batch > 5000 {
+			fault("CLERKSYNC_BATCH: %d is not between 1 and 5000", c.Batch)
+		}
+	}
+	if u := c.Database.URL.Reveal(); u != "" && strings.Contains(u, "://") {
+		if parsed, err := url.Parse(u); err != nil || (parsed.Scheme != "postgres" && parsed.Scheme != "postgresql") {
+			fault("DATABASE_URL: not of the form postgres://user:password@host:port/database")
+		}
+	}
+	if !clerk.ValidToken(c.Schema) {
+		fault("CLERKSYNC_SCHEMA: not a plain name of letters, digits and underscores")
+	}
+	for _, u := range strings.Split(c.NATSURL.Reveal(), ",") {
+		if u = strings.TrimSpace(u); u == "" {
+			continue
+		}
+		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" {
+			fault("NATS_URL: not of the form nats://host:port")
+		}
+	}
+	if r := c.Replicas; r != 1 && r != 3 && r != 5 {
+		fault("CLERKSYNC_LOG_REPLICAS: %d is not 1, 3 or 5", r)
+	} else if r > 1 && c.NATSURL == "" {
+		fault("CLERKSYNC_LOG_REPLICAS: %d copies need a NATS cluster; set NATS_URL", r)
+	}
+	if c.MaxAge < time.Hour {
+		fault("CLERKSYNC_LOG_MAX_AGE: %s is less than an hour; Svix alone retries for 28", c.MaxAge)
+	}
+	if c.MaxBytes < 0 {
+		fault("CLERKSYNC_LOG_MAX_BYTES: %d is negative", c.MaxBytes)
+	}
+	if err := checkAddr(c.Admin.Addr); err != nil {
+		fault("CLERKSYNC_ADMIN_ADDR: %v", err)
+	}
+	if len(faults) > 0 {
+		return faults
+	}
+	return nil
+}
+
+func checkAddr(addr string) error {
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return errors.New("not of the form host:port or :port")
+	}
+	return nil
+}

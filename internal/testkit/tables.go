@@ -1,0 +1,48 @@
+package testkit
+
+import (
+	"context"
+	"testing"
+
+	"github.com/clerksync/clerksync/internal/store"
+)
+
+// tableQueries read every table whole, in a fixed order, without what differs
+// from run to run: when, and from which place in the log, a head was applied.
+var tableQueries = []string{
+	`SELECT 'user ' || to_jsonb(u)::text FROM users u ORDER BY clerk_id`,
+	`SELECT 'organization ' || to_jsonb(o)::text FROM organizations o ORDER BY clerk_id`,
+	`SELECT 'membership ' || to_jsonb(m)::text FROM org_memberships m ORDER BY clerk_id`,
+	`SELECT 'head ' || (to_jsonb(h) - 'applied_at' - 'event_seq')::text FROM entity_heads h ORDER BY kind, clerk_id`,
+}
+
+// Tables returns all rows of all tables, a line each.
+func Tables(t testing.TB, s *store.Store) []string {
+	t.Helper()
+	var lines []string
+	for _, query := range tableQueries {
+		rows, err := s.Pool().Query(context.Background(), query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rows.Next() {
+			var line string
+			if err := rows.Scan(&line); err != nil {
+				t.Fatal(err)
+			}
+			lines = append(lines, line)
+		}
+		if rows.Err() != nil {
+			t.Fatal(rows.Err())
+		}
+	}
+	return lines
+}
+
+// Truncate empties all tables.
+func Truncate(t testing.TB, s *store.Store) {
+	t.Helper()
+	if _, err := s.Pool().Exec(context.Background(), "TRUNCATE users, organizations, org_memberships, entity_heads"); err != nil {
+		t.Fatal(err)
+	}
+}
