@@ -37,18 +37,18 @@ RETURNING kind, clerk_id
 `
 
 type HeadAdvanceManyParams struct {
-	Kinds      []string
-	ClerkIds   []string
-	Deleteds   []bool
-	UpdatedAts []time.Time
-	EventAts   []time.Time
-	EventIds   []string
-	EventSeqs  []int64
+	Kinds      []string    `json:"kinds"`
+	ClerkIds   []string    `json:"clerk_ids"`
+	Deleteds   []bool      `json:"deleteds"`
+	UpdatedAts []time.Time `json:"updated_ats"`
+	EventAts   []time.Time `json:"event_ats"`
+	EventIds   []string    `json:"event_ids"`
+	EventSeqs  []int64     `json:"event_seqs"`
 }
 
 type HeadAdvanceManyRow struct {
-	Kind    string
-	ClerkID string
+	Kind    string `json:"kind"`
+	ClerkID string `json:"clerk_id"`
 }
 
 // The gate: of the given versions, those win that are greater than the head.
@@ -91,8 +91,8 @@ SELECT kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, appli
 `
 
 type HeadGetParams struct {
-	Kind    string
-	ClerkID string
+	Kind    string `json:"kind"`
+	ClerkID string `json:"clerk_id"`
 }
 
 func (q *Queries) HeadGet(ctx context.Context, db DBTX, arg *HeadGetParams) (*EntityHead, error) {
@@ -120,8 +120,8 @@ JOIN entity_heads h USING (kind, clerk_id)
 `
 
 type HeadGetManyParams struct {
-	Kinds    []string
-	ClerkIds []string
+	Kinds    []string `json:"kinds"`
+	ClerkIds []string `json:"clerk_ids"`
 }
 
 // The heads of the given entities: it tells a loser that is stale from one that

@@ -21,9 +21,9 @@ WHERE m.clerk_id = ANY($1::text[])
 `
 
 type MembershipDeleteManyParams struct {
-	ClerkIds []string
-	UserIds  []uuid.UUID
-	OrgIds   []string
+	ClerkIds []string    `json:"clerk_ids"`
+	UserIds  []uuid.UUID `json:"user_ids"`
+	OrgIds   []string    `json:"org_ids"`
 }
 
 // Removes memberships that are no longer live: themselves deleted, or with a
@@ -45,9 +45,9 @@ WHERE m.user_id = newest.user_id AND m.org_id = newest.org_id AND m.clerk_id <> 
 `
 
 type MembershipDeleteSupersededManyParams struct {
-	UserIds  []uuid.UUID
-	OrgIds   []string
-	ClerkIds []string
+	UserIds  []uuid.UUID `json:"user_ids"`
+	OrgIds   []string    `json:"org_ids"`
+	ClerkIds []string    `json:"clerk_ids"`
 }
 
 // Removes memberships whose user has a newer one in the same organization: the
@@ -65,16 +65,16 @@ WHERE m.clerk_id = $1
 `
 
 type MembershipGetRow struct {
-	ID             uuid.UUID
-	ClerkID        string
-	UserID         uuid.UUID
-	OrgID          string
-	Role           string
-	Permissions    []string
-	PublicMetadata json.RawMessage
-	CreatedAt      *time.Time
-	UpdatedAt      *time.Time
-	UserClerkID    string
+	ID             uuid.UUID       `json:"id"`
+	ClerkID        string          `json:"clerk_id"`
+	UserID         uuid.UUID       `json:"user_id"`
+	OrgID          string          `json:"org_id"`
+	Role           string          `json:"role"`
+	Permissions    []string        `json:"permissions"`
+	PublicMetadata json.RawMessage `json:"public_metadata"`
+	CreatedAt      *time.Time      `json:"created_at"`
+	UpdatedAt      *time.Time      `json:"updated_at"`
+	UserClerkID    string          `json:"user_clerk_id"`
 }
 
 func (q *Queries) MembershipGet(ctx context.Context, db DBTX, clerkID string) (*MembershipGetRow, error) {
@@ -127,16 +127,16 @@ ON CONFLICT (clerk_id) DO UPDATE SET
 `
 
 type MembershipUpsertManyParams struct {
-	Ids             []uuid.UUID
-	ClerkIds        []string
-	UserIds         []uuid.UUID
-	UserClerkIds    []string
-	OrgIds          []string
-	Roles           []string
-	Permissions     []json.RawMessage
-	PublicMetadatas []json.RawMessage
-	CreatedAts      []time.Time
-	UpdatedAts      []time.Time
+	Ids             []uuid.UUID       `json:"ids"`
+	ClerkIds        []string          `json:"clerk_ids"`
+	UserIds         []uuid.UUID       `json:"user_ids"`
+	UserClerkIds    []string          `json:"user_clerk_ids"`
+	OrgIds          []string          `json:"org_ids"`
+	Roles           []string          `json:"roles"`
+	Permissions     []json.RawMessage `json:"permissions"`
+	PublicMetadatas []json.RawMessage `json:"public_metadatas"`
+	CreatedAts      []time.Time       `json:"created_ats"`
+	UpdatedAts      []time.Time       `json:"updated_ats"`
 }
 
 // Writes memberships whose heads were advanced in this transaction, as far as

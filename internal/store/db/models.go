@@ -12,100 +12,100 @@ import (
 )
 
 type ActiveOrganization struct {
-	ID             uuid.UUID
-	ClerkID        string
-	Name           *string
-	Slug           *string
-	ImageUrl       *string
-	CreatedBy      *string
-	PublicMetadata json.RawMessage
-	Raw            json.RawMessage
-	CreatedAt      *time.Time
-	UpdatedAt      *time.Time
-	DeletedAt      *time.Time
+	ID             uuid.UUID       `json:"id"`
+	ClerkID        string          `json:"clerk_id"`
+	Name           *string         `json:"name"`
+	Slug           *string         `json:"slug"`
+	ImageUrl       *string         `json:"image_url"`
+	CreatedBy      *string         `json:"created_by"`
+	PublicMetadata json.RawMessage `json:"public_metadata"`
+	Raw            json.RawMessage `json:"raw"`
+	CreatedAt      *time.Time      `json:"created_at"`
+	UpdatedAt      *time.Time      `json:"updated_at"`
+	DeletedAt      *time.Time      `json:"deleted_at"`
 }
 
 type ActiveUser struct {
-	ID             uuid.UUID
-	ClerkID        string
-	Email          *string
-	PrimaryEmail   *string
-	EmailVerified  bool
-	Name           *string
-	FirstName      *string
-	LastName       *string
-	Username       *string
-	PhoneNumber    *string
-	ImageUrl       *string
-	ExternalID     *string
-	PublicMetadata json.RawMessage
-	Banned         bool
-	Locked         bool
-	Deprovisioned  bool
-	LastSignInAt   *time.Time
-	Raw            json.RawMessage
-	CreatedAt      *time.Time
-	UpdatedAt      *time.Time
-	DeletedAt      *time.Time
+	ID             uuid.UUID       `json:"id"`
+	ClerkID        string          `json:"clerk_id"`
+	Email          *string         `json:"email"`
+	PrimaryEmail   *string         `json:"primary_email"`
+	EmailVerified  bool            `json:"email_verified"`
+	Name           *string         `json:"name"`
+	FirstName      *string         `json:"first_name"`
+	LastName       *string         `json:"last_name"`
+	Username       *string         `json:"username"`
+	PhoneNumber    *string         `json:"phone_number"`
+	ImageUrl       *string         `json:"image_url"`
+	ExternalID     *string         `json:"external_id"`
+	PublicMetadata json.RawMessage `json:"public_metadata"`
+	Banned         bool            `json:"banned"`
+	Locked         bool            `json:"locked"`
+	Deprovisioned  bool            `json:"deprovisioned"`
+	LastSignInAt   *time.Time      `json:"last_sign_in_at"`
+	Raw            json.RawMessage `json:"raw"`
+	CreatedAt      *time.Time      `json:"created_at"`
+	UpdatedAt      *time.Time      `json:"updated_at"`
+	DeletedAt      *time.Time      `json:"deleted_at"`
 }
 
 type EntityHead struct {
-	Kind      string
-	ClerkID   string
-	Deleted   bool
-	UpdatedAt time.Time
-	EventAt   time.Time
-	EventID   string
-	EventSeq  int64
-	AppliedAt time.Time
+	Kind      string    `json:"kind"`
+	ClerkID   string    `json:"clerk_id"`
+	Deleted   bool      `json:"deleted"`
+	UpdatedAt time.Time `json:"updated_at"`
+	EventAt   time.Time `json:"event_at"`
+	EventID   string    `json:"event_id"`
+	EventSeq  int64     `json:"event_seq"`
+	AppliedAt time.Time `json:"applied_at"`
 }
 
 type OrgMembership struct {
-	ID             uuid.UUID
-	ClerkID        string
-	UserID         uuid.UUID
-	OrgID          string
-	Role           string
-	Permissions    []string
-	PublicMetadata json.RawMessage
-	CreatedAt      *time.Time
-	UpdatedAt      *time.Time
+	ID             uuid.UUID       `json:"id"`
+	ClerkID        string          `json:"clerk_id"`
+	UserID         uuid.UUID       `json:"user_id"`
+	OrgID          string          `json:"org_id"`
+	Role           string          `json:"role"`
+	Permissions    []string        `json:"permissions"`
+	PublicMetadata json.RawMessage `json:"public_metadata"`
+	CreatedAt      *time.Time      `json:"created_at"`
+	UpdatedAt      *time.Time      `json:"updated_at"`
 }
 
 type Organization struct {
-	ID             uuid.UUID
-	ClerkID        string
-	Name           *string
-	Slug           *string
-	ImageUrl       *string
-	CreatedBy      *string
-	PublicMetadata json.RawMessage
-	Raw            json.RawMessage
-	CreatedAt      *time.Time
-	UpdatedAt      *time.Time
-	DeletedAt      *time.Time
+	ID             uuid.UUID       `json:"id"`
+	ClerkID        string          `json:"clerk_id"`
+	Name           *string         `json:"name"`
+	Slug           *string         `json:"slug"`
+	ImageUrl       *string         `json:"image_url"`
+	CreatedBy      *string         `json:"created_by"`
+	PublicMetadata json.RawMessage `json:"public_metadata"`
+	Raw            json.RawMessage `json:"raw"`
+	CreatedAt      *time.Time      `json:"created_at"`
+	UpdatedAt      *time.Time      `json:"updated_at"`
+	DeletedAt      *time.Time      `json:"deleted_at"`
 }
 
 type User struct {
-	ID             uuid.UUID
-	ClerkID        string
-	Email          *string
-	PrimaryEmail   *string
-	EmailVerified  bool
-	Name           *string
-	FirstName      *string
-	LastName       *string
-	Username       *string
-	PhoneNumber    *string
-	ImageUrl       *string
-	ExternalID     *string
-	PublicMetadata json.RawMessage
-	Banned         bool
-	Locked         bool
-	Deprovisioned  bool
-	LastSignInAt   *time.Time
-	Raw            json.RawMessage
-	CreatedAt      *time.Time
-	UpdatedAt      *time.Time
-	DeletedAt      *time.Time
+	ID             uuid.UUID       `json:"id"`
+	ClerkID        string          `json:"clerk_id"`
+	Email          *string         `json:"email"`
+	PrimaryEmail   *string         `json:"primary_email"`
+	EmailVerified  bool            `json:"email_verified"`
+	Name           *string         `json:"name"`
+	FirstName      *string         `json:"first_name"`
+	LastName       *string         `json:"last_name"`
+	Username       *string         `json:"username"`
+	PhoneNumber    *string         `json:"phone_number"`
+	ImageUrl       *string         `json:"image_url"`
+	ExternalID     *string         `json:"external_id"`
+	PublicMetadata json.RawMessage `json:"public_metadata"`
+	Banned         bool            `json:"banned"`
+	Locked         bool            `json:"locked"`
+	Deprovisioned  bool            `json:"deprovisioned"`
+	LastSignInAt   *time.Time      `json:"last_sign_in_at"`
+	Raw            json.RawMessage `json:"raw"`
+	CreatedAt      *time.Time      `json:"created_at"`
+	UpdatedAt      *time.Time      `json:"updated_at"`
+	DeletedAt      *time.Time      `json:"deleted_at"`
 }

@@ -71,17 +71,17 @@ ON CONFLICT (clerk_id) DO UPDATE SET
 `
 
 type OrganizationUpsertManyParams struct {
-	Ids             []uuid.UUID
-	ClerkIds        []string
-	Names           []string
-	Slugs           []string
-	ImageUrls       []string
-	CreatedBys      []string
-	PublicMetadatas []json.RawMessage
-	Raws            []json.RawMessage
-	CreatedAts      []time.Time
-	UpdatedAts      []time.Time
-	DeletedAts      []time.Time
+	Ids             []uuid.UUID       `json:"ids"`
+	ClerkIds        []string          `json:"clerk_ids"`
+	Names           []string          `json:"names"`
+	Slugs           []string          `json:"slugs"`
+	ImageUrls       []string          `json:"image_urls"`
+	CreatedBys      []string          `json:"created_bys"`
+	PublicMetadatas []json.RawMessage `json:"public_metadatas"`
+	Raws            []json.RawMessage `json:"raws"`
+	CreatedAts      []time.Time       `json:"created_ats"`
+	UpdatedAts      []time.Time       `json:"updated_ats"`
+	DeletedAts      []time.Time       `json:"deleted_ats"`
 }
 
 // See UserUpsertMany.

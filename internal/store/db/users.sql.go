@@ -24,18 +24,18 @@ WHERE u.primary_email = ANY(
 `
 
 type UserEmailClaimManyParams struct {
-	Addresses []string
-	ClerkIds  []string
+	Addresses []string `json:"addresses"`
+	ClerkIds  []string `json:"clerk_ids"`
 }
 
 type UserEmailClaimManyRow struct {
-	ClerkID   string
-	Address   string
-	Holds     bool
-	Deleted   bool
-	UpdatedAt time.Time
-	EventAt   time.Time
-	EventID   string
+	ClerkID   string    `json:"clerk_id"`
+	Address   string    `json:"address"`
+	Holds     bool      `json:"holds"`
+	Deleted   bool      `json:"deleted"`
+	UpdatedAt time.Time `json:"updated_at"`
+	EventAt   time.Time `json:"event_at"`
+	EventID   string    `json:"event_id"`
 }
 
 // All that is needed to decide who holds the addresses that the given users
@@ -95,8 +95,8 @@ FROM (
 `
 
 type UserEmailLockManyParams struct {
-	Addresses []string
-	ClerkIds  []string
+	Addresses []string `json:"addresses"`
+	ClerkIds  []string `json:"clerk_ids"`
 }
 
 // Locks the addresses that the given users claim and those that they claimed
@@ -238,26 +238,26 @@ ON CONFLICT (clerk_id) DO UPDATE SET
 `
 
 type UserUpsertManyParams struct {
-	Ids             []uuid.UUID
-	ClerkIds        []string
-	Emails          []string
-	PrimaryEmails   []string
-	EmailVerifieds  []bool
-	FirstNames      []string
-	LastNames       []string
-	Usernames       []string
-	PhoneNumbers    []string
-	ImageUrls       []string
-	ExternalIds     []string
-	PublicMetadatas []json.RawMessage
-	Banneds         []bool
-	Lockeds         []bool
-	Deprovisioneds  []bool
-	LastSignInAts   []time.Time
-	Raws            []json.RawMessage
-	CreatedAts      []time.Time
-	UpdatedAts      []time.Time
-	DeletedAts      []time.Time
+	Ids             []uuid.UUID       `json:"ids"`
+	ClerkIds        []string          `json:"clerk_ids"`
+	Emails          []string          `json:"emails"`
+	PrimaryEmails   []string          `json:"primary_emails"`
+	EmailVerifieds  []bool            `json:"email_verifieds"`
+	FirstNames      []string          `json:"first_names"`
+	LastNames       []string          `json:"last_names"`
+	Usernames       []string          `json:"usernames"`
+	PhoneNumbers    []string          `json:"phone_numbers"`
+	ImageUrls       []string          `json:"image_urls"`
+	ExternalIds     []string          `json:"external_ids"`
+	PublicMetadatas []json.RawMessage `json:"public_metadatas"`
+	Banneds         []bool            `json:"banneds"`
+	Lockeds         []bool            `json:"lockeds"`
+	Deprovisioneds  []bool            `json:"deprovisioneds"`
+	LastSignInAts   []time.Time       `json:"last_sign_in_ats"`
+	Raws            []json.RawMessage `json:"raws"`
+	CreatedAts      []time.Time       `json:"created_ats"`
+	UpdatedAts      []time.Time       `json:"updated_ats"`
+	DeletedAts      []time.Time       `json:"deleted_ats"`
 }
 
 // Writes users whose heads were advanced in this transaction: that they win was

@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// The exit statuses.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+type commands struct {
+	Dev     devCmd     `cmd:"" help:"Run everything here for development: PostgreSQL, NATS, receiver and worker."`
+	Serve   serveCmd   `cmd:"" help:"Run in production: receive webhooks, apply them, or both."`
+	Migrate migrateCmd `cmd:"" help:"Make and update the tables."`
+	Send    sendCmd    `cmd:"" help:"Sign events and post them, like Svix does."`
+	Show    showCmd    `cmd:"" help:"Show one user, organization or membership: row, head and stored events."`
+	Version versionCmd `cmd:"" help:"Show what this is."`
+
+	LogLevel  slog.Level `name:"log-level" env:"CLERKSYNC_LOG_LEVEL" default:"info" help:"Least level that is logged: debug, info, warn, error."`
+	LogFormat string     `name:"log-format" env:"CLERKSYNC_LOG_FORMAT" default:"text" enum:"text,json" help:"Form of the log on standard error: text or json."`
+}
+
+const description = `Keeps users, organizations and memberships of Clerk in PostgreSQL.
+
+clerksync is a Clerk webhook endpoint: it verifies every delivery, stores it in
+NATS JetStream before it answers, and applies it to the tables, in whatever order
+deliveries arrive.
+
+Every flag can be given as the environment variable that stands behind it.
+Exit status: 0 it worked, 1 it failed, 2 it was called wrongly.`
+
+// session is what a command works with.
+type session struct {
+	ctx    context.Context
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	logger *slog.Logger
+}
+
+// Main runs a command and returns the exit status.
+func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	var c commands
+	exit := -1
+	parser, err := kong.New(&c,
+		kong.Name("clerksync"),
+		kong.Description(description),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(status int) { exit = status }), // after --help
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.ShortUsageOnError(),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "clerksync:", err)
+		return exitFailed
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if exit >= 0 {
+		return exit
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "clerksync: %v\nclerksync --help, or --help after a command, tells what there is.\n", err)
+		return exitUsage
+	}
+	s := &session{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, logger: newLogger(stderr, c.LogLevel, c.LogFormat)}
+	if err := parsed.Run(s); err != nil {
+		fmt.Fprintf(stderr, "clerksync: %v\n", err)
+		var wrongUse usageError
+		if errors.As(err, &wrongUse) {
+			return exitUsage
+		}
+		return exitFailed
+	}
+	return exitOK
+}
+
+// usageError is a call that cannot work, whatever the state of the world.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// printJSON writes v for another program to read.
+func (s *session) printJSON(v any) error {
+	enc := json.NewEncoder(s.stdout)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// program is how the user calls this program, for lines to copy.
+func program() string {
+	if strings.Contains(os.Args[0], "go-build") { // go run
+		return "go run ./cmd/clerksync"
+	}
+	return os.Args[0]
+}

@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/clerksync/clerksync/internal/app"
+	"github.com/clerksync/clerksync/internal/config"
+)
+
+type devCmd struct {
+	Addr           string          `name:"addr" env:"CLERKSYNC_ADDR" default:"127.0.0.1:8080" help:"Address of the webhook endpoint. When the default is taken, a free port is used."`
+	AdminAddr      string          `name:"admin-addr" env:"CLERKSYNC_ADMIN_ADDR" default:"127.0.0.1:8081" help:"Address of the admin listener. When the default is taken, a free port is used."`
+	SigningSecrets []config.Secret `name:"signing-secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" sep:"," placeholder:"WHSEC" help:"Signing secret of a real endpoint, to receive from Clerk through a tunnel. Without it one is made."`
+	InstanceID     string          `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Take only events of this Clerk instance."`
+	DataDir        string          `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"./.clerksync" type:"path" help:"Folder of the data, which survives a restart. Delete it to begin anew."`
+	PGBin          string          `name:"pg-bin" env:"CLERKSYNC_PG_BIN" placeholder:"DIR" help:"Folder with PostgreSQL's programs, when they are not found."`
+}
+
+func (c *devCmd) Help() string {
+	return `Starts a PostgreSQL server and a NATS server of its own, on free ports, makes
+the tables, and takes webhooks. Nothing else on this machine is touched. Ctrl-C
+ends all of it; the data stays.`
+}
+
+const (
+	defaultDevAddr      = "127.0.0.1:8080"
+	defaultDevAdminAddr = "127.0.0.1:8081"
+)
+
+func (c *devCmd) Run(s *session) error {
+	started := time.Now()
+	// Between the lines for people only what they have to know.
+	logger := slog.New(atLeast{slog.LevelWarn, s.logger.Handler()})
+	dir, err := app.OpenDataDir(c.DataDir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+
+	secrets, generated := c.SigningSecrets, ""
+	if len(secrets) == 0 {
+		if generated, err = dir.Keep("signing-secret", app.NewSigningSecret); err != nil {
+			return err
+		}
+		secrets = []config.Secret{config.Secret(generated)}
+	}
+	pg, databaseURL, err := app.StartPostgres(s.ctx, dir, c.PGBin, s.logger)
+	if err != nil {
+		if s.ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := pg.Stop(ctx); err != nil {
+			s.logger.Error("PostgreSQL did not stop cleanly", "err", err)
+		}
+	}()
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-pg.Done():
+			cancel(fmt.Errorf("PostgreSQL ended: %w", pg.Err()))
+		case <-ctx.Done():
+		}
+	}()
+
+	conf := config.Config{
+		Database: config.Database{URL: config.Secret(databaseURL), Schema: "clerk"},
+		Log:      config.Log{Replicas: 1, MaxAge: 90 * 24 * time.Hour},
+		Receiver: config.Receiver{SigningSecrets: secrets, InstanceID: c.InstanceID, Addr: freeIfTaken(c.Addr, defaultDevAddr)},
+		Worker:   config.Worker{Appliers: 4, Batch: 500},
+		Admin:    config.Admin{Addr: freeIfTaken(c.AdminAddr, defaultDevAdminAddr)},
+	}
+	roles := config.Roles{Receiver: true, Worker: true}
+	if err := conf.Validate(roles); err != nil {
+		return err
+	}
+	dev := *s
+	dev.ctx, dev.logger = ctx, logger
+	err = dev.run(app.Options{
+		Config: conf, Roles: roles, Command: "dev", Version: version().Version,
+		Migrate: true, DataDir: dir, Logger: logger, AnnouncedSecret: secrets[0].Reveal(),
+	}, func(a *app.App) { c.welcome(s, a, databaseURL, generated, time.Since(started)) })
+	if cause := context.Cause(ctx); err == nil && s.ctx.Err() == nil && cause != nil {
+		return cause
+	}
+	fmt.Fprintln(s.stdout, "\nStopped. The data is kept in", c.DataDir)
+	return err
+}
+
+func (c *devCmd) welcome(s *session, a *app.App, databaseURL, generated string, took time.Duration) {
+	secret := "as given by CLERK_WEBHOOK_SIGNING_SECRET"
+	if generated != "" {
+		secret = generated
+	}
+	fmt.Fprintf(s.stdout, `clerksync is ready after %.1f s. Ctrl-C ends it.
+
+  webhook endpoint  %s
+  signing secret    %s
+  database          %s
+  metrics           %s/metrics
+  data folder       %s
+
+Try it, in another terminal:
+
+  %s send testdata/events/user.created.json
+  psql '%s' -c 'SELECT clerk_id, name, email FROM clerk.active_users'
+
+`, took.Seconds(), a.Endpoint, secret, databaseURL, a.AdminURL, c.DataDir, program(), databaseURL)
+}
+
+// freeIfTaken replaces a default address that somebody else has by a free port.
+// An address that was asked for is left as it is.
+func freeIfTaken(addr, byDefault string) string {
+	if addr != byDefault {
+		return addr
+	}
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return "127.0.0.1:0"
+	}
+	if err == nil {
+		l.Close()
+	}
+	return addr
+}
+
+// atLeast is a handler that lets nothing below a level through.
+type atLeast struct {
+	level slog.Level
+	slog.Handler
+}
+
+func (h atLeast) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= h.level && h.Handler.Enabled(ctx, level)
+}
+
+func (h atLeast) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return atLeast{h.level, h.Handler.WithAttrs(attrs)}
+}
+
+func (h atLeast) WithGroup(name string) slog.Handler {
+	return atLeast{h.level, h.Handler.WithGroup(name)}
+}

@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/clerksync/clerksync/internal/app"
+	"github.com/clerksync/clerksync/internal/config"
+	"github.com/clerksync/clerksync/internal/store"
+)
+
+type migrateCmd struct {
+	Up     migrateUpCmd     `cmd:"" help:"Make the schema if it is missing, and apply pending migrations."`
+	Status migrateStatusCmd `cmd:"" help:"List the migrations. Exit status 1 when some are pending."`
+}
+
+// database is what a command needs to reach the tables.
+type database struct {
+	config.Database `embed:""`
+	DataDir         string `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"./.clerksync" type:"path" help:"Data folder of a running clerksync, which is used when no address is given."`
+	JSON            bool   `name:"json" help:"As JSON."`
+}
+
+// open opens the database that was named, or that of the clerksync running here.
+func (d *database) open(s *session) (*store.Store, error) {
+	o := store.Options{URL: d.URL.Reveal(), Schema: d.Schema, ApplicationName: "clerksync command", MaxConns: 2}
+	if o.URL == "" {
+		running, err := app.FindRunning(d.DataDir)
+		if errors.Is(err, app.ErrNotRunning) {
+			return nil, fmt.Errorf("no database: set DATABASE_URL, or start clerksync dev (%w)", err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		o.URL, o.Schema = running.DatabaseURL, running.Schema
+	}
+	st, err := store.Open(s.ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := st.Ping(s.ctx); err != nil {
+		st.Close()
+		return nil, fmt.Errorf("%w; is DATABASE_URL right, and is the server running?", err)
+	}
+	return st, nil
+}
+
+type migrateUpCmd struct {
+	database `embed:""`
+}
+
+type migration struct {
+	Version   int64      `json:"version"`
+	Name      string     `json:"name"`
+	AppliedAt *time.Time `json:"applied_at"` // null when pending
+}
+
+func (c *migrateUpCmd) Run(s *session) error {
+	st, err := c.open(s)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	applied, err := st.Migrate(s.ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return s.printJSON(listMigrations(applied))
+	}
+	if len(applied) == 0 {
+		fmt.Fprintln(s.stdout, "nothing to do: the tables are up to date")
+	}
+	for _, m := range applied {
+		fmt.Fprintf(s.stdout, "applied %s\n", m.Name)
+	}
+	return nil
+}
+
+type migrateStatusCmd struct {
+	database `embed:""`
+}
+
+func (c *migrateStatusCmd) Run(s *session) error {
+	st, err := c.open(s)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	all, err := st.Migrations(s.ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		if err := s.printJSON(listMigrations(all)); err != nil {
+			return err
+		}
+	} else {
+		w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "MIGRATION\tAPPLIED")
+		for _, m := range all {
+			applied := "pending"
+			if !m.AppliedAt.IsZero() {
+				applied = m.AppliedAt.UTC().Format(time.RFC3339)
+			}
+			fmt.Fprintf(w, "%s\t%s\n", m.Name, applied)
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+	pending := 0
+	for _, m := range all {
+		if m.AppliedAt.IsZero() {
+			pending++
+		}
+	}
+	if pending > 0 {
+		return fmt.Errorf("%d migrations are pending: clerksync migrate up applies them", pending)
+	}
+	return nil
+}
+
+func listMigrations(all []store.Migration) []migration {
+	list := []migration{}
+	for _, m := range all {
+		item := migration{Version: m.Version, Name: m.Name}
+		if !m.AppliedAt.IsZero() {
+			item.AppliedAt = &m.AppliedAt
+		}
+		list = append(list, item)
+	}
+	return list
+}

@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/big"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	svix "github.com/svix/svix-webhooks/go"
+
+	"github.com/clerksync/clerksync/internal/app"
+	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/config"
+	"github.com/clerksync/clerksync/internal/receiver"
+)
+
+type sendCmd struct {
+	Files   []string      `arg:"" name:"file" help:"Files with the body of one event each, folders of such files (*.json), or - for standard input."`
+	URL     string        `name:"url" env:"CLERKSYNC_URL" placeholder:"URL" help:"The endpoint. Without it, that of the clerksync running here."`
+	Secret  config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" placeholder:"WHSEC" help:"Signing secret; of several, comma-separated, the first signs. Without it, that of clerksync dev running here."`
+	ID      string        `name:"id" placeholder:"MSG" help:"svix-id, for one file: the same id again is a second delivery of the same event. Without it, a new one for each file."`
+	DataDir string        `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"./.clerksync" type:"path" help:"Data folder of the clerksync running here."`
+	JSON    bool          `name:"json" help:"As JSON."`
+}
+
+func (c *sendCmd) Help() string {
+	return `Each file is signed as it is, byte for byte, and posted with the headers that
+Svix sends, one after the other. Exit status 1 if any was not taken.`
+}
+
+// sent is what became of one event.
+type sent struct {
+	File       string  `json:"file"`
+	SvixID     string  `json:"svix_id"`
+	Type       string  `json:"type"`
+	Entity     string  `json:"entity"`
+	Status     int     `json:"status"` // 0 when there was no answer
+	Answer     string  `json:"answer,omitempty"`
+	DurationMS float64 `json:"duration_ms"`
+}
+
+func (c *sendCmd) Run(s *session) error {
+	files, err := expand(c.Files)
+	if err != nil {
+		return err
+	}
+	if c.ID != "" && len(files) != 1 {
+		return usageError(fmt.Sprintf("--id is for one file, not for %d: two events cannot have one id", len(files)))
+	}
+	if err := c.complete(); err != nil {
+		return err
+	}
+	webhook, err := svix.NewWebhook(c.Secret.Reveal())
+	if err != nil {
+		return usageError("the signing secret is not usable")
+	}
+	client := &http.Client{
+		Timeout: 30 * time.Second,
+		// Svix does not follow redirects either.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+
+	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+	all := []sent{}
+	failed := 0
+	for _, file := range files {
+		body, err := s.readBody(file)
+		if err != nil {
+			return err
+		}
+		r := c.send(s.ctx, client, webhook, file, body)
+		if r.Status/100 != 2 {
+			failed++
+		}
+		all = append(all, r)
+		if !c.JSON {
+			status := strconv.Itoa(r.Status)
+			if r.Status == 0 {
+				status = "---"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.1f ms\t%s\n", status, r.Type, r.Entity, r.SvixID, r.DurationMS, r.Answer)
+			w.Flush()
+		}
+	}
+	if c.JSON {
+		if err := s.printJSON(all); err != nil {
+			return err
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d events were not taken", failed, len(files))
+	}
+	return nil
+}
+
+// complete fills in what was not given from the clerksync that runs here.
+func (c *sendCmd) complete() error {
+	if c.URL == "" || c.Secret == "" {
+		running, err := app.FindRunning(c.DataDir)
+		switch {
+		case errors.Is(err, app.ErrNotRunning):
+			return fmt.Errorf("nowhere to send to: give --url and --secret, or start clerksync dev (%w)", err)
+		case err != nil:
+			return err
+		}
+		if c.URL == "" {
+			c.URL = running.Endpoint
+		}
+		if c.Secret == "" {
+			c.Secret = config.Secret(running.SigningSecret)
+		}
+	}
+	if c.Secret == "" {
+		return errors.New("no signing secret: set CLERK_WEBHOOK_SIGNING_SECRET or give --secret; only clerksync dev leaves one for send to find")
+	}
+	first, _, _ := strings.Cut(c.Secret.Reveal(), ",")
+	c.Secret = config.Secret(first)
+	if err := receiver.CheckSecret(first); err != nil {
+		return usageError(err.Error())
+	}
+	if !strings.HasPrefix(c.URL, "http://") && !strings.HasPrefix(c.URL, "https://") {
+		return usageError("--url begins with http:// or https://, and ends with " + receiver.Path)
+	}
+	return nil
+}
+
+func (c *sendCmd) send(ctx context.Context, client *http.Client, webhook *svix.Webhook, file string, body []byte) sent {
+	r := sent{File: file, SvixID: c.ID, Type: "?", Entity: "?"}
+	if r.SvixID == "" {
+		r.SvixID = newSvixID()
+	}
+	if e, err := clerk.ParseEnvelope(body); err == nil {
+		r.Type, r.Entity = e.Type, e.EntityID
+	}
+	fail := func(err error) sent {
+		r.Answer = err.Error()
+		return r
+	}
+	now := time.Now()
+	signature, err := webhook.Sign(r.SvixID, now, body)
+	if err != nil {
+		return fail(err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, bytes.NewReader(body))
+	if err != nil {
+		return fail(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "clerksync-send")
+	req.Header.Set("Svix-Id", r.SvixID)
+	req.Header.Set("Svix-Timestamp", strconv.FormatInt(now.Unix(), 10))
+	req.Header.Set("Svix-Signature", signature)
+	resp, err := client.Do(req)
+	r.DurationMS = float64(time.Since(now).Microseconds()) / 1000
+	if err != nil {
+		return fail(err)
+	}
+	defer resp.Body.Close()
+	r.Status = resp.StatusCode
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 500))
+	r.Answer = strings.TrimSpace(string(answer))
+	if location := resp.Header.Get("Location"); location != "" {
+		r.Answer = "redirected to " + location + ", which Svix takes for a failure"
+	}
+	return r
+}
+
+// expand replaces folders by the events in them.
+func expand(names []string) ([]string, error) {
+	var files []string
+	for _, name := range names {
+		info, err := os.Stat(name)
+		switch {
+		case name == "-":
+			files = append(files, name)
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("no such file: %s; events to try are in testdata/events of clerksync's source", name)
+		case err != nil:
+			return nil, err
+		case info.IsDir():
+			found, err := filepath.Glob(filepath.Join(name, "*.json"))
+			if err != nil {
+				return nil, err
+			}
+			if len(found) == 0 {
+				return nil, fmt.Errorf("no *.json in %s", name)
+			}
+			files = append(files, found...)
+		default:
+			files = append(files, name)
+		}
+	}
+	return files, nil
+}
+
+func (s *session) readBody(file string) ([]byte, error) {
+	if file == "-" {
+		body, err := io.ReadAll(s.stdin)
+		if err != nil {
+			return nil, fmt.Errorf("read standard input: %w", err)
+		}
+		return body, nil
+	}
+	return os.ReadFile(file)
+}
+
+// newSvixID makes an id of the form that Svix makes.
+func newSvixID() string {
+	const letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	id := []byte("msg_")
+	for range 27 {
+		n, _ := rand.Int(rand.Reader, big.NewInt(int64(len(letters))))
+		id = append(id, letters[n.Int64()])
+	}
+	return string(id)
+}

@@ -1,0 +1,81 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/clerksync/clerksync/internal/app"
+	"github.com/clerksync/clerksync/internal/config"
+)
+
+type serveCmd struct {
+	Role          []string `name:"role" env:"CLERKSYNC_ROLE" enum:"receiver,worker,all" default:"all" help:"What this process does: receiver (the webhook endpoint), worker (applies events), all. More than one: --role receiver,worker."`
+	Migrate       bool     `name:"migrate" env:"CLERKSYNC_MIGRATE" help:"Apply pending migrations first, rather than refuse to start."`
+	config.Config `embed:""`
+}
+
+func (c *serveCmd) Help() string {
+	return `Needs CLERK_WEBHOOK_SIGNING_SECRET for the receiver and DATABASE_URL for the
+worker. Without NATS_URL, JetStream runs in this process and writes every event
+with fsync before the answer; then one process has both roles.
+
+Ctrl-C or SIGTERM stops it: no more requests are taken, the batches in work are
+finished. A second one ends it at once, which loses nothing either.`
+}
+
+func (c *serveCmd) roles() config.Roles {
+	var roles config.Roles
+	for _, r := range c.Role {
+		roles.Receiver = roles.Receiver || r == "receiver" || r == "all"
+		roles.Worker = roles.Worker || r == "worker" || r == "all"
+	}
+	return roles
+}
+
+func (c *serveCmd) Run(s *session) error {
+	roles := c.roles()
+	if err := c.Validate(roles); err != nil {
+		return err
+	}
+	o := app.Options{
+		Config: c.Config, Roles: roles, Command: "serve", Version: version().Version,
+		Migrate: c.Migrate, Logger: s.logger,
+	}
+	if c.NATSURL == "" {
+		if !roles.Receiver || !roles.Worker {
+			return usageError("--role receiver or worker alone needs NATS_URL: without it the event log is inside the process, and no other process works on it")
+		}
+		dir, err := app.OpenDataDir(c.DataDir)
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		o.DataDir = dir
+	}
+	return s.run(o, func(a *app.App) {
+		s.logger.Info("clerksync is at work", "receiver", roles.Receiver, "worker", roles.Worker, "endpoint", a.Endpoint,
+			"admin", a.AdminURL, "pid", os.Getpid())
+	})
+}
+
+// run starts an app, says so, and stops it when it is told to or has to.
+func (s *session) run(o app.Options, ready func(*app.App)) error {
+	a, err := app.Start(s.ctx, o)
+	if err != nil {
+		if s.ctx.Err() != nil {
+			return nil // stopped while starting
+		}
+		return err
+	}
+	ready(a)
+	select {
+	case <-s.ctx.Done():
+		s.logger.Info("stopping")
+	case err = <-a.Fatal():
+		s.logger.Error("stopping", "err", err)
+	}
+	if stopErr := a.Stop(); stopErr != nil {
+		return fmt.Errorf("stopped, not cleanly: %w", stopErr)
+	}
+	return err
+}
