@@ -9,14 +9,17 @@ WHERE m.clerk_id = ANY(@clerk_ids::text[])
 -- name: MembershipDeleteSupersededMany :exec
 -- Removes memberships whose user has a newer one in the same organization: the
 -- user left and came back, and the delete of the old one is late or was lost.
-DELETE FROM org_memberships m
-USING (
-    SELECT
-        unnest(@user_ids::uuid[]) AS user_id,
-        unnest(@org_ids::text[]) AS org_id,
-        unnest(@clerk_ids::text[]) AS clerk_id
-) AS newest
-WHERE m.user_id = newest.user_id AND m.org_id = newest.org_id AND m.clerk_id <> newest.clerk_id;
+DELETE FROM org_memberships
+WHERE id = ANY(ARRAY(
+    SELECT m.id
+    FROM (
+        SELECT
+            unnest(@user_ids::uuid[]) AS user_id,
+            unnest(@org_ids::text[]) COLLATE "C" AS org_id,
+            unnest(@clerk_ids::text[]) COLLATE "C" AS clerk_id
+    ) AS newest
+    JOIN org_memberships m ON m.user_id = newest.user_id AND m.org_id = newest.org_id AND m.clerk_id <> newest.clerk_id
+));
 
 -- name: MembershipUpsertMany :exec
 -- Writes memberships whose heads were advanced in this transaction, as far as

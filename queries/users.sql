@@ -84,13 +84,15 @@ FROM (
 -- claim or claimed until now: every claimant, with the version that ranks it.
 -- To be called with the addresses locked, as a statement of its own: only then it
 -- sees what the previous owner of the lock has committed.
-SELECT u.clerk_id, u.primary_email::text AS address, (u.email IS NOT NULL)::boolean AS holds,
+SELECT u.clerk_id, a.address::text AS address, (u.email IS NOT NULL)::boolean AS holds,
     h.deleted, h.updated_at, h.event_at, h.event_id
-FROM users u
-JOIN entity_heads h ON h.kind = 'user' AND h.clerk_id = u.clerk_id
-WHERE u.primary_email = ANY(
-    ARRAY(SELECT unnest(@addresses::text[]) UNION SELECT o.primary_email FROM users o WHERE o.clerk_id = ANY(@clerk_ids::text[]))
-);
+FROM (
+    SELECT unnest(@addresses::text[]) AS address
+    UNION
+    SELECT o.primary_email FROM users o WHERE o.clerk_id = ANY(@clerk_ids::text[])
+) AS a
+JOIN users u ON u.primary_email = a.address
+JOIN entity_heads h ON h.kind = 'user' AND h.clerk_id = u.clerk_id;
 
 -- name: UserEmailRelease :exec
 -- Users that no longer hold their address.

@@ -202,12 +202,13 @@ func (a *App) startLog(ctx context.Context, o Options) (*eventlog.Log, error) {
 	var nc *nats.Conn
 	var err error
 	embeddedServer := o.Config.NATSURL == ""
+	var sync func(string) error
 	if embeddedServer {
 		server, err := a.startNATS(ctx, o, logger)
 		if err != nil {
 			return nil, err
 		}
-		a.NATSURL = server.URL()
+		a.NATSURL, sync = server.URL(), server.Sync
 		nc, err = server.Connect(options...)
 		if err != nil {
 			return nil, err
@@ -229,6 +230,7 @@ func (a *App) startLog(ctx context.Context, o Options) (*eventlog.Log, error) {
 		Replicas:  o.Config.Replicas,
 		MaxAge:    o.Config.MaxAge,
 		MaxBytes:  o.Config.MaxBytes,
+		Sync:      sync,
 		Logger:    logger,
 		Exclusive: embeddedServer,
 	})

@@ -2,7 +2,6 @@ package clerk
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -65,56 +64,95 @@ type Membership struct {
 	UpdatedAt      int64
 }
 
-// ParseChange reads what an event says. Nil without an error means that events
-// of this type are not synced. The error says why the event can never be
-// applied, see [Reason].
+// ParseChange reads what a stored event says, from its body alone. Nil without an
+// error means that events of this type are not synced. The error says why the
+// event can never be applied, see [Reason].
 func ParseChange(e *Event) (*Change, error) {
-	resource, action := SplitType(e.Envelope.Type)
+	var envelope struct {
+		Type      string `json:"type"`
+		Timestamp int64  `json:"timestamp"`
+		Data      span   `json:"data"`
+	}
+	if err := decode(e.Body, &envelope, strict); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUndecodable, err)
+	}
+	resource, action := SplitType(envelope.Type)
+	if resource == "" || action == "" {
+		return nil, errNoType
+	}
 	kind, ok := resources[resource]
 	if !ok {
 		return nil, nil
 	}
-	deleted := action == "deleted"
 	switch action {
 	// A snapshot is an entity as the Backend API returned it.
 	case "created", "updated", "deleted", "snapshot":
 	default:
 		return nil, nil
 	}
-	if err := e.Envelope.CheckIDs(); err != nil {
-		return nil, err
+	if !inRange(envelope.Timestamp) {
+		return nil, errTimestamp
 	}
-
-	c := &Change{Kind: kind, ID: e.Envelope.EntityID}
-	c.Version = Version{Deleted: deleted, EventAt: e.Envelope.EventAt, EventID: e.ID}
+	c := &Change{Kind: kind}
+	c.Version = Version{Deleted: action == "deleted", EventAt: millis(envelope.Timestamp), EventID: e.ID}
 	if c.Version.EventAt == 0 {
 		c.Version.EventAt = e.ReceivedAt.UnixMilli()
 	}
+
+	data := jsontext.Value(cleanText(e.Body[envelope.Data.start:envelope.Data.end]))
 	var err error
 	switch {
 	case kind == KindMembership:
-		err = c.readMembership(e)
-	case deleted:
-		// Only the id is of use, and nothing but the id is to be kept.
+		err = c.readMembership(data)
+	case c.Version.Deleted:
+		err = c.readDeleted(data)
 	case kind == KindUser:
-		err = c.readUser(e)
+		err = c.readUser(data)
 	case kind == KindOrganization:
-		err = c.readOrganization(e)
+		err = c.readOrganization(data)
 	}
 	if err != nil {
+		return nil, err
+	}
+	ids := Envelope{Type: envelope.Type, EntityID: c.ID}
+	if m := c.Membership; m != nil {
+		ids.UserID, ids.OrgID = m.UserID, m.OrgID
+	}
+	if err := ids.CheckIDs(); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
+// span is where a value stands in the body.
+type span struct{ start, end int64 }
+
+func (s *span) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	value, err := dec.ReadValue()
+	s.end = dec.InputOffset()
+	s.start = s.end - int64(len(value))
+	return err
+}
+
 // emptyObject is the default of the metadata columns.
 var emptyObject = jsontext.Value("{}")
 
-func (c *Change) readUser(e *Event) error {
+// readDeleted takes only the id, as nothing but the id is to be kept.
+func (c *Change) readDeleted(data jsontext.Value) error {
+	var d struct {
+		ID string `json:"id"`
+	}
+	err := decodeData(data, &d)
+	c.ID = d.ID
+	return err
+}
+
+func (c *Change) readUser(data jsontext.Value) error {
 	type verification struct {
 		Status string `json:"status"`
 	}
 	var u struct {
+		ID                    string  `json:"id"`
 		PrimaryEmailAddressID *string `json:"primary_email_address_id"`
 		EmailAddresses        []struct {
 			ID           string        `json:"id"`
@@ -139,10 +177,10 @@ func (c *Change) readUser(e *Event) error {
 		CreatedAt      int64          `json:"created_at"`
 		UpdatedAt      int64          `json:"updated_at"`
 	}
-	raw, err := readData(e, &u)
-	if err != nil {
+	if err := decodeData(data, &u); err != nil {
 		return err
 	}
+	c.ID = u.ID
 	c.User = &User{
 		Username:       u.Username,
 		FirstName:      u.FirstName,
@@ -156,7 +194,7 @@ func (c *Change) readUser(e *Event) error {
 		LastSignInAt:   u.LastSignInAt,
 		CreatedAt:      u.CreatedAt,
 		UpdatedAt:      u.UpdatedAt,
-		Raw:            raw,
+		Raw:            data,
 	}
 	// The primary one is named by its id: it need not be the first, and the id
 	// can name one that is not in the list. Primary does not mean verified.
@@ -178,8 +216,9 @@ func (c *Change) readUser(e *Event) error {
 	return c.setUpdatedAt(u.UpdatedAt, u.CreatedAt, u.LastSignInAt)
 }
 
-func (c *Change) readOrganization(e *Event) error {
+func (c *Change) readOrganization(data jsontext.Value) error {
 	var o struct {
+		ID             string         `json:"id"`
 		Name           string         `json:"name"`
 		Slug           string         `json:"slug"`
 		ImageURL       string         `json:"image_url"`
@@ -188,10 +227,10 @@ func (c *Change) readOrganization(e *Event) error {
 		CreatedAt      int64          `json:"created_at"`
 		UpdatedAt      int64          `json:"updated_at"`
 	}
-	raw, err := readData(e, &o)
-	if err != nil {
+	if err := decodeData(data, &o); err != nil {
 		return err
 	}
+	c.ID = o.ID
 	c.Organization = &Organization{
 		Name:           o.Name,
 		Slug:           o.Slug,
@@ -200,7 +239,7 @@ func (c *Change) readOrganization(e *Event) error {
 		PublicMetadata: metadata(o.PublicMetadata),
 		CreatedAt:      o.CreatedAt,
 		UpdatedAt:      o.UpdatedAt,
-		Raw:            raw,
+		Raw:            data,
 	}
 	return c.setUpdatedAt(o.UpdatedAt, o.CreatedAt)
 }
@@ -208,26 +247,30 @@ func (c *Change) readOrganization(e *Event) error {
 // readMembership also reads a delete: Clerk sends the whole membership, and
 // whom it bound is needed to make the same rows when the delete comes first.
 // A delete of the bare id is taken too.
-func (c *Change) readMembership(e *Event) error {
-	if e.Envelope.UserID == "" || e.Envelope.OrgID == "" {
+func (c *Change) readMembership(data jsontext.Value) error {
+	var m struct {
+		ID             string          `json:"id"`
+		Organization   organizationRef `json:"organization"`
+		PublicUserData userRef         `json:"public_user_data"`
+		Role           string          `json:"role"`
+		Permissions    []string        `json:"permissions"`
+		PublicMetadata jsontext.Value  `json:"public_metadata"`
+		CreatedAt      int64           `json:"created_at"`
+		UpdatedAt      int64           `json:"updated_at"`
+	}
+	if err := decodeData(data, &m); err != nil {
+		return err
+	}
+	c.ID = m.ID
+	if c.ID != "" && (m.PublicUserData.id == "" || m.Organization.id == "") {
 		if !c.Version.Deleted {
 			return fmt.Errorf("%w: a membership without data.public_user_data.user_id or data.organization.id", ErrNoID)
 		}
 		return nil
 	}
-	var m struct {
-		Role           string         `json:"role"`
-		Permissions    []string       `json:"permissions"`
-		PublicMetadata jsontext.Value `json:"public_metadata"`
-		CreatedAt      int64          `json:"created_at"`
-		UpdatedAt      int64          `json:"updated_at"`
-	}
-	if _, err := readData(e, &m); err != nil {
-		return err
-	}
 	c.Membership = &Membership{
-		UserID:         e.Envelope.UserID,
-		OrgID:          e.Envelope.OrgID,
+		UserID:         m.PublicUserData.id,
+		OrgID:          m.Organization.id,
 		Role:           m.Role,
 		Permissions:    m.Permissions,
 		PublicMetadata: metadata(m.PublicMetadata),
@@ -240,7 +283,7 @@ func (c *Change) readMembership(e *Event) error {
 // setUpdatedAt completes the version, after a look at all times of the entity.
 func (c *Change) setUpdatedAt(updatedAt int64, others ...int64) error {
 	for _, t := range append(others, updatedAt) {
-		if t < 0 || t > maxMillis {
+		if !inRange(t) {
 			return fmt.Errorf("%w: a time in data is out of range", ErrUndecodable)
 		}
 	}
@@ -248,20 +291,11 @@ func (c *Change) setUpdatedAt(updatedAt int64, others ...int64) error {
 	return nil
 }
 
-// readData decodes the data of the event into v, and returns it, both in a form
-// that PostgreSQL can hold.
-func readData(e *Event, v any) (jsontext.Value, error) {
-	var envelope struct {
-		Data jsontext.Value `json:"data"`
+func decodeData(data jsontext.Value, v any) error {
+	if err := decode(data, v, cleaned); err != nil {
+		return fmt.Errorf("%w: data: %w", ErrUndecodable, err)
 	}
-	if err := decode(e.Body, &envelope); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUndecodable, err)
-	}
-	data := jsontext.Value(cleanText(envelope.Data))
-	if err := decode(data, v); err != nil {
-		return nil, fmt.Errorf("%w: data: %w", ErrUndecodable, err)
-	}
-	return data, nil
+	return nil
 }
 
 // metadata returns an object whatever Clerk sent: null, or nothing.
@@ -271,6 +305,3 @@ func metadata(v jsontext.Value) jsontext.Value {
 	}
 	return v
 }
-
-// DeletedAt is the time of a delete.
-func (c *Change) DeletedAt() time.Time { return time.UnixMilli(c.Version.EventAt) }

@@ -17,6 +17,8 @@ const maxMillis = 253402300799999
 // March 1973, and as seconds beyond the year 5000: there is no doubt.
 const secondsBelow = 100_000_000_000
 
+func inRange(t int64) bool { return 0 <= t && t <= maxMillis }
+
 func millis(t int64) int64 {
 	if t < secondsBelow {
 		return t * 1000
@@ -31,6 +33,11 @@ var (
 	ErrNoID          = errors.New("no_id")          // no data.id, or a membership without its user or organization
 	ErrUnusableID    = errors.New("unusable_id")    // an id that cannot be a token of a subject
 	ErrWrongInstance = errors.New("wrong_instance") // an event of another Clerk instance
+)
+
+var (
+	errNoType    = fmt.Errorf("%w: type is missing or not of the form resource.action", ErrNoType)
+	errTimestamp = fmt.Errorf("%w: timestamp is out of range", ErrUndecodable)
 )
 
 // Reason returns the name of the reason in err, "" when it is none of ours.
@@ -105,11 +112,11 @@ func ParseEnvelope(body []byte) (Envelope, error) {
 			PublicUserData userRef         `json:"public_user_data"`
 		} `json:"data"`
 	}
-	if err := decode(body, &raw); err != nil {
+	if err := decode(body, &raw, strict); err != nil {
 		return Envelope{}, fmt.Errorf("%w: %w", ErrUndecodable, err)
 	}
-	if raw.Timestamp < 0 || raw.Timestamp > maxMillis {
-		return Envelope{}, fmt.Errorf("%w: timestamp is out of range", ErrUndecodable)
+	if !inRange(raw.Timestamp) {
+		return Envelope{}, errTimestamp
 	}
 	e := Envelope{
 		Type:       raw.Type,
@@ -120,7 +127,7 @@ func ParseEnvelope(body []byte) (Envelope, error) {
 		UserID:     raw.Data.UserID,
 	}
 	if resource, action := SplitType(e.Type); resource == "" || action == "" {
-		return e, fmt.Errorf("%w: type is missing or not of the form resource.action", ErrNoType)
+		return e, errNoType
 	}
 	switch resource, _ := SplitType(e.Type); resources[resource] {
 	case KindUser:

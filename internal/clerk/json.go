@@ -11,19 +11,21 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// decodeOptions: a key that stands twice is refused, always: two readers could
-// take different ones. Broken UTF-8 and lone surrogates are let in, because
-// Clerk passes on what people typed; cleanText replaces them before they meet
-// PostgreSQL.
-var decodeOptions = json.JoinOptions(
+// strict refuses a key that stands twice: two readers could take different ones.
+// Broken UTF-8 and lone surrogates are let in, because Clerk passes on what people
+// typed; cleanText replaces them before they meet PostgreSQL.
+var strict = json.JoinOptions(
 	jsontext.AllowDuplicateNames(false),
 	jsontext.AllowInvalidUTF8(true),
 )
 
+// cleaned is for what was strict before cleanText, which can make keys equal.
+var cleaned = jsontext.AllowDuplicateNames(true)
+
 // decode reads data into v. Its errors say where the fault is and never what
 // stands there: they end up in logs and dead letters.
-func decode(data []byte, v any) error {
-	err := json.Unmarshal(data, v, decodeOptions)
+func decode(data []byte, v any, options json.Options) error {
+	err := json.Unmarshal(data, v, options)
 	if err == nil {
 		return nil
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -15,10 +17,9 @@ import (
 // NATSOptions say where an embedded NATS server keeps its data and how careful it
 // is.
 type NATSOptions struct {
-	Dir    string       // data folder of JetStream
-	Token  string       // what clients have to know to connect over the network
-	Unsafe bool         // no fsync: tests and comparisons only
-	Log    *slog.Logger // nil: discards
+	Dir   string       // data folder of JetStream
+	Token string       // what clients have to know to connect over the network
+	Log   *slog.Logger // nil: discards
 }
 
 // NATS is a NATS server with JetStream in this process. It listens on a free
@@ -26,14 +27,19 @@ type NATSOptions struct {
 type NATS struct {
 	server *natsserver.Server
 	token  string
+	dir    string
+
+	mu      sync.Mutex
+	streams map[string]*streamFiles
 }
 
 // maxPayload leaves room for the largest body that the receiver takes and its
 // headers.
 const maxPayload = 2 << 20
 
-// StartNATS starts a server and waits until it takes connections. Every write is
-// on the disk before it is acknowledged, unless told otherwise.
+// StartNATS starts a server and waits until it takes connections. What it
+// acknowledges survives the end of the process; for the end of the machine there
+// is [NATS.Sync].
 func StartNATS(ctx context.Context, o NATSOptions) (*NATS, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -45,7 +51,6 @@ func StartNATS(ctx context.Context, o NATSOptions) (*NATS, error) {
 		Authorization:         o.Token,
 		JetStream:             true,
 		StoreDir:              o.Dir,
-		SyncAlways:            !o.Unsafe,
 		JetStreamMaxMemory:    64 << 20, // of memory streams, of which there are none
 		MaxPayload:            maxPayload,
 		NoSigs:                true,
@@ -68,12 +73,12 @@ func StartNATS(ctx context.Context, o NATSOptions) (*NATS, error) {
 		s.Shutdown()
 		return nil, errors.New("the embedded NATS server started without JetStream")
 	}
-	return &NATS{server: s, token: o.Token}, nil
+	return &NATS{server: s, token: o.Token, dir: o.Dir, streams: map[string]*streamFiles{}}, nil
 }
 
 // URL is where other processes connect, with the token in it.
 func (n *NATS) URL() string {
-	return strings.Replace(n.server.ClientURL(), "nats://", "nats://"+n.token+"@", 1)
+	return strings.Replace(n.server.ClientURL(), "nats://", "nats://"+url.User(n.token).String()+"@", 1)
 }
 
 // Connect opens a connection within the process.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -21,9 +22,24 @@ const (
 	maxGroup      = 256
 	maxGroupBytes = 4 << 20
 
+	// minBatch is the smallest group for which an atomic batch pays: on a single
+	// server it costs the making of a folder with files in it, as much as about
+	// eight fsyncs.
+	minBatch = 8
+
 	// commitTimeout is shorter than the receiver's deadline, so that a server
 	// that does not answer is answered for.
 	commitTimeout = 8 * time.Second
+
+	// headroom is kept free in every message for the headers that are added to an
+	// event later: those of a batch, or those of a dead letter with its error. What
+	// is in the log can thus always be committed together with others, and parked.
+	headroom = 1024
+)
+
+var (
+	errNoAnswer = fmt.Errorf("no answer from JetStream within %s", commitTimeout)
+	errLost     = errors.New("the connection to NATS was lost")
 )
 
 // Stored tells where an event is in the log.
@@ -56,7 +72,7 @@ func (l *Log) Append(ctx context.Context, e *clerk.Event) (Stored, error) {
 }
 
 func (l *Log) enqueue(ctx context.Context, msg *nats.Msg) (Stored, error) {
-	if size := int64(msg.Size()); size > l.nc.MaxPayload() {
+	if size := int64(msg.Size()) + headroom; size > l.nc.MaxPayload() {
 		return Stored{}, fmt.Errorf("%w: %d bytes with headers, the server takes %d", ErrTooLarge, size, l.nc.MaxPayload())
 	}
 	if !l.nc.IsConnected() {
@@ -89,6 +105,7 @@ func (l *Log) enqueue(ctx context.Context, msg *nats.Msg) (Stored, error) {
 
 // commitLoop commits what is waiting, group after group.
 func (l *Log) commitLoop() {
+	defer close(l.published)
 	group := make([]*pending, 0, maxGroup)
 	for {
 		select {
@@ -118,24 +135,95 @@ func (l *Log) gather(group []*pending) []*pending {
 }
 
 func (l *Log) commit(group []*pending) {
-	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	ctx, cancel := l.whileConnected(context.Background())
 	defer cancel()
-	if l.atomic && len(group) > 1 {
-		err := l.commitBatch(ctx, group)
-		if err == nil {
-			return
-		}
-		var refused *refusedError
-		if !errors.As(err, &refused) {
-			for _, p := range group {
-				p.done <- result{err: err}
-			}
-			return
-		}
-		// The server refused the batch as a whole, most likely since an id in it is
-		// known: nothing of it is stored. Singly, each gets an answer of its own.
+	switch {
+	case l.sync != nil:
+		l.published <- published{slices.Clone(group), l.publish(ctx, group)}
+	case l.atomic && len(group) >= minBatch:
+		l.commitBatch(ctx, group)
+	default:
+		answer(group, l.publish(ctx, group))
 	}
-	l.commitSingly(ctx, group)
+}
+
+// answer gives everybody their result.
+func answer(group []*pending, results []result) {
+	for i, p := range group {
+		p.done <- results[i]
+	}
+}
+
+// published is a group that JetStream has acknowledged, and the disk not yet.
+type published struct {
+	group   []*pending
+	results []result
+}
+
+// syncLoop has what is published forced onto the disk, and then answers. While it
+// waits for the disk, the next group is published.
+func (l *Log) syncLoop() {
+	for first := range l.published {
+		waiting := []published{first}
+		for more := true; more; {
+			select {
+			case p, ok := <-l.published:
+				if more = ok; ok {
+					waiting = append(waiting, p)
+				}
+			default:
+				more = false
+			}
+		}
+		err := l.forceToDisk(Stream)
+		for _, p := range waiting {
+			if err != nil {
+				for i := range p.results {
+					p.results[i] = result{err: err}
+				}
+			}
+			answer(p.group, p.results)
+		}
+	}
+}
+
+// forceToDisk makes what a stream has acknowledged durable. After a failure the
+// log takes nothing any more: what could not be written may have been dropped by
+// the system, while JetStream still believes it has it and would call the same
+// event, sent again, a duplicate.
+func (l *Log) forceToDisk(stream string) error {
+	if err := l.broken.Load(); err != nil {
+		return *err
+	}
+	if err := l.sync(stream); err != nil {
+		err = fmt.Errorf("%w until a restart: %w", ErrUnavailable, err)
+		l.logger.Error("the event log could not be written to the disk: look at the disk, then restart", "err", err)
+		l.broken.Store(&err)
+		return err
+	}
+	return nil
+}
+
+// whileConnected is a context that ends after commitTimeout, and together with the
+// connection: a server that went away answers nothing any more, and what is
+// published meanwhile only waits in the client.
+func (l *Log) whileConnected(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithTimeoutCause(parent, commitTimeout, errNoAnswer)
+	ctx, lose := context.WithCancelCause(ctx)
+	status := l.nc.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
+	go func() {
+		if _, lost := <-status; lost {
+			lose(errLost)
+		}
+	}()
+	if !l.nc.IsConnected() { // it was lost before anybody listened
+		lose(errLost)
+	}
+	return ctx, func() {
+		l.nc.RemoveStatusListener(status) // closes it
+		lose(nil)
+		stop()
+	}
 }
 
 // pubAck is JetStream's answer to a message or a batch.
@@ -159,12 +247,29 @@ func (e *refusedError) Error() string {
 	return fmt.Sprintf("%s (JetStream error %d)", e.description, e.code)
 }
 
-// commitBatch publishes the group as an atomic batch: all of it is stored, with
+// commitBatch publishes the group as an atomic batch, and if the server refuses
+// it as a whole, most likely since an id in it is known, every event by itself.
+func (l *Log) commitBatch(ctx context.Context, group []*pending) {
+	err := l.publishBatch(ctx, group)
+	if err == nil {
+		return
+	}
+	var refused *refusedError
+	if errors.As(err, &refused) { // nothing of it is stored
+		answer(group, l.publish(ctx, group))
+		return
+	}
+	for _, p := range group {
+		p.done <- result{err: err}
+	}
+}
+
+// publishBatch publishes the group as an atomic batch: all of it is stored, with
 // one fsync, or nothing. Every error but a *refusedError leaves open which.
 //
 // The client has no call for it; the protocol is three headers. Only the last
 // message asks for an answer, which speaks for all.
-func (l *Log) commitBatch(ctx context.Context, group []*pending) error {
+func (l *Log) publishBatch(ctx context.Context, group []*pending) error {
 	id := nuid.Next()
 	for i, p := range group {
 		p.msg.Header.Set("Nats-Batch-Id", id)
@@ -180,6 +285,9 @@ func (l *Log) commitBatch(ctx context.Context, group []*pending) error {
 		}
 	}()
 	for _, p := range group[:last] {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: publish: %w", ErrUnavailable, context.Cause(ctx))
+		}
 		if err := l.nc.PublishMsg(p.msg); err != nil {
 			return fmt.Errorf("%w: publish: %w", ErrUnavailable, err)
 		}
@@ -200,6 +308,9 @@ func (l *Log) commitBatch(ctx context.Context, group []*pending) error {
 func (l *Log) request(ctx context.Context, msg *nats.Msg) (*pubAck, error) {
 	reply, err := l.nc.RequestMsgWithContext(ctx, msg)
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
 		return nil, fmt.Errorf("%w: publish: %w", ErrUnavailable, err)
 	}
 	var ack pubAck
@@ -212,17 +323,19 @@ func (l *Log) request(ctx context.Context, msg *nats.Msg) (*pubAck, error) {
 	return &ack, nil
 }
 
-// commitSingly publishes every event by itself, all at once.
-func (l *Log) commitSingly(ctx context.Context, group []*pending) {
+// publish publishes every event by itself, all at once, and waits for all answers.
+func (l *Log) publish(ctx context.Context, group []*pending) []result {
+	results := make([]result, len(group))
 	if len(group) == 1 { // the lone event takes the shortest way
-		group[0].done <- l.publishOne(ctx, group[0].msg)
-		return
+		results[0] = l.publishOne(ctx, group[0].msg)
+		return results
 	}
 	var all sync.WaitGroup
-	for _, p := range group {
-		all.Go(func() { p.done <- l.publishOne(ctx, p.msg) })
+	for i, p := range group {
+		all.Go(func() { results[i] = l.publishOne(ctx, p.msg) })
 	}
 	all.Wait()
+	return results
 }
 
 func (l *Log) publishOne(ctx context.Context, msg *nats.Msg) result {

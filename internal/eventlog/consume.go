@@ -17,6 +17,10 @@ const (
 
 	// restartDelay is the pause before a consumer that went away is set up again.
 	restartDelay = time.Second
+
+	// resetTimeout is how long an answer to a reset is waited for. Servers before
+	// 2.14 have none, and give no sign of it.
+	resetTimeout = 2 * time.Second
 )
 
 // Consume delivers stored events that are not settled, in about the order of
@@ -26,10 +30,8 @@ const (
 // It outlives the loss of the connection, and of the consumer itself.
 func (l *Log) Consume(ctx context.Context, deliver func(*Message)) error {
 	if l.exclusive {
-		// Nobody else can have these in hand.
-		_, err := l.js.ResetConsumer(ctx, Stream, ConsumerName)
-		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return fmt.Errorf("reset consumer %s: %w", ConsumerName, err)
+		if err := l.takeBack(ctx); err != nil {
+			return err
 		}
 	}
 	for {
@@ -44,6 +46,24 @@ func (l *Log) Consume(ctx context.Context, deliver func(*Message)) error {
 		case <-time.After(restartDelay):
 		}
 	}
+}
+
+// takeBack makes what a predecessor had in hand when it was killed deliverable at
+// once, rather than after ackWait: nobody else can have it.
+func (l *Log) takeBack(ctx context.Context) error {
+	consumer, err := l.ensureConsumer(ctx)
+	if err != nil {
+		return err
+	}
+	if consumer.CachedInfo().NumAckPending == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, resetTimeout)
+	defer cancel()
+	if _, err := l.js.ResetConsumer(ctx, Stream, ConsumerName); err != nil {
+		l.logger.Warn("the consumer was not reset: what a predecessor had in hand comes later", "err", err, "delay", ackWait)
+	}
+	return nil
 }
 
 func (l *Log) consume(ctx context.Context, deliver func(*Message)) error {
@@ -81,7 +101,11 @@ func (l *Log) consume(ctx context.Context, deliver func(*Message)) error {
 	case <-run.Closed():
 		err = errors.New("closed by the client")
 	}
-	run.Drain() // what the client has buffered goes through deliver as well, to be given back
+	if l.nc.IsConnected() {
+		run.Drain() // what the client has buffered goes through deliver as well, to be given back
+	} else {
+		run.Stop() // there is nobody to give it back to
+	}
 	<-run.Closed()
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -20,6 +21,10 @@ const (
 	headerDeadSeq      = "Clerksync-Dead-Seq"
 )
 
+// maxDeadError is what is kept of an error's text. With it, the headers above fit
+// into the [headroom] of a stored event.
+const maxDeadError = 512
+
 // Death says why an event is parked.
 type Death struct {
 	Reason   string // one of a closed set, see clerk.Reason; "refused" when PostgreSQL does not take it
@@ -32,20 +37,35 @@ type Death struct {
 // error is [ErrUnavailable] or [ErrTooLarge].
 func (l *Log) Park(ctx context.Context, e *clerk.Event, d Death) error {
 	msg := newMsg(DeadSubject, e)
-	if size := int64(msg.Size()); size > l.nc.MaxPayload() {
-		return fmt.Errorf("%w: %d bytes with headers, the server takes %d", ErrTooLarge, size, l.nc.MaxPayload())
-	}
 	// The same delivery parked twice is one letter.
 	msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s/%d", e.ID, d.Seq))
 	msg.Header.Set(headerDeadReason, d.Reason)
-	msg.Header.Set(headerDeadError, d.Err.Error())
+	msg.Header.Set(headerDeadError, shorten(d.Err.Error()))
 	msg.Header.Set(headerDeadAt, formatTime(time.Now()))
 	msg.Header.Set(headerDeadAttempts, strconv.FormatUint(d.Attempts, 10))
 	msg.Header.Set(headerDeadSeq, strconv.FormatUint(d.Seq, 10))
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	if size := int64(msg.Size()); size > l.nc.MaxPayload() {
+		return fmt.Errorf("%w: %d bytes with headers, the server takes %d", ErrTooLarge, size, l.nc.MaxPayload())
+	}
+	ctx, cancel := l.whileConnected(ctx)
 	defer cancel()
 	if _, err := l.request(ctx, msg); err != nil {
 		return fmt.Errorf("park event: %w", err)
 	}
+	if l.sync != nil {
+		return l.forceToDisk(DeadStream)
+	}
 	return nil
+}
+
+// shorten cuts a text to maxDeadError bytes, between two characters.
+func shorten(s string) string {
+	if len(s) <= maxDeadError {
+		return s
+	}
+	n := maxDeadError
+	for !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
 }

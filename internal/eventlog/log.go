@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,6 +30,11 @@ type Options struct {
 	// Exclusive means that no other process reads this log, as with an embedded
 	// server. What a killed predecessor had in hand is then delivered at once.
 	Exclusive bool
+
+	// Sync forces what a stream has acknowledged onto the disk. It is called before
+	// an event counts as stored, once for all that came at the same time. Nil leaves
+	// durability to the server: its replicas, or its setting sync_always.
+	Sync func(stream string) error
 }
 
 // Log is a connection to the event log.
@@ -38,11 +44,14 @@ type Log struct {
 	logger    *slog.Logger
 	exclusive bool
 	atomic    bool // the server publishes batches atomically
+	sync      func(stream string) error
+	broken    atomic.Pointer[error] // why nothing is taken until a restart
 
-	queue   chan *pending // waiting for the next group commit
-	closing chan struct{}
-	closed  sync.WaitGroup
-	close   func()
+	queue     chan *pending  // waiting for the next group commit
+	published chan published // waiting for the disk
+	closing   chan struct{}
+	closed    sync.WaitGroup
+	close     func()
 }
 
 // Open makes the streams on the server, if need be, and readies the log. The
@@ -65,14 +74,22 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Log, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	l := &Log{
-		nc: nc, js: js, logger: o.Logger, exclusive: o.Exclusive,
-		queue: make(chan *pending, 2*maxGroup), closing: make(chan struct{}),
+		nc: nc, js: js, logger: o.Logger, exclusive: o.Exclusive, sync: o.Sync,
+		queue: make(chan *pending, 2*maxGroup), published: make(chan published, 1), closing: make(chan struct{}),
 	}
 	l.close = sync.OnceFunc(func() { close(l.closing) })
 	if err := l.ensureStreams(ctx, o); err != nil {
 		return nil, err
 	}
+	if l.sync != nil { // the streams themselves
+		for _, stream := range []string{Stream, DeadStream} {
+			if err := l.forceToDisk(stream); err != nil {
+				return nil, err
+			}
+		}
+	}
 	l.closed.Go(l.commitLoop)
+	l.closed.Go(l.syncLoop)
 	return l, nil
 }
 
@@ -85,6 +102,9 @@ func (l *Log) Close() {
 
 // Check tells whether the log can be reached and takes events.
 func (l *Log) Check(ctx context.Context) error {
+	if err := l.broken.Load(); err != nil {
+		return *err
+	}
 	if _, err := l.js.Stream(ctx, Stream); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

@@ -185,7 +185,7 @@ func (p *Projector) project(batch []*eventlog.Message) {
 		if m.Deliveries > 1 {
 			p.metrics.redelivered.Inc()
 		}
-		change, err := p.parse(m)
+		change, err := clerk.ParseChange(m.Event)
 		switch {
 		case err != nil:
 			p.park(m, clerk.Reason(err), err)
@@ -198,14 +198,6 @@ func (p *Projector) project(batch []*eventlog.Message) {
 	if len(items) > 0 {
 		p.apply(items)
 	}
-}
-
-func (p *Projector) parse(m *eventlog.Message) (*clerk.Change, error) {
-	var err error
-	if m.Event.Envelope, err = clerk.ParseEnvelope(m.Event.Body); err != nil {
-		return nil, err
-	}
-	return clerk.ParseChange(m.Event)
 }
 
 // apply applies the items, all of them or half by half, however long it takes.
@@ -227,6 +219,10 @@ func (p *Projector) apply(items []item) {
 			}
 			for i, it := range items {
 				p.settle(it.message, outcomes[i])
+				if outcomes[i] == store.Applied {
+					emitted := time.UnixMilli(it.change.Version.EventAt)
+					p.metrics.endToEnd.Observe(time.Since(emitted).Seconds())
+				}
 			}
 			return
 		case halve:
@@ -288,11 +284,6 @@ func (p *Projector) settle(m *eventlog.Message, outcome store.Outcome) {
 		p.logger.Warn("an event was not acknowledged and will come again", "seq", m.Seq, "err", err)
 	}
 	p.metrics.applied.WithLabelValues(string(outcome)).Inc()
-	if outcome == store.Applied {
-		if emitted := m.Event.Envelope.EventAt; emitted > 0 {
-			p.metrics.endToEnd.Observe(time.Since(time.UnixMilli(emitted)).Seconds())
-		}
-	}
 }
 
 func (p *Projector) giveBack(m *eventlog.Message) {

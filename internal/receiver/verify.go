@@ -71,15 +71,14 @@ type signature struct {
 
 // The texts of a 401. They name the header at fault and nothing else.
 var (
-	errNoID          = errors.New("svix-id is missing")
-	errBadID         = errors.New("svix-id is not of the form that Svix sends")
-	errNoTimestamp   = errors.New("svix-timestamp is missing")
-	errBadTimestamp  = errors.New("svix-timestamp is not a time in Unix seconds")
-	errTooOld        = errors.New("svix-timestamp is more than 5 minutes old: is this machine's clock right?")
-	errTooNew        = errors.New("svix-timestamp is more than 5 minutes ahead: is this machine's clock right?")
-	errNoSignature   = errors.New("svix-signature is missing")
-	errBadSignature  = errors.New("svix-signature does not match: is the signing secret that of this endpoint, and does the body arrive unchanged?")
-	errTwiceInHeader = errors.New("a svix header stands twice")
+	errNoID         = errors.New("svix-id is missing")
+	errBadID        = errors.New("svix-id is not of the form that Svix sends")
+	errNoTimestamp  = errors.New("svix-timestamp is missing")
+	errBadTimestamp = errors.New("svix-timestamp is not a time in Unix seconds")
+	errTooOld       = errors.New("svix-timestamp is more than 5 minutes old: is this machine's clock right?")
+	errTooNew       = errors.New("svix-timestamp is more than 5 minutes ahead: is this machine's clock right?")
+	errNoSignature  = errors.New("svix-signature is missing")
+	errBadSignature = errors.New("svix-signature does not match: is the signing secret that of this endpoint, and does the body arrive unchanged?")
 )
 
 // readHeaders takes the signature from the headers of a request and checks what
@@ -87,7 +86,7 @@ var (
 func (v *verifier) readHeaders(h http.Header) (signature, error) {
 	for _, name := range []string{"Svix-Id", "Svix-Timestamp", "Svix-Signature"} {
 		if len(h[name]) > 1 {
-			return signature{}, errTwiceInHeader
+			return signature{}, errors.New(strings.ToLower(name) + " stands twice")
 		}
 	}
 	s := signature{h.Get("Svix-Id"), h.Get("Svix-Timestamp"), h.Get("Svix-Signature")}

@@ -55,11 +55,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	setDefault("timezone", "UTC")
 	setDefault("statement_timeout", "60s")
 	setDefault("idle_in_transaction_session_timeout", "60s")
-	// Every statement finds its rows by key. A plan made while a table was still
-	// small could read all of it, and would be kept while the table grows.
+	// Every statement finds its rows by key, in the order in which it is written:
+	// what is given first, then what belongs to it. A plan made while a table was
+	// still small, or not yet analyzed, could read all of it, and would be kept while
+	// the table grows.
 	setDefault("enable_seqscan", "off")
 	setDefault("enable_hashjoin", "off")
 	setDefault("enable_mergejoin", "off")
+	setDefault("join_collapse_limit", "1")
 	setDefault("jit", "off")
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = 10 * time.Second

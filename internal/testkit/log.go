@@ -12,7 +12,7 @@ import (
 // NATS starts a server of the test's own, without fsync.
 func NATS(t testing.TB) *embedded.NATS {
 	t.Helper()
-	n, err := embedded.StartNATS(t.Context(), embedded.NATSOptions{Dir: t.TempDir(), Unsafe: true})
+	n, err := embedded.StartNATS(t.Context(), embedded.NATSOptions{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,14 +34,17 @@ func (q *Queries) MembershipDeleteMany(ctx context.Context, db DBTX, arg *Member
 }
 
 const membershipDeleteSupersededMany = `-- name: MembershipDeleteSupersededMany :exec
-DELETE FROM org_memberships m
-USING (
-    SELECT
-        unnest($1::uuid[]) AS user_id,
-        unnest($2::text[]) AS org_id,
-        unnest($3::text[]) AS clerk_id
-) AS newest
-WHERE m.user_id = newest.user_id AND m.org_id = newest.org_id AND m.clerk_id <> newest.clerk_id
+DELETE FROM org_memberships
+WHERE id = ANY(ARRAY(
+    SELECT m.id
+    FROM (
+        SELECT
+            unnest($1::uuid[]) AS user_id,
+            unnest($2::text[]) COLLATE "C" AS org_id,
+            unnest($3::text[]) COLLATE "C" AS clerk_id
+    ) AS newest
+    JOIN org_memberships m ON m.user_id = newest.user_id AND m.org_id = newest.org_id AND m.clerk_id <> newest.clerk_id
+))
 `
 
 type MembershipDeleteSupersededManyParams struct {

@@ -14,13 +14,15 @@ import (
 )
 
 const userEmailClaimMany = `-- name: UserEmailClaimMany :many
-SELECT u.clerk_id, u.primary_email::text AS address, (u.email IS NOT NULL)::boolean AS holds,
+SELECT u.clerk_id, a.address::text AS address, (u.email IS NOT NULL)::boolean AS holds,
     h.deleted, h.updated_at, h.event_at, h.event_id
-FROM users u
+FROM (
+    SELECT unnest($1::text[]) AS address
+    UNION
+    SELECT o.primary_email FROM users o WHERE o.clerk_id = ANY($2::text[])
+) AS a
+JOIN users u ON u.primary_email = a.address
 JOIN entity_heads h ON h.kind = 'user' AND h.clerk_id = u.clerk_id
-WHERE u.primary_email = ANY(
-    ARRAY(SELECT unnest($1::text[]) UNION SELECT o.primary_email FROM users o WHERE o.clerk_id = ANY($2::text[]))
-)
 `
 
 type UserEmailClaimManyParams struct {

@@ -1,0 +1,422 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	svix "github.com/svix/svix-webhooks/go"
+
+	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/embedded"
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/projector"
+	"github.com/clerksync/clerksync/internal/receiver"
+	"github.com/clerksync/clerksync/internal/store"
+	"github.com/clerksync/clerksync/internal/store/db"
+)
+
+// startNATS starts an embedded server and connects to it as serve does.
+func startNATS(tb testing.TB, unsafe bool) (*embedded.NATS, *eventlog.Log) {
+	n, err := embedded.StartNATS(tb.Context(), embedded.NATSOptions{Dir: tb.TempDir()})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(n.Stop)
+	nc, err := n.Connect()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(nc.Close)
+	o := eventlog.Options{Exclusive: true}
+	if !unsafe {
+		o.Sync = n.Sync
+	}
+	log, err := eventlog.Open(tb.Context(), nc, o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(log.Close)
+	return n, log
+}
+
+// startPostgres starts a server that writes with fsync, and makes the tables.
+func startPostgres(tb testing.TB) *store.Store {
+	dir, err := os.MkdirTemp("", "clerksync-bench-")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	os.Chmod(dir, 0o755)
+	tb.Cleanup(func() { os.RemoveAll(dir) })
+	pg, err := embedded.StartPostgres(tb.Context(), embedded.PostgresOptions{
+		Dir: filepath.Join(dir, "pg"), Install: true, BinDir: os.Getenv("CLERKSYNC_PG_BIN"),
+		// Checkpoints fall into one side of a comparison or the other.
+		Settings: map[string]string{"max_wal_size": "8GB", "checkpoint_timeout": "1h"},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { pg.Stop(context.Background()) })
+	st, err := store.Open(tb.Context(), store.Options{URL: pg.URL("postgres"), MaxConns: 8})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(st.Close)
+	if _, err := st.Migrate(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+	return st
+}
+
+func newReceiver(tb testing.TB, log receiver.Log) *receiver.Receiver {
+	r, err := receiver.New(receiver.Options{Secrets: []string{secret}, Log: log})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return r
+}
+
+// singleLog publishes every event by itself, the simplest way there is.
+type singleLog struct{ js jetstream.JetStream }
+
+func (l singleLog) Append(ctx context.Context, e *clerk.Event) (eventlog.Stored, error) {
+	ack, err := l.js.PublishMsg(ctx, &nats.Msg{
+		Subject: e.Envelope.Subject(eventlog.Subject),
+		Header: nats.Header{
+			jetstream.MsgIDHeader: {e.ID}, "Svix-Id": {e.ID}, "Svix-Timestamp": {e.Timestamp}, "Svix-Signature": {e.Signature},
+			"Clerksync-Received-At": {e.ReceivedAt.Format(time.RFC3339Nano)}, "Clerksync-Event-At": {time.UnixMilli(e.Envelope.EventAt).Format(time.RFC3339Nano)},
+			"Clerksync-Origin": {string(e.Origin)},
+		},
+		Data: e.Body,
+	})
+	if err != nil {
+		return eventlog.Stored{}, err
+	}
+	return eventlog.Stored{Seq: ack.Sequence}, nil
+}
+
+func (l singleLog) Park(context.Context, *clerk.Event, eventlog.Death) error { panic("not expected") }
+
+// rounds measures a and b in turns, which evens out what else the machine does,
+// and reports the medians and their ratio.
+func rounds(b *testing.B, n int, names [2]string, f [2]func(round int) time.Duration) {
+	var rates [2][]float64
+	for round := range max(b.N, 5) {
+		for side := range 2 {
+			rates[side] = append(rates[side], float64(n)/f[side](round).Seconds())
+		}
+	}
+	for side := range 2 {
+		slices.Sort(rates[side])
+		b.ReportMetric(rates[side][len(rates[side])/2], names[side]+"/s")
+	}
+	b.ReportMetric(rates[0][len(rates[0])/2]/rates[1][len(rates[1])/2], "ratio")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkReceiver: fsync before every answer, against the same handler that
+// publishes singly to a server that leaves writing to the system.
+func BenchmarkReceiver(b *testing.B) {
+	const n = 12800
+	_, log := startNATS(b, false)
+	safe := serve(b, newReceiver(b, log))
+	server, _ := startNATS(b, true)
+	nc, err := server.Connect()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		b.Fatal(err)
+	}
+	bare := serve(b, newReceiver(b, singleLog{js}))
+	rounds(b, n, [2]string{"fsync", "no-fsync"}, [2]func(int) time.Duration{
+		func(round int) time.Duration { return post(b, safe, requests(b, fmt.Sprintf("A%d", round), n)) },
+		func(round int) time.Duration { return post(b, bare, requests(b, fmt.Sprintf("B%d", round), n)) },
+	})
+}
+
+// BenchmarkDrain: the projector on a backlog, against a bulk upsert of the same
+// rows with nothing around it.
+func BenchmarkDrain(b *testing.B) {
+	const n = 40_000
+	st := startPostgres(b)
+	rounds(b, n, [2]string{"projector", "bare"}, [2]func(int) time.Duration{
+		func(int) time.Duration {
+			truncate(b, st)
+			_, log := startNATS(b, true)
+			for start := 0; start < n; start += 5000 {
+				fill(b, log, start, 5000)
+			}
+			return drain(b, log, st, n)
+		},
+		func(int) time.Duration {
+			truncate(b, st)
+			return bareUpsert(b, st, n)
+		},
+	})
+}
+
+// fill stores events i..i+n.
+func fill(b *testing.B, log *eventlog.Log, i, n int) {
+	errs := make(chan error, n)
+	for k := range n {
+		go func() {
+			data := body("D", i+k)
+			e := &clerk.Event{ID: fmt.Sprintf("msg_%09d", i+k), ReceivedAt: time.Now(), Origin: clerk.OriginWebhook, Body: data}
+			e.Envelope, _ = clerk.ParseEnvelope(data)
+			_, err := log.Append(context.Background(), e)
+			errs <- err
+		}()
+	}
+	for range n {
+		if err := <-errs; err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func drain(b *testing.B, log *eventlog.Log, st *store.Store, n int) time.Duration {
+	p := projector.New(projector.Options{Log: log, Store: st})
+	started := time.Now()
+	p.Start()
+	awaitApplied(b, log, st.Pool(), n)
+	took := time.Since(started)
+	if err := p.Stop(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	return took
+}
+
+// awaitApplied waits until nothing is pending, and checks that n users are there.
+// It asks the log and not the tables: counting rows again and again would be most
+// of the work.
+func awaitApplied(b *testing.B, log *eventlog.Log, pool *pgxpool.Pool, n int) {
+	deadline := time.After(2 * time.Minute)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		pending, err := log.Pending(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if pending == 0 {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			b.Fatalf("%d events pending after 2 minutes", pending)
+		}
+	}
+	var count int
+	if err := pool.QueryRow(context.Background(), "SELECT count(*) FROM users").Scan(&count); err != nil {
+		b.Fatal(err)
+	}
+	if count != n {
+		b.Fatalf("%d rows of %d", count, n)
+	}
+}
+
+func truncate(b *testing.B, st *store.Store) {
+	if _, err := st.Pool().Exec(context.Background(), "TRUNCATE users, organizations, org_memberships, entity_heads"); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := st.Pool().Exec(context.Background(), "CHECKPOINT"); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// bareUpsert writes the rows of n users with the statement that the store uses,
+// 500 a statement, one connection, and nothing else: no heads, no claims to
+// addresses, nothing read, decoded or acknowledged.
+func bareUpsert(b *testing.B, st *store.Store, n int) time.Duration {
+	const batch = 500
+	q := db.New()
+	var batches []*db.UserUpsertManyParams
+	for i := 0; i < n; i += batch {
+		p := &db.UserUpsertManyParams{}
+		for k := range batch {
+			data := body("D", i+k)
+			e := &clerk.Event{ID: "msg_1", Body: data}
+			e.Envelope, _ = clerk.ParseEnvelope(data)
+			c, err := clerk.ParseChange(e)
+			if err != nil {
+				b.Fatal(err)
+			}
+			u := c.User
+			p.Ids = append(p.Ids, clerk.UUID(c.ID))
+			p.ClerkIds = append(p.ClerkIds, c.ID)
+			p.Emails = append(p.Emails, u.PrimaryEmail)
+			p.PrimaryEmails = append(p.PrimaryEmails, u.PrimaryEmail)
+			p.EmailVerifieds = append(p.EmailVerifieds, u.EmailVerified)
+			p.FirstNames = append(p.FirstNames, u.FirstName)
+			p.LastNames = append(p.LastNames, u.LastName)
+			p.Usernames = append(p.Usernames, u.Username)
+			p.PhoneNumbers = append(p.PhoneNumbers, u.PhoneNumber)
+			p.ImageUrls = append(p.ImageUrls, u.ImageURL)
+			p.ExternalIds = append(p.ExternalIds, u.ExternalID)
+			p.PublicMetadatas = append(p.PublicMetadatas, json.RawMessage(u.PublicMetadata))
+			p.Banneds = append(p.Banneds, u.Banned)
+			p.Lockeds = append(p.Lockeds, u.Locked)
+			p.Deprovisioneds = append(p.Deprovisioneds, u.Deprovisioned)
+			p.LastSignInAts = append(p.LastSignInAts, time.UnixMilli(u.LastSignInAt))
+			p.Raws = append(p.Raws, json.RawMessage(u.Raw))
+			p.CreatedAts = append(p.CreatedAts, time.UnixMilli(u.CreatedAt))
+			p.UpdatedAts = append(p.UpdatedAts, time.UnixMilli(u.UpdatedAt))
+			p.DeletedAts = append(p.DeletedAts, time.UnixMilli(0))
+		}
+		batches = append(batches, p)
+	}
+	started := time.Now()
+	for _, p := range batches {
+		if err := q.UserUpsertMany(context.Background(), st.Pool(), p); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return time.Since(started)
+}
+
+// bareHandler is what everybody writes: verify, upsert one row, answer.
+type bareHandler struct {
+	webhook *svix.Webhook
+	pool    *pgxpool.Pool
+}
+
+func (h bareHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	data, err := io.ReadAll(r.Body)
+	if err != nil || h.webhook.Verify(data, r.Header) != nil {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	var e struct {
+		Data struct {
+			ID                    string `json:"id"`
+			FirstName             string `json:"first_name"`
+			LastName              string `json:"last_name"`
+			ImageURL              string `json:"image_url"`
+			PrimaryEmailAddressID string `json:"primary_email_address_id"`
+			EmailAddresses        []struct {
+				ID           string `json:"id"`
+				EmailAddress string `json:"email_address"`
+			} `json:"email_addresses"`
+			CreatedAt int64 `json:"created_at"`
+			UpdatedAt int64 `json:"updated_at"`
+		} `json:"data"`
+		Raw json.RawMessage `json:"-"`
+	}
+	if err := json.Unmarshal(data, &e); err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	u := e.Data
+	_, err = h.pool.Exec(r.Context(), `
+		INSERT INTO users (id, clerk_id, email, primary_email, email_verified, name, first_name, last_name, image_url, raw, created_at, updated_at)
+		VALUES ($1, $2, $3, $3, true, $4, $5, $6, $7, $8::jsonb -> 'data', $9, $10)
+		ON CONFLICT (clerk_id) DO UPDATE SET email = excluded.email, primary_email = excluded.primary_email, name = excluded.name,
+			first_name = excluded.first_name, last_name = excluded.last_name, image_url = excluded.image_url, raw = excluded.raw,
+			updated_at = excluded.updated_at`,
+		clerk.UUID(u.ID), u.ID, u.EmailAddresses[0].EmailAddress, u.FirstName+" "+u.LastName, u.FirstName, u.LastName, u.ImageURL,
+		string(data), time.UnixMilli(u.CreatedAt), time.UnixMilli(u.UpdatedAt))
+	if err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// BenchmarkEndToEnd: webhooks at full load until the last row is visible, against
+// the bare handler. PostgreSQL and the load are part of both.
+func BenchmarkEndToEnd(b *testing.B) {
+	const n = 12800
+	st := startPostgres(b)
+	_, log := startNATS(b, false)
+	addr := serve(b, newReceiver(b, log))
+	p := projector.New(projector.Options{Log: log, Store: st})
+	p.Start()
+	defer p.Stop(context.Background())
+
+	webhook, err := svix.NewWebhook(secret)
+	if err != nil {
+		b.Fatal(err)
+	}
+	config := st.Pool().Config()
+	config.MaxConns = connections
+	pool, err := pgxpool.NewWithConfig(b.Context(), config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer pool.Close()
+	bare := serve(b, bareHandler{webhook, pool})
+
+	var used [2]time.Duration
+	runs := 0
+	rounds(b, n, [2]string{"clerksync", "bare"}, [2]func(int) time.Duration{
+		func(round int) time.Duration {
+			truncate(b, st)
+			all := requests(b, fmt.Sprintf("C%d", round), n)
+			before := processorTime(b)
+			started := time.Now()
+			post(b, addr, all)
+			awaitApplied(b, log, st.Pool(), n)
+			took := time.Since(started)
+			used[0] += processorTime(b) - before
+			runs++
+			return took
+		},
+		func(round int) time.Duration {
+			truncate(b, st)
+			all := requests(b, fmt.Sprintf("E%d", round), n)
+			before := processorTime(b)
+			took := post(b, bare, all)
+			used[1] += processorTime(b) - before
+			return took
+		},
+	})
+	events := float64(runs * n)
+	b.ReportMetric(used[0].Seconds()*1e6/events, "clerksync-cpu-µs/event")
+	b.ReportMetric(used[1].Seconds()*1e6/events, "bare-cpu-µs/event")
+	b.ReportMetric(used[0].Seconds()/used[1].Seconds(), "cpu-ratio")
+}
+
+// BenchmarkLoneEvent: from sending the webhook until the row is visible, when
+// nothing else is going on.
+func BenchmarkLoneEvent(b *testing.B) {
+	st := startPostgres(b)
+	_, log := startNATS(b, false)
+	addr := serve(b, newReceiver(b, log))
+	p := projector.New(projector.Options{Log: log, Store: st})
+	p.Start()
+	defer p.Stop(context.Background())
+	n := max(b.N, 300)
+	all := requests(b, "L", n)
+	took := make([]time.Duration, n)
+	for i := range all {
+		started := time.Now()
+		if err := postAll(addr, all[i:i+1]); err != nil {
+			b.Fatal(err)
+		}
+		for found := false; !found; {
+			err := st.Pool().QueryRow(b.Context(), "SELECT EXISTS (SELECT FROM users WHERE clerk_id = $1)", fmt.Sprintf("user_L%09d", i)).Scan(&found)
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		took[i] = time.Since(started)
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[n/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[n*99/100].Microseconds())/1000, "p99-ms")
+	b.ReportMetric(0, "ns/op")
+}

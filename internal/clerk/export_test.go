@@ -1,0 +1,6 @@
+package clerk
+
+// What the tests look at from inside.
+var CleanText = cleanText
+
+const MaxMillis = maxMillis

@@ -1,0 +1,145 @@
+package eventlog_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clerksync/clerksync/internal/eventlog"
+)
+
+// TestOldServer runs the log on the oldest server that it works with, a real one.
+func TestOldServer(t *testing.T) {
+	t.Parallel()
+	binary := buildOldServer(t)
+	start := func(t *testing.T) string {
+		t.Parallel()
+		return startOldServer(t, binary)
+	}
+	connect := func(t *testing.T, url string) *nats.Conn {
+		nc, err := nats.Connect(url)
+		require.NoError(t, err)
+		t.Cleanup(nc.Close)
+		require.Equal(t, "2.9.25", nc.ConnectedServerVersion())
+		return nc
+	}
+
+	t.Run("Append", func(t *testing.T) {
+		testAppend(t, connect(t, start(t)))
+	})
+	t.Run("AppendMany", func(t *testing.T) {
+		messages, commits, batches := testAppendMany(t, connect(t, start(t)))
+		require.Equal(t, messages, commits, "each event is published by itself")
+		require.Zero(t, batches)
+	})
+	t.Run("Duplicates", func(t *testing.T) {
+		nc := connect(t, start(t))
+		testDuplicates(t, nc)
+		require.False(t, open(t, nc, eventlog.Options{}).Atomic())
+	})
+	t.Run("Consume", func(t *testing.T) {
+		testConsume(t, connect(t, start(t)))
+	})
+	t.Run("HandBack", func(t *testing.T) {
+		url := start(t)
+		// The first event that is given back is offered to the request of who is
+		// leaving. When 2.9 then finds nobody there, it steps back by one in the log,
+		// though this was no new event (consumer.go, "We will redo this one"): the last
+		// event comes twice, and this one when ackWait is over.
+		testHandBack(t, connect(t, url), connect(t, url), 489)
+	})
+	t.Run("Park", func(t *testing.T) {
+		testPark(t, connect(t, start(t)))
+	})
+	t.Run("OutlivesTheConsumer", func(t *testing.T) {
+		testOutlivesTheConsumer(t, connect(t, start(t)))
+	})
+	t.Run("Exclusive", func(t *testing.T) { // it cannot take back, and works all the same
+		l := open(t, connect(t, start(t)), eventlog.Options{Exclusive: true})
+		appendAll(t, l, events(0, 10))
+		ch := make(chan *eventlog.Message)
+		stop := consume(t, l, into(ch))
+		take(t, ch, 10, prompt) // and settles nothing
+		stop()
+		appendAll(t, l, events(10, 15))
+		ch = make(chan *eventlog.Message)
+		consume(t, l, into(ch))
+		require.Equal(t, upTo(15)[10:], seqsOf(take(t, ch, 5, prompt)))
+	})
+}
+
+// buildOldServer builds the server that internal/tools/oldnats names. Go's caches
+// make every time but the first quick.
+func buildOldServer(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "nats-server")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/nats-io/nats-server/v2")
+	cmd.Dir = filepath.Join("..", "tools", "oldnats")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-mod=readonly")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return binary
+}
+
+// startOldServer starts a server for one test and returns its URL. The server
+// chooses the port, and writes it into a file.
+func startOldServer(t *testing.T, binary string) string {
+	t.Helper()
+	dir := t.TempDir()
+	var log bytes.Buffer
+	cmd := exec.Command(binary, "-a", "127.0.0.1", "-p", "-1", "-js", "-sd", filepath.Join(dir, "data"), "--ports_file_dir", dir)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.SysProcAttr = endsWithUs
+	started, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		// What endsWithUs asks for is tied to the thread that starts the child.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait()
+		}
+	}()
+	require.NoError(t, <-started)
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // this child, by its handle; fails when it has ended
+		<-ended
+		if t.Failed() {
+			t.Logf("the server's log:\n%s", log.String())
+		}
+	})
+
+	deadline := time.After(patience)
+	for tick := time.NewTicker(10 * time.Millisecond); ; {
+		var ports struct {
+			Nats []string `json:"nats"`
+		}
+		files, err := filepath.Glob(filepath.Join(dir, "*.ports"))
+		require.NoError(t, err)
+		if len(files) == 1 {
+			text, err := os.ReadFile(files[0])
+			require.NoError(t, err)
+			if json.Unmarshal(text, &ports) == nil && len(ports.Nats) > 0 { // it may be half written
+				tick.Stop()
+				return ports.Nats[0]
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ended:
+			t.Fatalf("the server ended:\n%s", log.String())
+		case <-deadline:
+			t.Fatalf("the server has not told its port after %s", patience)
+		}
+	}
+}

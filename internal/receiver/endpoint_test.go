@@ -1,0 +1,315 @@
+package receiver
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clerksync/clerksync/internal/embedded"
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/testkit"
+)
+
+// The secrets of the tests: 24 bytes, as Svix makes them.
+var (
+	secretA = "whsec_" + base64.StdEncoding.EncodeToString([]byte("the-old-secret-24-bytes!"))
+	secretB = "whsec_" + base64.StdEncoding.EncodeToString([]byte("the-new-secret-24-bytes!"))
+	secretX = "whsec_" + base64.StdEncoding.EncodeToString([]byte("a-secret-of-somebody-els"))
+)
+
+// now is the time at the endpoint.
+var now = time.Date(2026, 1, 12, 9, 0, 0, 426e6, time.UTC)
+
+// content stands in every body of the tests, and must be in no answer and no log.
+const content = "QZ-content-of-a-body-QZ"
+
+// endpoint is a receiver behind a real HTTP server, before a real event log.
+type endpoint struct {
+	t        testing.TB
+	nats     *embedded.NATS
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	registry *prometheus.Registry
+	logs     *buffer
+	server   *httptest.Server
+	client   *http.Client
+	receiver *Receiver
+	hidden   *hidden
+}
+
+// on is the endpoint for a subtest.
+func (e *endpoint) on(t testing.TB) *endpoint {
+	sub := *e
+	sub.t = t
+	return &sub
+}
+
+// hidden are texts that must not come out in an answer or a log line.
+type hidden struct {
+	mu    sync.Mutex
+	texts []string
+}
+
+// start starts an endpoint with both secrets, on a log of the test's own.
+func start(t testing.TB, options ...func(*Options)) *endpoint {
+	t.Helper()
+	n := testkit.NATS(t)
+	nc := testkit.Connect(t, n)
+	e := startOn(t, testkit.OpenLog(t, nc), options...)
+	e.nats, e.nc = n, nc
+	var err error
+	e.js, err = jetstream.New(nc)
+	require.NoError(t, err)
+	return e
+}
+
+// startOn starts an endpoint on a log.
+func startOn(t testing.TB, log Log, options ...func(*Options)) *endpoint {
+	t.Helper()
+	e := &endpoint{t: t, registry: prometheus.NewRegistry(), logs: &buffer{}, hidden: &hidden{texts: []string{content}}}
+	o := Options{
+		Secrets: []string{secretA, secretB}, Log: log, Registry: e.registry,
+		Logger:      slog.New(slog.NewJSONHandler(e.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		testOnlyNow: func() time.Time { return now },
+	}
+	for _, option := range options {
+		option(&o)
+	}
+	for _, s := range o.Secrets {
+		e.hide(s, strings.TrimPrefix(s, "whsec_"))
+	}
+	var err error
+	e.receiver, err = New(o)
+	require.NoError(t, err)
+	mux := http.NewServeMux()
+	mux.Handle(Path, e.receiver)
+	e.server = httptest.NewServer(mux)
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	e.client = &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		e.server.Close()
+		e.checkQuiet("a log line", e.logs.String())
+	})
+	return e
+}
+
+func (e *endpoint) hide(texts ...string) {
+	e.hidden.mu.Lock()
+	defer e.hidden.mu.Unlock()
+	e.hidden.texts = append(e.hidden.texts, texts...)
+}
+
+func (e *endpoint) checkQuiet(where, text string) {
+	e.hidden.mu.Lock()
+	defer e.hidden.mu.Unlock()
+	for _, s := range e.hidden.texts {
+		if strings.Contains(text, s) {
+			e.t.Errorf("%s shows %q: %s", where, s, text)
+		}
+	}
+}
+
+// buffer collects what is logged.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// sign signs as Svix does, without Svix's library.
+func sign(secret, id, timestamp string, body []byte) string {
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+	if err != nil {
+		panic(err)
+	}
+	mac := hmac.New(sha256.New, key)
+	io.WriteString(mac, id+"."+timestamp+".")
+	mac.Write(body)
+	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// headers are those of a delivery signed at a time.
+func headers(secret, id string, at time.Time, body []byte) http.Header {
+	timestamp := strconv.FormatInt(at.Unix(), 10)
+	return http.Header{
+		"Svix-Id": {id}, "Svix-Timestamp": {timestamp}, "Svix-Signature": {sign(secret, id, timestamp, body)},
+		"Content-Type": {"application/json"},
+	}
+}
+
+// reply is what came back.
+type reply struct {
+	status int
+	text   string
+	header http.Header
+}
+
+// post sends a request and checks what holds for every answer.
+func (e *endpoint) post(h http.Header, body io.Reader) reply {
+	e.t.Helper()
+	r, err := e.try(http.MethodPost, h, body)
+	require.NoError(e.t, err)
+	return r
+}
+
+func (e *endpoint) try(method string, h http.Header, body io.Reader) (reply, error) {
+	for _, s := range h["Svix-Signature"] {
+		for part := range strings.FieldsSeq(s) {
+			if len(part) > 8 {
+				e.hide(part, strings.TrimPrefix(part, "v1,"))
+			}
+		}
+	}
+	req, err := http.NewRequestWithContext(e.t.Context(), method, e.server.URL+Path, body)
+	if err != nil {
+		return reply{}, err
+	}
+	req.Header = h
+	resp, err := e.client.Do(req)
+	if err != nil {
+		return reply{}, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	r := reply{resp.StatusCode, string(text), resp.Header}
+	return r, errors.Join(err, e.check(r))
+}
+
+// check returns what is wrong with an answer, whatever it is for.
+func (e *endpoint) check(r reply) error {
+	e.checkQuiet("an answer", r.text+fmt.Sprint(r.header))
+	switch {
+	case r.header.Get("Location") != "":
+		return errors.New("a redirect")
+	case r.status == 204 && r.text != "":
+		return errors.New("204 with a body")
+	case (r.status == 503) != (r.header.Get("Retry-After") != ""):
+		return errors.New("Retry-After is for 503, and 503 has it")
+	}
+	return nil
+}
+
+// deliver sends a body as Svix does and returns the status.
+func (e *endpoint) deliver(secret, id string, body []byte) int {
+	e.t.Helper()
+	return e.post(headers(secret, id, now, body), bytes.NewReader(body)).status
+}
+
+// user is an event that is stored.
+func user(id string) []byte {
+	return event("user.created", `{"id":"`+id+`"}`)
+}
+
+// event is the body of an event.
+func event(eventType, data string) []byte {
+	return fmt.Appendf(nil, `{"data":%s,"event_attributes":{"http_request":{"client_ip":"","user_agent":%q}},"instance_id":"ins_1","object":"event","timestamp":1768208400426,"type":%q}`,
+		data, content, eventType)
+}
+
+// messages returns all messages of a stream.
+func (e *endpoint) messages(stream string) []*jetstream.RawStreamMsg {
+	e.t.Helper()
+	s, err := e.js.Stream(e.t.Context(), stream)
+	require.NoError(e.t, err)
+	state := s.CachedInfo().State
+	var all []*jetstream.RawStreamMsg
+	for seq := state.FirstSeq; seq <= state.LastSeq && state.Msgs > 0; seq++ {
+		m, err := s.GetMsg(e.t.Context(), seq)
+		require.NoError(e.t, err)
+		for _, added := range []string{"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp"} {
+			m.Header.Del(added) // by the server, in reading
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// requireStored checks how many events and dead letters there are.
+func (e *endpoint) requireStored(events, dead int) {
+	e.t.Helper()
+	require.Len(e.t, e.messages(eventlog.Stream), events, "events")
+	require.Len(e.t, e.messages(eventlog.DeadStream), dead, "dead letters")
+}
+
+// counts returns a counter's values by its label, without zeros.
+func (e *endpoint) counts(name string) map[string]float64 {
+	e.t.Helper()
+	families, err := e.registry.Gather()
+	require.NoError(e.t, err)
+	counts := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			require.Len(e.t, m.GetLabel(), 1)
+			if v := m.GetCounter().GetValue(); v != 0 {
+				counts[m.GetLabel()[0].GetValue()] = v
+			}
+		}
+	}
+	return counts
+}
+
+// requireOutcomes checks all that was counted.
+func (e *endpoint) requireOutcomes(want map[string]float64) {
+	e.t.Helper()
+	require.Equal(e.t, want, e.counts("clerksync_received_total"))
+}
+
+func file(t testing.TB, name string) []byte {
+	t.Helper()
+	body, err := os.ReadFile("../../testdata/events/" + name + ".json")
+	require.NoError(t, err)
+	return body
+}
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("waited 20 s in vain: %s", what)
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package receiver
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+)
+
+// TestWhatCanNeverBeAppliedIsParked, durably and with its reason, and answered
+// with success: to send it again would not help.
+func TestWhatCanNeverBeAppliedIsParked(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	reasons := map[string]float64{}
+	tests := []struct{ body, subject, reason string }{
+		{`hello ` + content, "clerk.dead.-.-.-.-.-", "undecodable"},
+		{``, "clerk.dead.-.-.-.-.-", "undecodable"},
+		{`[]`, "clerk.dead.-.-.-.-.-", "undecodable"},
+		{`{"type":"user.created","data":{"id":"user_1"`, "clerk.dead.-.-.-.-.-", "undecodable"},
+		{`{"type":"user.created","data":{"id":"user_1","id":"user_2"}}`, "clerk.dead.-.-.-.-.-", "undecodable"},
+		{
+			`{"type":"user.created","data":{"id":"user_1","public_metadata":{"a":[{"` + content + `":1,"` + content + `":2}]}}}`,
+			"clerk.dead.-.-.-.-.-", "undecodable",
+		},
+		{`{"type":"user.created","data":{"id":"user_1"}}{}`, "clerk.dead.-.-.-.-.-", "undecodable"},
+		{`{"data":{"id":"user_1"}}`, "clerk.dead.-.-.user_1.-.-", "no_type"},
+		{`{"type":"user","data":{"id":"user_1"}}`, "clerk.dead.user.-.user_1.-.-", "no_type"},
+		{`{"type":"user.deleted","data":{"deleted":true}}`, "clerk.dead.user.deleted.-.-.-", "no_id"},
+		{`{"type":"user.created"}`, "clerk.dead.user.created.-.-.-", "no_id"},
+		{`{"type":"user.created","data":{"id":"user_1.>"}}`, "clerk.dead.user.created.-.-.-", "unusable_id"},
+		{`{"type":"user.created","data":{"id":"` + strings.Repeat("x", 129) + `"}}`, "clerk.dead.user.created.-.-.-", "unusable_id"},
+		{`{"type":"user.*","data":{"id":"user_1"}}`, "clerk.dead.user.-.user_1.-.user_1", "unusable_id"},
+		{`{"type":"user.created.again","data":{"id":"user_1"}}`, "clerk.dead.user.-.user_1.-.user_1", "unusable_id"},
+		{
+			`{"type":"organizationMembership.created","data":{"id":"orgmem_1","organization":{"id":"*"},"public_user_data":{"user_id":"user_1"}}}`,
+			"clerk.dead.organizationMembership.created.orgmem_1.-.user_1", "unusable_id",
+		},
+	}
+	for i, tc := range tests {
+		t.Run(fmt.Sprintf("%d %s", i, tc.reason), func(t *testing.T) {
+			e := e.on(t)
+			id, body := fmt.Sprintf("msg_%d", i), []byte(tc.body)
+			h := headers(secretA, id, now, body)
+			before := time.Now().UTC().Truncate(time.Millisecond)
+			require.Equal(t, 204, e.post(h, bytes.NewReader(body)).status)
+			reasons[tc.reason]++
+
+			all := e.messages("CLERK_DEAD")
+			require.Len(t, all, i+1)
+			letter := all[i]
+			require.Equal(t, tc.body, string(letter.Data), "the body byte for byte")
+			require.Equal(t, tc.subject, letter.Subject)
+
+			text := letter.Header.Get("Clerksync-Dead-Error")
+			require.True(t, strings.HasPrefix(text, tc.reason+": "), text)
+			require.NotContains(t, text, content)
+			at, err := time.Parse(time.RFC3339, letter.Header.Get("Clerksync-Dead-At"))
+			require.NoError(t, err)
+			require.WithinRange(t, at, before, time.Now())
+			for _, checked := range []string{"Nats-Msg-Id", "Clerksync-Dead-Error", "Clerksync-Dead-At"} {
+				letter.Header.Del(checked)
+			}
+			require.Empty(t, cmp.Diff(nats.Header{
+				"Svix-Id":                 {id},
+				"Svix-Timestamp":          {strconv.FormatInt(now.Unix(), 10)},
+				"Svix-Signature":          h["Svix-Signature"],
+				"Clerksync-Received-At":   {"2026-01-12T09:00:00.426Z"},
+				"Clerksync-Event-At":      {"1970-01-01T00:00:00.000Z"}, // these do not say
+				"Clerksync-Origin":        {"webhook"},
+				"Clerksync-Dead-Reason":   {tc.reason},
+				"Clerksync-Dead-Attempts": {"1"},
+				"Clerksync-Dead-Seq":      {"0"},
+			}, letter.Header))
+		})
+	}
+	e.requireStored(0, len(tests))
+	e.requireOutcomes(map[string]float64{"parked": float64(len(tests))})
+	require.Equal(t, reasons, e.counts("clerksync_receiver_dead_letters_total"))
+	require.Contains(t, e.logs.String(), `"reason":"undecodable"`)
+}
+
+// TestParkedOnce, however often it is delivered.
+func TestParkedOnce(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	require.Equal(t, 204, e.deliver(secretA, "msg_1", []byte(`{}`)))
+	require.Equal(t, 204, e.deliver(secretB, "msg_1", []byte(`{}`)))
+	e.requireStored(0, 1)
+}
+
+// TestWrongInstance: with an instance set, events of another or of none are
+// parked. One of a type that is not stored is none of ours either way.
+func TestWrongInstance(t *testing.T) {
+	t.Parallel()
+	e := start(t, func(o *Options) { o.InstanceID = "ins_2synth0000000000000000Demo1" })
+	require.Equal(t, 204, e.deliver(secretA, "msg_1", file(t, "user.created")))
+	e.requireStored(1, 0)
+	parked := []string{"user.created--other-instance", "user.created--no-instance-id", "user.created--send-example", "user.created--minimal-envelope"}
+	for i, name := range parked {
+		body := file(t, name)
+		require.Equal(t, 204, e.deliver(secretA, "msg_"+name, body))
+		e.requireStored(1, i+1)
+		letter := e.messages("CLERK_DEAD")[i]
+		require.Equal(t, "wrong_instance", letter.Header.Get("Clerksync-Dead-Reason"))
+		require.Equal(t, string(body), string(letter.Data))
+	}
+	require.Equal(t, 204, e.deliver(secretA, "msg_session", event("session.created", `{"id":"sess_1"}`)))
+	e.requireStored(1, 4)
+	e.requireOutcomes(map[string]float64{"stored": 1, "parked": 4, "ignored": 1})
+	require.Equal(t, map[string]float64{"wrong_instance": 4}, e.counts("clerksync_receiver_dead_letters_total"))
+}
+
+// TestAnyInstance: with none set, all are taken.
+func TestAnyInstance(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	for _, name := range []string{"user.created", "user.created--other-instance", "user.created--no-instance-id"} {
+		require.Equal(t, 204, e.deliver(secretA, "msg_"+name, file(t, name)))
+	}
+	e.requireStored(3, 0)
+}
+
+// TestUnreadableMessagesAreNotKept: an e-mail that is broken, in whatever way, may
+// still have its one-time code in it.
+func TestUnreadableMessagesAreNotKept(t *testing.T) {
+	t.Parallel()
+	whole := `{"data":{"body":"your code is 424242","body_plain":"your code is 424242","data":{"otp_code":"424242"},"delivered_by_clerk":true,"id":"ema_1","object":"email"},"object":"event","timestamp":1768208400426,"type":"email.created"}`
+	bodies := map[string]string{
+		"cut off before its type": whole[:strings.Index(whole, `,"timestamp"`)],
+		"cut off in its data":     whole[:strings.Index(whole, `,"delivered`)],
+		"two types":               `{"type":"user.created","type":"email.created","data":{"body":"424242"}}`,
+		"half a type":             `{"type":"email","data":{"body":"424242"}}`,
+		"an empty action":         `{"type":"email.","data":{"body":"424242"}}`,
+	}
+	e := start(t)
+	for name, body := range bodies {
+		require.Equal(t, 204, e.deliver(secretA, "msg_1", []byte(body)), name)
+	}
+	e.requireStored(0, 0)
+}

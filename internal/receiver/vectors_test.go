@@ -1,0 +1,90 @@
+package receiver
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	svix "github.com/svix/svix-webhooks/go"
+)
+
+// The published test vectors of Svix.
+
+func vector(id, timestamp, signature string) http.Header {
+	return http.Header{"Svix-Id": {id}, "Svix-Timestamp": {timestamp}, "Svix-Signature": {signature}}
+}
+
+func at(unix int64) func(*Options) {
+	return func(o *Options) { o.testOnlyNow = func() time.Time { return time.Unix(unix, 0) } }
+}
+
+// TestVector1 is verified. It is no event of Clerk's and has no type, so that it
+// is parked.
+func TestVector1(t *testing.T) {
+	t.Parallel()
+	e := start(t, at(1614265330), func(o *Options) { o.Secrets = []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"} })
+	h := vector("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
+	const body = `{"test": 2432232314}`
+
+	require.Equal(t, 204, e.post(h.Clone(), strings.NewReader(body)).status)
+	letters := e.messages("CLERK_DEAD")
+	require.Len(t, letters, 1)
+	require.Equal(t, body, string(letters[0].Data))
+	require.Equal(t, "no_type", letters[0].Header.Get("Clerksync-Dead-Reason"))
+
+	require.Equal(t, 401, e.post(h.Clone(), strings.NewReader(`{"test":2432232314}`)).status, "written otherwise")
+	e.requireStored(0, 1)
+}
+
+// TestVector2 has a secret of 18 bytes, which the endpoint refuses; the signature
+// itself is right.
+func TestVector2(t *testing.T) {
+	t.Parallel()
+	const secret = "whsec_plJ3nmyCDGBKInavdOK15jsl"
+	require.EqualError(t, CheckSecret(secret), "the signing secret has 18 bytes, at least 24 are needed: was it copied whole?")
+
+	e := start(t, at(1731705121))
+	webhook, err := svix.NewWebhook(secret)
+	require.NoError(t, err)
+	e.receiver.verifier.webhooks = []*svix.Webhook{webhook}
+	e.hide(secret)
+	h := vector("msg_loFOjxBNrRLzqYUf", "1731705121", "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0=")
+	const body = `{"event_type":"ping","data":{"success":true}}`
+
+	require.Equal(t, 204, e.post(h, strings.NewReader(body)).status)
+	letters := e.messages("CLERK_DEAD")
+	require.Len(t, letters, 1)
+	require.Equal(t, body, string(letters[0].Data))
+	require.Equal(t, "no_type", letters[0].Header.Get("Clerksync-Dead-Reason"))
+	e.requireStored(0, 1)
+}
+
+// TestVector3 is signed with an ed25519 key: that is not how Clerk signs.
+func TestVector3(t *testing.T) {
+	t.Parallel()
+	e := start(t, at(1614265330), func(o *Options) { o.Secrets = []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"} })
+	const id, body = "msg_p5jXN8AQM9LWM0D4loKWxJek", `{"test": 2432232314}`
+	const ed25519 = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
+
+	r := e.post(vector(id, "1614265330", ed25519), strings.NewReader(body))
+	require.Equal(t, 401, r.status)
+	require.True(t, strings.HasPrefix(r.text, "svix-signature does not match"), r.text)
+	e.requireStored(0, 0)
+
+	both := ed25519 + " v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+	require.Equal(t, 204, e.post(vector(id, "1614265330", both), strings.NewReader(body)).status, "beside one that is right")
+	e.requireStored(0, 1)
+}
+
+// TestVectorsAreOld: today they are replays.
+func TestVectorsAreOld(t *testing.T) {
+	t.Parallel()
+	e := start(t, func(o *Options) {
+		o.Secrets, o.testOnlyNow = []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}, nil
+	})
+	h := vector("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
+	require.Equal(t, 401, e.post(h, strings.NewReader(`{"test": 2432232314}`)).status)
+	e.requireStored(0, 0)
+}
