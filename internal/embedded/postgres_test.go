@@ -455,7 +455,7 @@ func TestPostgresNamesTheClosedFolder(t *testing.T) {
 	u, err := chooseUser(o.Dir)
 	require.NoError(t, err)
 	_, err = StartPostgres(t.Context(), o)
-	require.EqualError(t, err, fmt.Sprintf("start postgres: user %s, who runs PostgreSQL because root may not, cannot enter %s: chmod o+x %s, or name another CLERKSYNC_DATA_DIR (or CLERKSYNC_PG_BIN, for its programs)", u.name, home, home))
+	require.EqualError(t, err, fmt.Sprintf("start postgres: data folder out of reach: user %s, who runs PostgreSQL because root may not, cannot enter %s: chmod o+x %s, or name another CLERKSYNC_DATA_DIR (or CLERKSYNC_PG_BIN, for its programs)", u.name, home, home))
 	require.NoDirExists(t, filepath.Dir(o.Dir))
 	require.NoError(t, os.Chmod(home, 0o701))
 	start(t, o)

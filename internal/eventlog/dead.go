@@ -47,13 +47,12 @@ func (l *Log) Park(ctx context.Context, e *clerk.Event, d Death) error {
 	if size := int64(msg.Size()); size > l.nc.MaxPayload() {
 		return fmt.Errorf("%w: %d bytes with headers, the server takes %d", ErrTooLarge, size, l.nc.MaxPayload())
 	}
-	ctx, cancel := l.whileConnected(ctx)
-	defer cancel()
-	if _, err := l.request(ctx, msg); err != nil {
-		return fmt.Errorf("park event: %w", err)
+	_, err := l.publish(ctx, msg)
+	if err == nil && l.disk != nil {
+		err = l.disk.force(DeadStream)
 	}
-	if l.sync != nil {
-		return l.forceToDisk(DeadStream)
+	if err != nil {
+		return fmt.Errorf("park event: %w", err)
 	}
 	return nil
 }

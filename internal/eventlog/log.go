@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -43,15 +42,14 @@ type Log struct {
 	js        jetstream.JetStream
 	logger    *slog.Logger
 	exclusive bool
-	atomic    bool // the server publishes batches atomically
-	sync      func(stream string) error
-	broken    atomic.Pointer[error] // why nothing is taken until a restart
 
-	queue     chan *pending  // waiting for the next group commit
-	published chan published // waiting for the disk
-	closing   chan struct{}
-	closed    sync.WaitGroup
-	close     func()
+	link  *link
+	disk  *disk    // nil when the server itself sees to durability
+	group *grouper // nil when every event is published by itself
+
+	closing chan struct{}
+	close   func()
+	loops   sync.WaitGroup
 }
 
 // Open makes the streams on the server, if need be, and readies the log. The
@@ -73,23 +71,26 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Log, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	l := &Log{
-		nc: nc, js: js, logger: o.Logger, exclusive: o.Exclusive, sync: o.Sync,
-		queue: make(chan *pending, 2*maxGroup), published: make(chan published, 1), closing: make(chan struct{}),
-	}
+	l := &Log{nc: nc, js: js, logger: o.Logger, exclusive: o.Exclusive, link: newLink(nc), closing: make(chan struct{})}
 	l.close = sync.OnceFunc(func() { close(l.closing) })
-	if err := l.ensureStreams(ctx, o); err != nil {
+	atomicBatches, err := l.ensureStreams(ctx, o)
+	if err != nil {
 		return nil, err
 	}
-	if l.sync != nil { // the streams themselves
-		for _, stream := range []string{Stream, DeadStream} {
-			if err := l.forceToDisk(stream); err != nil {
+	switch {
+	case o.Sync != nil:
+		l.disk = newDisk(o.Sync, o.Logger)
+		for _, stream := range []string{Stream, DeadStream} { // the streams themselves
+			if err := l.disk.force(stream); err != nil {
 				return nil, err
 			}
 		}
+		l.loops.Go(func() { l.disk.run(l.closing) })
+	case atomicBatches:
+		l.group = newGrouper(l)
+		l.loops.Go(l.group.run)
 	}
-	l.closed.Go(l.commitLoop)
-	l.closed.Go(l.syncLoop)
+	l.loops.Go(func() { l.link.watch(l.closing) })
 	return l, nil
 }
 
@@ -97,13 +98,15 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Log, error) {
 // get [ErrUnavailable].
 func (l *Log) Close() {
 	l.close()
-	l.closed.Wait()
+	l.loops.Wait()
 }
 
 // Check tells whether the log can be reached and takes events.
 func (l *Log) Check(ctx context.Context) error {
-	if err := l.broken.Load(); err != nil {
-		return *err
+	if l.disk != nil {
+		if err := l.disk.check(); err != nil {
+			return err
+		}
 	}
 	if _, err := l.js.Stream(ctx, Stream); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -65,22 +65,23 @@ func streamConfigs(o Options, level int) []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{events, dead}
 }
 
-// ensureStreams makes the streams, or brings them to the configuration.
-func (l *Log) ensureStreams(ctx context.Context, o Options) error {
+// ensureStreams makes the streams, or brings them to the configuration, and tells
+// whether the server publishes batches atomically.
+func (l *Log) ensureStreams(ctx context.Context, o Options) (atomicBatches bool, err error) {
 	account, err := l.js.AccountInfo(ctx)
 	if err != nil {
-		return fmt.Errorf("ask JetStream for its limits: %w", err)
+		return false, fmt.Errorf("ask JetStream for its limits: %w", err)
 	}
 	for _, config := range streamConfigs(o, account.API.Level) {
 		stream, err := l.js.CreateOrUpdateStream(ctx, config)
 		if err != nil {
-			return fmt.Errorf("create or update stream %s: %w", config.Name, err)
+			return false, fmt.Errorf("create or update stream %s: %w", config.Name, err)
 		}
 		if config.Name == Stream {
-			l.atomic = stream.CachedInfo().Config.AllowAtomicPublish
+			atomicBatches = stream.CachedInfo().Config.AllowAtomicPublish
 		}
 	}
-	return nil
+	return atomicBatches, nil
 }
 
 // ensureConsumer makes the projector's consumer, which all workers share.

@@ -1,0 +1,173 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+)
+
+const (
+	// maxGroup and maxGroupBytes bound what is committed at once. JetStream takes
+	// up to 1,000 messages in an atomic batch.
+	maxGroup      = 256
+	maxGroupBytes = 4 << 20
+
+	// minBatch is the smallest group for which an atomic batch pays: on a single
+	// server it costs the making of a folder with files in it, as much as about
+	// eight fsyncs.
+	minBatch = 8
+)
+
+// grouper commits what comes at the same time as one atomic batch: a server that
+// syncs always writes it with one fsync, a cluster agrees on it once.
+type grouper struct {
+	log     *Log
+	queue   chan *pending // waiting for the next group
+	closing <-chan struct{}
+	ended   chan struct{}
+}
+
+// pending is an event that waits for a commit.
+type pending struct {
+	msg  *nats.Msg
+	done chan result // has room for the one result, so that nobody waits for a caller who left
+}
+
+type result struct {
+	stored Stored
+	err    error
+}
+
+func newGrouper(l *Log) *grouper {
+	return &grouper{log: l, queue: make(chan *pending, 2*maxGroup), closing: l.closing, ended: make(chan struct{})}
+}
+
+// commit stores a message, together with others.
+func (g *grouper) commit(ctx context.Context, msg *nats.Msg) (Stored, error) {
+	p := &pending{msg: msg, done: make(chan result, 1)}
+	select {
+	case g.queue <- p:
+	case <-g.closing:
+		return Stored{}, errClosing
+	case <-ctx.Done():
+		return Stored{}, fmt.Errorf("%w: waiting for a commit: %w", ErrUnavailable, ctx.Err())
+	}
+	select {
+	case r := <-p.done:
+		return r.stored, r.err
+	case <-g.ended:
+		select { // the last commit may have been this one's
+		case r := <-p.done:
+			return r.stored, r.err
+		default:
+			return Stored{}, errClosing
+		}
+	case <-ctx.Done():
+		return Stored{}, fmt.Errorf("%w: waiting for the commit: %w", ErrUnavailable, ctx.Err())
+	}
+}
+
+// run commits what is waiting, group after group, until closing.
+func (g *grouper) run() {
+	defer close(g.ended)
+	group := make([]*pending, 0, maxGroup)
+	for {
+		select {
+		case p := <-g.queue:
+			group = g.gather(append(group[:0], p))
+			g.commitGroup(group)
+			clear(group)
+		case <-g.closing:
+			return
+		}
+	}
+}
+
+// gather adds what is waiting now, without waiting for more.
+func (g *grouper) gather(group []*pending) []*pending {
+	bytes := group[0].msg.Size()
+	for len(group) < maxGroup && bytes < maxGroupBytes {
+		select {
+		case p := <-g.queue:
+			group = append(group, p)
+			bytes += p.msg.Size()
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+func (g *grouper) commitGroup(group []*pending) {
+	if len(group) >= minBatch {
+		err := g.commitBatch(group)
+		var refused *refusedError
+		switch {
+		case err == nil:
+			return
+		case !errors.As(err, &refused):
+			for _, p := range group {
+				p.done <- result{err: err}
+			}
+			return
+		}
+		// The server refused the batch as a whole, most likely since an id in it is
+		// known: nothing of it is stored. Singly, each gets an answer of its own.
+	}
+	var all sync.WaitGroup
+	for _, p := range group {
+		all.Go(func() {
+			stored, err := g.log.publish(context.Background(), p.msg)
+			p.done <- result{stored, err}
+		})
+	}
+	all.Wait()
+}
+
+// commitBatch publishes the group as an atomic batch: all of it is stored or
+// nothing. Every error but a *refusedError leaves open which.
+//
+// The client has no call for it; the protocol is three headers. Only the last
+// message asks for an answer, which speaks for all.
+func (g *grouper) commitBatch(group []*pending) error {
+	ctx, cancel := g.log.link.whileUp(context.Background())
+	defer cancel()
+	id := nuid.Next()
+	for i, p := range group {
+		p.msg.Header.Set("Nats-Batch-Id", id)
+		p.msg.Header.Set("Nats-Batch-Sequence", strconv.Itoa(i+1))
+	}
+	last := len(group) - 1
+	group[last].msg.Header.Set("Nats-Batch-Commit", "1")
+	defer func() {
+		for _, p := range group {
+			p.msg.Header.Del("Nats-Batch-Id")
+			p.msg.Header.Del("Nats-Batch-Sequence")
+			p.msg.Header.Del("Nats-Batch-Commit")
+		}
+	}()
+	for _, p := range group[:last] {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: publish: %w", ErrUnavailable, context.Cause(ctx))
+		}
+		if err := g.log.nc.PublishMsg(p.msg); err != nil {
+			return fmt.Errorf("%w: publish: %w", ErrUnavailable, err)
+		}
+	}
+	ack, err := g.log.request(ctx, group[last].msg)
+	if err != nil {
+		return err
+	}
+	if ack.Count != len(group) {
+		return fmt.Errorf("%w: %d of a batch of %d acknowledged", ErrUnavailable, ack.Count, len(group))
+	}
+	for i, p := range group {
+		p.done <- result{stored: Stored{Seq: ack.Seq - uint64(last-i)}}
+	}
+	return nil
+}
