@@ -33,11 +33,15 @@ RETURNING kind, clerk_id;
 -- name: HeadGetMany :many
 -- The heads of the given entities: it tells a loser that is stale from one that
 -- is a duplicate.
+--
+-- OFFSET 0 keeps the two sides of the join as they are written. While the table is
+-- small the planner would turn them round, to read the table first, and the plan
+-- would be kept while it grows.
 SELECT h.*
 FROM (
     SELECT unnest(@kinds::text[]) COLLATE "C" AS kind, unnest(@clerk_ids::text[]) COLLATE "C" AS clerk_id
 ) AS e
-JOIN entity_heads h USING (kind, clerk_id);
+CROSS JOIN LATERAL (SELECT * FROM entity_heads k WHERE k.kind = e.kind AND k.clerk_id = e.clerk_id OFFSET 0) AS h;
 
 -- name: HeadGet :one
 SELECT * FROM entity_heads WHERE kind = @kind AND clerk_id = @clerk_id;

@@ -18,13 +18,20 @@ WHERE id = ANY(ARRAY(
             unnest(@org_ids::text[]) COLLATE "C" AS org_id,
             unnest(@clerk_ids::text[]) COLLATE "C" AS clerk_id
     ) AS newest
-    JOIN org_memberships m ON m.user_id = newest.user_id AND m.org_id = newest.org_id AND m.clerk_id <> newest.clerk_id
+    CROSS JOIN LATERAL ( -- for OFFSET 0 see HeadGetMany
+        SELECT o.id FROM org_memberships o
+        WHERE o.user_id = newest.user_id AND o.org_id = newest.org_id AND o.clerk_id <> newest.clerk_id
+        OFFSET 0
+    ) AS m
 ));
 
 -- name: MembershipUpsertMany :exec
 -- Writes memberships whose heads were advanced in this transaction, as far as
 -- their user and their organization are live and no newer membership of the two
 -- is known. The heads that say so were locked by HeadAdvanceMany.
+--
+-- They are looked up by key, each in a subquery and not by a join: while the table
+-- is small, a join reads all heads of a kind, and that plan would be kept.
 --
 -- permissions is a JSON array: PostgreSQL's arrays of arrays must be rectangular.
 INSERT INTO org_memberships (id, clerk_id, user_id, org_id, role, permissions, public_metadata, created_at, updated_at)
@@ -44,9 +51,9 @@ FROM (
         unnest(@created_ats::timestamptz[]) AS created_at,
         unnest(@updated_ats::timestamptz[]) AS updated_at
 ) AS m
-JOIN entity_heads u ON u.kind = 'user' AND u.clerk_id = m.user_clerk_id AND NOT u.deleted
-JOIN entity_heads o ON o.kind = 'organization' AND o.clerk_id = m.org_id AND NOT o.deleted
-JOIN entity_heads s ON s.kind = 'seat' AND s.clerk_id = m.user_clerk_id || '/' || m.org_id AND s.event_id = m.clerk_id
+WHERE (SELECT NOT u.deleted FROM entity_heads u WHERE u.kind = 'user' AND u.clerk_id = m.user_clerk_id)
+    AND (SELECT NOT o.deleted FROM entity_heads o WHERE o.kind = 'organization' AND o.clerk_id = m.org_id)
+    AND (SELECT s.event_id = m.clerk_id FROM entity_heads s WHERE s.kind = 'seat' AND s.clerk_id = m.user_clerk_id || '/' || m.org_id)
 ON CONFLICT (clerk_id) DO UPDATE SET
     user_id = excluded.user_id,
     org_id = excluded.org_id,

@@ -83,7 +83,8 @@ FROM (
 -- All that is needed to decide who holds the addresses that the given users
 -- claim or claimed until now: every claimant, with the version that ranks it.
 -- To be called with the addresses locked, as a statement of its own: only then it
--- sees what the previous owner of the lock has committed.
+-- sees what the previous owner of the lock has committed. For OFFSET 0 see
+-- HeadGetMany.
 SELECT u.clerk_id, a.address::text AS address, (u.email IS NOT NULL)::boolean AS holds,
     h.deleted, h.updated_at, h.event_at, h.event_id
 FROM (
@@ -91,8 +92,8 @@ FROM (
     UNION
     SELECT o.primary_email FROM users o WHERE o.clerk_id = ANY(@clerk_ids::text[])
 ) AS a
-JOIN users u ON u.primary_email = a.address
-JOIN entity_heads h ON h.kind = 'user' AND h.clerk_id = u.clerk_id;
+CROSS JOIN LATERAL (SELECT * FROM users c WHERE c.primary_email = a.address OFFSET 0) AS u
+CROSS JOIN LATERAL (SELECT * FROM entity_heads e WHERE e.kind = 'user' AND e.clerk_id = u.clerk_id OFFSET 0) AS h;
 
 -- name: UserEmailRelease :exec
 -- Users that no longer hold their address.

@@ -2,13 +2,13 @@ package app
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -21,24 +21,55 @@ const devDatabase = "clerksync"
 // StartPostgres starts the embedded PostgreSQL of a data folder, with a database
 // in it, and returns its URL.
 func StartPostgres(ctx context.Context, d *DataDir, binDir string, logger *slog.Logger) (*embedded.Postgres, string, error) {
-	o := embedded.PostgresOptions{Dir: d.file("postgres"), BinDir: binDir, Install: true, Log: logger}
+	o := embedded.PostgresOptions{Dir: d.file("postgres"), BinDir: binDir, Port: d.lastPort(), Install: true, Log: logger}
 	pg, err := embedded.StartPostgres(ctx, o)
 	if errors.Is(err, embedded.ErrUnreachable) && os.Geteuid() == 0 {
 		// Root's own folder is closed to the user who has to run the server.
-		hash := sha256.Sum256([]byte(d.path))
-		o.Dir = filepath.Join("/var/lib/clerksync", hex.EncodeToString(hash[:6]), "postgres")
+		folder, keepErr := d.Keep(postgresFile, func() (string, error) {
+			token, err := randomToken()
+			return filepath.Join("/var/lib/clerksync", token, "postgres"), err
+		})
+		if keepErr != nil {
+			return nil, "", keepErr
+		}
+		o.Dir = folder
 		logger.Info("PostgreSQL does not run as root, and its user cannot enter the data folder: its data is elsewhere", "folder", o.Dir)
 		pg, err = embedded.StartPostgres(ctx, o)
 	}
 	if err != nil {
 		return nil, "", err
 	}
-	if err := createDatabase(ctx, pg.URL("postgres")); err != nil {
+	err = createDatabase(ctx, pg.URL("postgres"))
+	if err == nil && pg.Port() != o.Port {
+		err = writePrivate(d.file(portFile), []byte(strconv.Itoa(pg.Port())))
+	}
+	if err != nil {
 		stopCtx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
 		return nil, "", errors.Join(err, pg.Stop(stopCtx))
 	}
 	return pg, pg.URL(devDatabase), nil
+}
+
+// postgresFile says where the cluster is when it cannot be in the data folder. The
+// name is drawn: who deletes the data folder gets a new cluster with the new one.
+const postgresFile = "postgres-folder"
+
+// portFile remembers the port of the embedded PostgreSQL, so that its URL stays the
+// same as long as nobody else takes the port.
+const portFile = "postgres-port"
+
+// lastPort is the port of the last start, 0 when there was none.
+func (d *DataDir) lastPort() int {
+	text, err := os.ReadFile(d.file(portFile))
+	if err != nil {
+		return 0
+	}
+	port, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int(port)
 }
 
 func createDatabase(ctx context.Context, url string) error {

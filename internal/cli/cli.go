@@ -8,9 +8,13 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/clerksync/clerksync/internal/app"
 )
 
 // The exit statuses.
@@ -38,7 +42,7 @@ clerksync is a Clerk webhook endpoint: it verifies every delivery, stores it in
 NATS JetStream before it answers, and applies it to the tables, in whatever order
 deliveries arrive.
 
-Every flag can be given as the environment variable that stands behind it.
+A flag with a variable behind it, ($NAME), can be given in the environment instead.
 Exit status: 0 it worked, 1 it failed, 2 it was called wrongly.`
 
 // session is what a command works with.
@@ -66,8 +70,13 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		fmt.Fprintln(stderr, "clerksync:", err)
 		return exitFailed
 	}
+	parser.Model.HelpFlag.Help = "Show this help."
 	if len(args) == 0 {
 		args = []string{"--help"}
+	}
+	if err := ignoreEmptyVariables(parser); err != nil {
+		fmt.Fprintln(stderr, "clerksync:", err)
+		return exitFailed
 	}
 	parsed, err := parser.Parse(args)
 	if exit >= 0 {
@@ -89,6 +98,20 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	return exitOK
 }
 
+// ignoreEmptyVariables makes a variable that is empty one that is not set: compose
+// files and CI systems pass those that nobody gave a value like that.
+func ignoreEmptyVariables(parser *kong.Kong) error {
+	return kong.Visit(parser.Model, func(node kong.Visitable, next kong.Next) error {
+		if flag, ok := node.(*kong.Flag); ok {
+			flag.Tag.Envs = slices.DeleteFunc(slices.Clone(flag.Tag.Envs), func(name string) bool {
+				value, set := os.LookupEnv(name)
+				return set && value == ""
+			})
+		}
+		return next(nil)
+	})
+}
+
 // usageError is a call that cannot work, whatever the state of the world.
 type usageError string
 
@@ -108,6 +131,32 @@ func (s *session) printJSON(v any) error {
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
+}
+
+// notRunning tells a person, in few words, why nobody is found in a data folder.
+func notRunning(err error) string {
+	return strings.TrimPrefix(err.Error(), app.ErrNotRunning.Error()+": ")
+}
+
+// oneLine makes a line for a terminal of a text that came from elsewhere.
+func oneLine(text string) string {
+	printable := strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text)
+	return strings.Join(strings.Fields(printable), " ")
+}
+
+// isTerminal tells a person's terminal from a file or a pipe.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // program is how the user calls this program, for lines to copy.

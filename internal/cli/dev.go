@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -91,17 +95,38 @@ func (c *devCmd) Run(s *session) error {
 		Config: conf, Roles: roles, Command: "dev", Version: version().Version,
 		Migrate: true, DataDir: dir, Logger: logger, AnnouncedSecret: secrets[0].Reveal(),
 	}, func(a *app.App) { c.welcome(s, a, databaseURL, generated, time.Since(started)) })
-	if cause := context.Cause(ctx); err == nil && s.ctx.Err() == nil && cause != nil {
-		return cause
+	if cause := context.Cause(ctx); s.ctx.Err() == nil && cause != nil {
+		return errors.Join(cause, err) // without PostgreSQL nothing stops cleanly
 	}
-	fmt.Fprintln(s.stdout, "\nStopped. The data is kept in", c.DataDir)
-	return err
+	if err != nil {
+		return err
+	}
+	if isTerminal(s.stdout) {
+		fmt.Fprintln(s.stdout) // after the terminal's own ^C
+	}
+	fmt.Fprintln(s.stdout, "Stopped. The data is kept in", c.DataDir)
+	return nil
 }
+
+// sample is an event to try, for those who do not have clerksync's source here.
+const sample = `{"type":"user.created","timestamp":1768208400426,"data":{"object":"user","id":"user_try","first_name":"Ada",` +
+	`"created_at":1768208400412,"updated_at":1768208400412,"primary_email_address_id":"idn_try","email_addresses":[{"id":"idn_try",` +
+	`"email_address":"ada@example.com","verification":{"status":"verified"}}]}}`
+
+const sampleFile = "testdata/events/user.created.json"
 
 func (c *devCmd) welcome(s *session, a *app.App, databaseURL, generated string, took time.Duration) {
 	secret := "as given by CLERK_WEBHOOK_SIGNING_SECRET"
 	if generated != "" {
 		secret = generated
+	}
+	dataDir := "" // for other commands, when it is not where they look
+	if byDefault, err := filepath.Abs("./.clerksync"); err != nil || c.DataDir != byDefault {
+		dataDir = " --data-dir " + shellQuote(c.DataDir)
+	}
+	send := program() + " send" + dataDir + " " + sampleFile
+	if _, err := os.Stat(sampleFile); err != nil {
+		send = "echo " + shellQuote(sample) + " | " + program() + " send" + dataDir + " -"
 	}
 	fmt.Fprintf(s.stdout, `clerksync is ready after %.1f s. Ctrl-C ends it.
 
@@ -113,10 +138,23 @@ func (c *devCmd) welcome(s *session, a *app.App, databaseURL, generated string, 
 
 Try it, in another terminal:
 
-  %s send testdata/events/user.created.json
+  %s
+  %s show%s ada@example.com
   psql '%s' -c 'SELECT clerk_id, name, email FROM clerk.active_users'
 
-`, took.Seconds(), a.Endpoint, secret, databaseURL, a.AdminURL, c.DataDir, program(), databaseURL)
+`, took.Seconds(), a.Endpoint, secret, databaseURL, a.AdminURL, c.DataDir, send, program(), dataDir, databaseURL)
+	if set := slices.DeleteFunc(slices.Clone(elsewhere), func(name string) bool { return os.Getenv(name) == "" }); len(set) > 0 {
+		fmt.Fprintf(s.stdout, "Set in the environment: %s. dev does not use that, other commands do: unset it to work with this one.\n\n",
+			strings.Join(set, ", "))
+	}
+}
+
+// elsewhere are variables that lead the other commands somewhere else.
+var elsewhere = []string{"DATABASE_URL", "NATS_URL", "CLERKSYNC_URL"}
+
+// shellQuote makes one word of a shell's line.
+func shellQuote(word string) string {
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // freeIfTaken replaces a default address that somebody else has by a free port.

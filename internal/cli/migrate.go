@@ -19,8 +19,8 @@ type migrateCmd struct {
 // database is what a command needs to reach the tables.
 type database struct {
 	config.Database `embed:""`
-	DataDir         string `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"./.clerksync" type:"path" help:"Data folder of a running clerksync, which is used when no address is given."`
-	JSON            bool   `name:"json" help:"As JSON."`
+	DataDir         string `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"./.clerksync" type:"path" help:"Data folder of the clerksync running here, whose database is used when none is named."`
+	JSON            bool   `name:"json" help:"Print JSON."`
 }
 
 // open opens the database that was named, or that of the clerksync running here.
@@ -29,7 +29,7 @@ func (d *database) open(s *session) (*store.Store, error) {
 	if o.URL == "" {
 		running, err := app.FindRunning(d.DataDir)
 		if errors.Is(err, app.ErrNotRunning) {
-			return nil, fmt.Errorf("no database: set DATABASE_URL, or start clerksync dev (%w)", err)
+			return nil, fmt.Errorf("no database: set DATABASE_URL, or start clerksync dev (%s)", notRunning(err))
 		}
 		if err != nil {
 			return nil, err
@@ -118,7 +118,7 @@ func (c *migrateStatusCmd) Run(s *session) error {
 		}
 	}
 	if pending > 0 {
-		return fmt.Errorf("%d migrations are pending: clerksync migrate up applies them", pending)
+		return fmt.Errorf("%w: %d of %d; apply them with clerksync migrate up", store.ErrPending, pending, len(all))
 	}
 	return nil
 }

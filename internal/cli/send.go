@@ -10,11 +10,11 @@ import (
 	"io/fs"
 	"math/big"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	svix "github.com/svix/svix-webhooks/go"
@@ -31,7 +31,7 @@ type sendCmd struct {
 	Secret  config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" placeholder:"WHSEC" help:"Signing secret; of several, comma-separated, the first signs. Without it, that of clerksync dev running here."`
 	ID      string        `name:"id" placeholder:"MSG" help:"svix-id, for one file: the same id again is a second delivery of the same event. Without it, a new one for each file."`
 	DataDir string        `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"./.clerksync" type:"path" help:"Data folder of the clerksync running here."`
-	JSON    bool          `name:"json" help:"As JSON."`
+	JSON    bool          `name:"json" help:"Print JSON."`
 }
 
 func (c *sendCmd) Help() string {
@@ -43,10 +43,10 @@ Svix sends, one after the other. Exit status 1 if any was not taken.`
 type sent struct {
 	File       string  `json:"file"`
 	SvixID     string  `json:"svix_id"`
-	Type       string  `json:"type"`
-	Entity     string  `json:"entity"`
+	Type       string  `json:"type"`   // "" when the body cannot be read
+	Entity     string  `json:"entity"` // likewise
 	Status     int     `json:"status"` // 0 when there was no answer
-	Answer     string  `json:"answer,omitempty"`
+	Answer     string  `json:"answer"` // its text, or why there was none
 	DurationMS float64 `json:"duration_ms"`
 }
 
@@ -71,7 +71,6 @@ func (c *sendCmd) Run(s *session) error {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 
-	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
 	all := []sent{}
 	failed := 0
 	for _, file := range files {
@@ -80,17 +79,15 @@ func (c *sendCmd) Run(s *session) error {
 			return err
 		}
 		r := c.send(s.ctx, client, webhook, file, body)
+		if r.Status == 0 && s.ctx.Err() != nil {
+			break // Ctrl-C
+		}
 		if r.Status/100 != 2 {
 			failed++
 		}
 		all = append(all, r)
 		if !c.JSON {
-			status := strconv.Itoa(r.Status)
-			if r.Status == 0 {
-				status = "---"
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.1f ms\t%s\n", status, r.Type, r.Entity, r.SvixID, r.DurationMS, r.Answer)
-			w.Flush()
+			fmt.Fprintln(s.stdout, r.line())
 		}
 	}
 	if c.JSON {
@@ -98,10 +95,32 @@ func (c *sendCmd) Run(s *session) error {
 			return err
 		}
 	}
+	if len(all) < len(files) {
+		return fmt.Errorf("stopped: %d of %d events were sent", len(all), len(files))
+	}
 	if failed > 0 {
-		return fmt.Errorf("%d of %d events were not taken", failed, len(files))
+		return fmt.Errorf("not taken: %d of %d events", failed, len(files))
 	}
 	return nil
+}
+
+// line is what a person reads of it.
+func (r *sent) line() string {
+	status, eventType, entity := strconv.Itoa(r.Status), r.Type, r.Entity
+	if r.Status == 0 {
+		status = "---"
+	}
+	if eventType == "" {
+		eventType = "?"
+	}
+	if entity == "" {
+		entity = "?"
+	}
+	line := fmt.Sprintf("%s  %s  %s  %s  %.1f ms", status, oneLine(eventType), oneLine(entity), oneLine(r.SvixID), r.DurationMS)
+	if r.Answer != "" {
+		line += "  " + oneLine(r.Answer)
+	}
+	return line
 }
 
 // complete fills in what was not given from the clerksync that runs here.
@@ -110,7 +129,7 @@ func (c *sendCmd) complete() error {
 		running, err := app.FindRunning(c.DataDir)
 		switch {
 		case errors.Is(err, app.ErrNotRunning):
-			return fmt.Errorf("nowhere to send to: give --url and --secret, or start clerksync dev (%w)", err)
+			return fmt.Errorf("nowhere to send to: give --url and --secret, or start clerksync dev (%s)", notRunning(err))
 		case err != nil:
 			return err
 		}
@@ -136,7 +155,7 @@ func (c *sendCmd) complete() error {
 }
 
 func (c *sendCmd) send(ctx context.Context, client *http.Client, webhook *svix.Webhook, file string, body []byte) sent {
-	r := sent{File: file, SvixID: c.ID, Type: "?", Entity: "?"}
+	r := sent{File: file, SvixID: c.ID}
 	if r.SvixID == "" {
 		r.SvixID = newSvixID()
 	}
@@ -164,7 +183,11 @@ func (c *sendCmd) send(ctx context.Context, client *http.Client, webhook *svix.W
 	resp, err := client.Do(req)
 	r.DurationMS = float64(time.Since(now).Microseconds()) / 1000
 	if err != nil {
-		return fail(err)
+		var inURL *url.Error // which repeats the address
+		if errors.As(err, &inURL) {
+			err = inURL.Err
+		}
+		return fail(fmt.Errorf("no answer from %s: %w; is clerksync running there?", req.URL.Host, err))
 	}
 	defer resp.Body.Close()
 	r.Status = resp.StatusCode
@@ -189,14 +212,19 @@ func expand(names []string) ([]string, error) {
 		case err != nil:
 			return nil, err
 		case info.IsDir():
-			found, err := filepath.Glob(filepath.Join(name, "*.json"))
+			entries, err := os.ReadDir(name)
 			if err != nil {
 				return nil, err
 			}
-			if len(found) == 0 {
+			before := len(files)
+			for _, e := range entries {
+				if !e.IsDir() && filepath.Ext(e.Name()) == ".json" {
+					files = append(files, filepath.Join(name, e.Name()))
+				}
+			}
+			if len(files) == before {
 				return nil, fmt.Errorf("no *.json in %s", name)
 			}
-			files = append(files, found...)
 		default:
 			files = append(files, name)
 		}

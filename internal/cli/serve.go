@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
@@ -42,9 +43,6 @@ func (c *serveCmd) Run(s *session) error {
 		Migrate: c.Migrate, Logger: s.logger,
 	}
 	if c.NATSURL == "" {
-		if !roles.Receiver || !roles.Worker {
-			return usageError("--role receiver or worker alone needs NATS_URL: without it the event log is inside the process, and no other process works on it")
-		}
 		dir, err := app.OpenDataDir(c.DataDir)
 		if err != nil {
 			return err
@@ -60,6 +58,11 @@ func (c *serveCmd) Run(s *session) error {
 
 // run starts an app, says so, and stops it when it is told to or has to.
 func (s *session) run(o app.Options, ready func(*app.App)) error {
+	if os.Getenv("GOGC") == "" {
+		// Most of the memory is what NATS keeps of the last seconds' events, which is
+		// not garbage: half as much on top of it is enough.
+		debug.SetGCPercent(50)
+	}
 	a, err := app.Start(s.ctx, o)
 	if err != nil {
 		if s.ctx.Err() != nil {

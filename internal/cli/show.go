@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -32,8 +34,8 @@ type showCmd struct {
 type shown struct {
 	Kind   clerk.Kind     `json:"kind"`
 	ID     string         `json:"clerk_id"`
-	State  string         `json:"state"` // live, deleted, stub (known by id only), unknown
-	Row    any            `json:"row"`   // the row of the table, null when there is none
+	State  string         `json:"state"` // live, deleted, stub, removed, unknown: see states
+	Row    fields         `json:"row"`   // the row of the table, null when there is none
 	Head   *db.EntityHead `json:"head"`
 	Events []shownEvent   `json:"events"` // null when the event log was not read
 	Note   string         `json:"note,omitempty"`
@@ -64,15 +66,20 @@ func (c *showCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	out := &shown{Kind: kind, ID: id, Row: tables.Row, Head: tables.Head, State: state(tables)}
-	if !c.Raw {
-		dropRaw(tables.Row)
+	out := &shown{Kind: kind, ID: id, Head: tables.Head, State: state(tables)}
+	if tables.Row != nil {
+		if out.Row, err = fieldsOf(tables.Row, c.Raw); err != nil {
+			return err
+		}
 	}
 	if out.Events, err = c.events(s.ctx, out); err != nil {
 		out.Note = "the events were not read: " + err.Error()
 	}
 	if out.State == "unknown" && len(out.Events) == 0 {
-		return fmt.Errorf("%s is not known: no event about it was applied", id)
+		if out.Events == nil {
+			return fmt.Errorf("%s is not known: no event about it was applied; %s", id, out.Note)
+		}
+		return fmt.Errorf("%s is not known: no event about it was stored", id)
 	}
 	if c.JSON {
 		return s.printJSON(out)
@@ -84,6 +91,9 @@ func (c *showCmd) Run(s *session) error {
 func (c *showCmd) find(ctx context.Context, st *store.Store) (clerk.Kind, string, error) {
 	if strings.Contains(c.Entity, "@") {
 		ids, err := st.UsersByEmail(ctx, c.Entity)
+		if lower := strings.ToLower(c.Entity); err == nil && len(ids) == 0 && lower != c.Entity {
+			ids, err = st.UsersByEmail(ctx, lower) // as Clerk writes them
+		}
 		if err != nil {
 			return "", "", err
 		}
@@ -102,6 +112,14 @@ func (c *showCmd) find(ctx context.Context, st *store.Store) (clerk.Kind, string
 	return kind, c.Entity, nil
 }
 
+// states explains the words of state that need it.
+var states = map[string]string{
+	"deleted": "its row keeps the ids, and nothing of what they stood for",
+	"stub":    "known by its id from an event about something else; its own events have not been applied",
+	"removed": "it has no row: its user or organization is deleted, or a newer membership of the same two took its place",
+	"unknown": "its events are stored, and have not been applied",
+}
+
 // state says in a word what the tables know.
 func state(t *store.Shown) string {
 	switch {
@@ -112,27 +130,28 @@ func state(t *store.Shown) string {
 	case t.Head.EventID == "":
 		return "stub"
 	case t.Row == nil:
-		return "removed" // a live membership of somebody or something that is deleted, or that a newer one replaced
+		return "removed"
 	}
 	return "live"
-}
-
-func dropRaw(row any) {
-	switch r := row.(type) {
-	case *db.User:
-		r.Raw = nil
-	case *db.Organization:
-		r.Raw = nil
-	}
 }
 
 // events reads the log for the events of the entity.
 func (c *showCmd) events(ctx context.Context, out *shown) ([]shownEvent, error) {
 	url := c.NATSURL.Reveal()
+	if err := config.CheckNATSURL(c.NATSURL); err != nil {
+		return nil, fmt.Errorf("NATS_URL is %w", err)
+	}
 	if url == "" {
 		running, err := app.FindRunning(c.DataDir)
+		if errors.Is(err, app.ErrNotRunning) {
+			return nil, fmt.Errorf("set NATS_URL (%s)", notRunning(err))
+		}
 		if err != nil {
-			return nil, fmt.Errorf("set NATS_URL (%w)", err)
+			return nil, err
+		}
+		// Rows and events of two different deployments would tell a false story.
+		if c.URL != "" && c.URL.Reveal() != running.DatabaseURL {
+			return nil, errors.New("set NATS_URL (the clerksync running here uses another database than DATABASE_URL)")
 		}
 		url = running.NATSURL
 	}
@@ -163,7 +182,15 @@ func (c *showCmd) events(ctx context.Context, out *shown) ([]shownEvent, error) 
 }
 
 func (s *session) printShown(out *shown) error {
-	fmt.Fprintf(s.stdout, "%s %s: %s\n", out.Kind, out.ID, out.State)
+	fmt.Fprintf(s.stdout, "%s %s: %s", out.Kind, out.ID, out.State)
+	why := states[out.State]
+	if out.State == "deleted" && out.Row == nil {
+		why = "a membership that has ended has no row"
+	}
+	if why != "" {
+		fmt.Fprintf(s.stdout, " (%s)", why)
+	}
+	fmt.Fprintln(s.stdout)
 	if out.Row != nil {
 		fmt.Fprintln(s.stdout, "\nRow")
 		if err := s.printFields(out.Row); err != nil {
@@ -172,7 +199,11 @@ func (s *session) printShown(out *shown) error {
 	}
 	if out.Head != nil {
 		fmt.Fprintln(s.stdout, "\nHead")
-		if err := s.printFields(out.Head); err != nil {
+		head, err := fieldsOf(out.Head, false)
+		if err != nil {
+			return err
+		}
+		if err := s.printFields(head); err != nil {
 			return err
 		}
 	}
@@ -180,10 +211,11 @@ func (s *session) printShown(out *shown) error {
 		fmt.Fprintln(s.stdout, "\nEvents")
 		w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "  \tSEQ\tTYPE\tEMITTED\tRECEIVED\tORIGIN\tSVIX ID")
+		marked := false
 		for _, e := range out.Events {
 			mark := ""
 			if e.Current {
-				mark = "*"
+				mark, marked = "*", true
 			}
 			fmt.Fprintf(w, "  %s\t%d\t%s\t%s\t%s\t%s\t%s\n", mark, e.Seq, e.Type,
 				e.EventAt.Format(time.RFC3339), e.ReceivedAt.Format(time.RFC3339), e.Origin, e.SvixID)
@@ -191,7 +223,9 @@ func (s *session) printShown(out *shown) error {
 		if err := w.Flush(); err != nil {
 			return err
 		}
-		fmt.Fprintln(s.stdout, "\n* made the row what it is")
+		if marked {
+			fmt.Fprintln(s.stdout, "\n* made the row what it is")
+		}
 	}
 	if out.Note != "" {
 		fmt.Fprintln(s.stdout, "\n"+out.Note)
@@ -199,20 +233,69 @@ func (s *session) printShown(out *shown) error {
 	return nil
 }
 
-// printFields prints a row, a column a line, by the names that the columns have.
-func (s *session) printFields(row any) error {
-	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+// field is a column and its value, as JSON.
+type field struct {
+	name  string
+	value json.RawMessage
+}
+
+// fields are a row, with the columns in their order.
+type fields []field
+
+// fieldsOf reads a row, by the names that the columns have. The column raw is the
+// whole of Clerk's data, and left out unless it is asked for.
+func fieldsOf(row any, raw bool) (fields, error) {
+	var all fields
 	v := reflect.ValueOf(row).Elem()
 	for i := range v.NumField() {
 		name := v.Type().Field(i).Tag.Get("json")
-		if name == "raw" && v.Field(i).IsZero() {
+		if name == "raw" && !raw {
 			continue
 		}
-		value, err := json.Marshal(v.Field(i).Interface())
-		if err != nil {
-			return err
+		var value bytes.Buffer
+		enc := json.NewEncoder(&value)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(v.Field(i).Interface()); err != nil {
+			return nil, fmt.Errorf("read column %s: %w", name, err)
 		}
-		fmt.Fprintf(w, "  %s\t%s\n", name, strings.Trim(string(value), `"`))
+		all = append(all, field{name, bytes.TrimSpace(value.Bytes())})
+	}
+	return all, nil
+}
+
+// MarshalJSON implements json.Marshaler: an object, null when there is no row.
+func (f fields) MarshalJSON() ([]byte, error) {
+	if f == nil {
+		return []byte("null"), nil
+	}
+	object := []byte{'{'}
+	for i, column := range f {
+		if i > 0 {
+			object = append(object, ',')
+		}
+		object = strconv.AppendQuote(object, column.name)
+		object = append(append(object, ':'), column.value...)
+	}
+	return append(object, '}'), nil
+}
+
+// text is the value for a person: a text that can be printed stands without its
+// quotes.
+func (f field) text() string {
+	var text string
+	if json.Unmarshal(f.value, &text) != nil || string(f.value) == "null" {
+		return string(f.value)
+	}
+	if text == "" || oneLine(text) != text {
+		return string(f.value)
+	}
+	return text
+}
+
+func (s *session) printFields(row fields) error {
+	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+	for _, column := range row {
+		fmt.Fprintf(w, "  %s\t%s\n", column.name, column.text())
 	}
 	return w.Flush()
 }

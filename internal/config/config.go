@@ -112,16 +112,14 @@ func (c *Config) Validate(roles Roles) error {
 			fault("DATABASE_URL: not of the form postgres://user:password@host:port/database")
 		}
 	}
-	if !clerk.ValidToken(c.Schema) {
-		fault("CLERKSYNC_SCHEMA: not a plain name of letters, digits and underscores")
+	if !clerk.ValidToken(c.Schema) || len(c.Schema) > maxSchema {
+		fault("CLERKSYNC_SCHEMA: not a plain name of up to %d letters, digits, underscores and hyphens", maxSchema)
 	}
-	for _, u := range strings.Split(c.NATSURL.Reveal(), ",") {
-		if u = strings.TrimSpace(u); u == "" {
-			continue
-		}
-		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" {
-			fault("NATS_URL: not of the form nats://host:port")
-		}
+	if err := CheckNATSURL(c.NATSURL); err != nil {
+		fault("NATS_URL: %v", err)
+	}
+	if c.NATSURL == "" && roles.Receiver != roles.Worker {
+		fault("NATS_URL: not set; a receiver or a worker alone needs it, because without it the event log is inside the process, where no other process works on it")
 	}
 	if r := c.Replicas; r != 1 && r != 3 && r != 5 {
 		fault("CLERKSYNC_LOG_REPLICAS: %d is not 1, 3 or 5", r)
@@ -139,6 +137,23 @@ func (c *Config) Validate(roles Roles) error {
 	}
 	if len(faults) > 0 {
 		return faults
+	}
+	return nil
+}
+
+// maxSchema is the longest name that PostgreSQL does not cut.
+const maxSchema = 63
+
+// CheckNATSURL returns what is wrong with the address of a NATS server or cluster,
+// and never the address: there may be a password in it.
+func CheckNATSURL(addresses Secret) error {
+	for _, u := range strings.Split(addresses.Reveal(), ",") {
+		if u = strings.TrimSpace(u); u == "" {
+			continue
+		}
+		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" {
+			return errors.New("not of the form nats://host:port")
+		}
 	}
 	return nil
 }

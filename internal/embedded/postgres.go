@@ -22,6 +22,8 @@ type PostgresOptions struct {
 	Dir string
 	// BinDir is the folder with initdb and postgres. Empty: PATH, pg_config and the usual folders are searched.
 	BinDir string
+	// Port is the wanted port. 0, or a port that somebody else has: a free one.
+	Port int
 	// Unsafe turns fsync, synchronous_commit and full_page_writes off: for tests, whose data nobody will miss. A server
 	// that is killed then loses its last moments, and a power cut may ruin the cluster.
 	Unsafe bool
@@ -64,7 +66,7 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	p, err := startPostgres(ctx, o, freePort)
+	p, err := startPostgres(ctx, o, wantedFirst(o.Port))
 	if err != nil {
 		return nil, fmt.Errorf("start postgres: %w", err)
 	}
@@ -83,6 +85,9 @@ func (p *Postgres) URL(database string) string {
 	}
 	return u.String()
 }
+
+// Port returns the port that the server listens on.
+func (p *Postgres) Port() int { return p.port }
 
 // Done returns a channel that is closed when the server process has ended, whatever the reason.
 func (p *Postgres) Done() <-chan struct{} { return p.done }
@@ -128,6 +133,19 @@ func (p *Postgres) watch() {
 		p.err = fmt.Errorf("clean up after postgres: %w", err)
 	}
 	close(p.done)
+}
+
+// wantedFirst returns a source of ports: the wanted one, if there is one, then free ones. Whether the wanted one is free
+// is for the server to find out, after it has made sure that it is not its own killed predecessor that still has it.
+func wantedFirst(port int) func() (int, error) {
+	return func() (int, error) {
+		if port == 0 {
+			return freePort()
+		}
+		wanted := port
+		port = 0
+		return wanted, nil
+	}
 }
 
 // freePort asks the kernel for a port that nobody uses on loopback. Somebody may take it before the server does, so

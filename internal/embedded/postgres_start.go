@@ -144,11 +144,11 @@ func settings(o PostgresOptions) map[string]string {
 // and again after a while when an earlier server of this cluster, killed, is not gone altogether.
 func (l *launcher) start(ctx context.Context, freePort func() (int, error)) (*process, int, error) {
 	giveUp := time.Now().Add(stalePatience)
+	port, err := freePort()
+	if err != nil {
+		return nil, 0, err
+	}
 	for ports := 1; ; {
-		port, err := freePort()
-		if err != nil {
-			return nil, 0, err
-		}
 		before := l.log.size()
 		process, err := l.launch(port)
 		if err != nil {
@@ -164,6 +164,9 @@ func (l *launcher) start(ctx context.Context, freePort func() (int, error)) (*pr
 		switch said := l.log.since(before); {
 		case strings.Contains(said, "could not bind") && ports < maxPorts:
 			ports++
+			if port, err = freePort(); err != nil {
+				return nil, 0, err
+			}
 		case cannotLock(said) && time.Now().Before(giveUp):
 			if err := pause(ctx, 100*time.Millisecond); err != nil {
 				return nil, 0, err

@@ -18,11 +18,11 @@ type disk struct {
 	logger *slog.Logger
 	broken atomic.Pointer[error] // why nothing is taken until a restart
 
-	mu       sync.Mutex
-	next     *round
-	coming   int // those whose message is on its way to JetStream
-	waiting  int // those in the next round
-	kicks    chan struct{} // the next round is worth it
+	mu      sync.Mutex
+	next    *round
+	coming  int           // those whose message is on its way to JetStream
+	waiting int           // those in the next round
+	kicks   chan struct{} // the next round is worth it
 }
 
 // round is one fsync. All that was acknowledged before it begins is part of it.

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -49,7 +50,7 @@ func parseTime(s string) time.Time {
 // Message is a stored event as it was delivered: where it stands in the log, and
 // the means to settle it.
 type Message struct {
-	Event      *clerk.Event // Envelope is not set
+	Event      *clerk.Event // of the Envelope, what its place in the log says: no InstanceID
 	Seq        uint64       // sequence in the log
 	StoredAt   time.Time    // by the server's clock
 	Deliveries uint64       // 1 at the first delivery
@@ -62,8 +63,10 @@ func newMessage(msg jetstream.Msg) (*Message, error) {
 	if err != nil {
 		return nil, err
 	}
+	e := newEvent(msg.Headers(), msg.Data())
+	e.Envelope = newEnvelope(msg.Subject(), msg.Headers())
 	return &Message{
-		Event:      newEvent(msg.Headers(), msg.Data()),
+		Event:      e,
 		Seq:        meta.Sequence.Stream,
 		StoredAt:   meta.Timestamp,
 		Deliveries: meta.NumDelivered,
@@ -80,6 +83,23 @@ func newEvent(h nats.Header, body []byte) *clerk.Event {
 		Origin:     clerk.Origin(h.Get(headerOrigin)),
 		Body:       body,
 	}
+}
+
+// newEnvelope reads the place of a stored event in the log, which a dead letter
+// shares, whether or not its body can be read.
+func newEnvelope(subject string, h nats.Header) clerk.Envelope {
+	var tokens [5]string
+	copy(tokens[:], strings.Split(strings.TrimPrefix(subject, Subject+"."), "."))
+	for i, token := range tokens {
+		if token == "-" {
+			tokens[i] = ""
+		}
+	}
+	e := clerk.Envelope{Type: tokens[0] + "." + tokens[1], EntityID: tokens[2], OrgID: tokens[3], UserID: tokens[4]}
+	if at := parseTime(h.Get(headerEventAt)); !at.IsZero() {
+		e.EventAt = at.UnixMilli()
+	}
+	return e
 }
 
 // Ack settles the event: it is applied, or will never be. An ack that is lost

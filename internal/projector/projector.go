@@ -60,7 +60,8 @@ type Projector struct {
 	workers  sync.WaitGroup
 	failing  atomic.Pointer[failure]
 
-	stopFeed func()          // ends the consumer
+	stopping context.Context // its end ends the consumer, and the patience with what fails
+	stop     context.CancelFunc
 	abort    context.Context // its end cuts the work in flight short
 	cut      context.CancelFunc
 }
@@ -88,16 +89,15 @@ func New(o Options) *Projector {
 	}
 	p.feed = make(chan *eventlog.Message, p.batch)
 	p.abort, p.cut = context.WithCancel(context.Background())
+	p.stopping, p.stop = context.WithCancel(p.abort)
 	return p
 }
 
 // Start begins to project and returns. It is called once.
 func (p *Projector) Start() {
-	ctx, stop := context.WithCancel(p.abort)
-	p.stopFeed = stop
 	p.consumer.Go(func() {
 		defer close(p.feed)
-		p.consume(ctx)
+		p.consume(p.stopping)
 	})
 	for range p.appliers {
 		p.workers.Go(p.work)
@@ -122,13 +122,10 @@ func (p *Projector) consume(ctx context.Context) {
 }
 
 // Stop ends the projection in three steps: no more events are taken; the batches
-// in work are finished, as long as ctx lasts; what was not begun is given back. It
-// can be called again. Without a Start it does nothing.
+// in work are finished, unless PostgreSQL does not take them, as long as ctx lasts;
+// the rest is given back. It can be called again. Without a Start it does nothing.
 func (p *Projector) Stop(ctx context.Context) error {
-	if p.stopFeed == nil {
-		return nil
-	}
-	p.stopFeed()
+	p.stop()
 	unhurried := context.AfterFunc(ctx, p.cut)
 	defer unhurried()
 	p.consumer.Wait()
@@ -139,11 +136,11 @@ func (p *Projector) Stop(ctx context.Context) error {
 
 // Failing returns why PostgreSQL takes nothing at the moment and since when, nil
 // when all is well.
-func (p *Projector) Failing() (error, time.Time) {
+func (p *Projector) Failing() (since time.Time, err error) {
 	if f := p.failing.Load(); f != nil {
-		return f.err, f.since
+		return f.since, f.err
 	}
-	return nil, time.Time{}
+	return time.Time{}, nil
 }
 
 // work is one applier.
@@ -233,14 +230,14 @@ func (p *Projector) apply(items []item) {
 			p.park(items[0].message, "refused", err)
 			return
 		case retry:
-			if p.abort.Err() != nil {
+			if p.stopping.Err() != nil { // whoever comes after us tries again
 				for _, it := range items {
 					p.giveBack(it.message)
 				}
 				return
 			}
 			p.fail(err, attempt, len(items), pause)
-			wait(p.abort, pause)
+			wait(p.stopping, pause)
 		}
 	}
 }
@@ -267,11 +264,12 @@ func (p *Projector) park(m *eventlog.Message, reason string, cause error) {
 		if err == nil {
 			break
 		}
-		if p.abort.Err() != nil {
+		if p.stopping.Err() != nil {
+			p.giveBack(m)
 			return
 		}
 		p.logger.Warn("a dead letter was not stored, trying again", "seq", m.Seq, "err", err)
-		wait(p.abort, backoff(attempt))
+		wait(p.stopping, backoff(attempt))
 	}
 	p.metrics.dead.WithLabelValues(reason).Inc()
 	p.logger.Warn("an event can never be applied and was parked", "seq", m.Seq, "svix_id", m.Event.ID, "reason", reason, "err", cause)

@@ -30,7 +30,8 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	}
 	for _, a := range []answer{
 		answerStored, answerDuplicate, answerIgnored, answerParked, answerMethod, answerTooLarge, answerBroken,
-		answerBusy, answerNoLog, {outcome: "unauthorized"},
+		answerBusy, answerNoLog,
+		{outcome: "unauthorized"},
 	} {
 		m.received.WithLabelValues(a.outcome)
 	}

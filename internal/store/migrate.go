@@ -109,12 +109,21 @@ func (s *Store) createSchema(ctx context.Context) error {
 	if exists {
 		return nil
 	}
-	_, err := s.pool.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{s.schema}.Sanitize())
-	return wrap("create the schema", err)
+	// IF NOT EXISTS alone is an error for one of two processes that create it at the
+	// same time. 64 is beside the locks of UserEmailLockMany.
+	return wrap("create the schema", pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(1668050795, 64)"); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{s.schema}.Sanitize())
+		return err
+	}))
 }
 
 func (s *Store) migrations() (*goose.Provider, error) {
-	locker, err := lock.NewPostgresSessionLocker()
+	// Every second, for five minutes; goose would look every five seconds, and hold up
+	// the start of the second of two processes for as long.
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
 	if err != nil {
 		return nil, fmt.Errorf("make the migration lock: %w", err)
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -77,10 +78,19 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // Ping checks that the database answers.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.pool.Ping(ctx); err != nil {
-		return fmt.Errorf("ping PostgreSQL: %w", err)
+		return &pingError{err}
 	}
 	return nil
 }
+
+// pingError says in one line what pgx says in one for every address it tried.
+type pingError struct{ err error }
+
+func (e *pingError) Error() string {
+	return "ping PostgreSQL: " + strings.Join(strings.Fields(e.err.Error()), " ")
+}
+
+func (e *pingError) Unwrap() error { return e.err }
 
 // Close closes the connections, after those in use have come back.
 func (s *Store) Close() { s.pool.Close() }

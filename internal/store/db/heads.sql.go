@@ -116,7 +116,7 @@ SELECT h.kind, h.clerk_id, h.deleted, h.updated_at, h.event_at, h.event_id, h.ev
 FROM (
     SELECT unnest($1::text[]) COLLATE "C" AS kind, unnest($2::text[]) COLLATE "C" AS clerk_id
 ) AS e
-JOIN entity_heads h USING (kind, clerk_id)
+CROSS JOIN LATERAL (SELECT kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at FROM entity_heads k WHERE k.kind = e.kind AND k.clerk_id = e.clerk_id OFFSET 0) AS h
 `
 
 type HeadGetManyParams struct {
@@ -126,6 +126,10 @@ type HeadGetManyParams struct {
 
 // The heads of the given entities: it tells a loser that is stale from one that
 // is a duplicate.
+//
+// OFFSET 0 keeps the two sides of the join as they are written. While the table is
+// small the planner would turn them round, to read the table first, and the plan
+// would be kept while it grows.
 func (q *Queries) HeadGetMany(ctx context.Context, db DBTX, arg *HeadGetManyParams) ([]*EntityHead, error) {
 	rows, err := db.Query(ctx, headGetMany, arg.Kinds, arg.ClerkIds)
 	if err != nil {

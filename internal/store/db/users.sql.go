@@ -21,8 +21,8 @@ FROM (
     UNION
     SELECT o.primary_email FROM users o WHERE o.clerk_id = ANY($2::text[])
 ) AS a
-JOIN users u ON u.primary_email = a.address
-JOIN entity_heads h ON h.kind = 'user' AND h.clerk_id = u.clerk_id
+CROSS JOIN LATERAL (SELECT id, clerk_id, email, primary_email, email_verified, name, first_name, last_name, username, phone_number, image_url, external_id, public_metadata, banned, locked, deprovisioned, last_sign_in_at, raw, created_at, updated_at, deleted_at FROM users c WHERE c.primary_email = a.address OFFSET 0) AS u
+CROSS JOIN LATERAL (SELECT kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at FROM entity_heads e WHERE e.kind = 'user' AND e.clerk_id = u.clerk_id OFFSET 0) AS h
 `
 
 type UserEmailClaimManyParams struct {
@@ -43,7 +43,8 @@ type UserEmailClaimManyRow struct {
 // All that is needed to decide who holds the addresses that the given users
 // claim or claimed until now: every claimant, with the version that ranks it.
 // To be called with the addresses locked, as a statement of its own: only then it
-// sees what the previous owner of the lock has committed.
+// sees what the previous owner of the lock has committed. For OFFSET 0 see
+// HeadGetMany.
 func (q *Queries) UserEmailClaimMany(ctx context.Context, db DBTX, arg *UserEmailClaimManyParams) ([]*UserEmailClaimManyRow, error) {
 	rows, err := db.Query(ctx, userEmailClaimMany, arg.Addresses, arg.ClerkIds)
 	if err != nil {

@@ -1,0 +1,134 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clerksync/clerksync/internal/config"
+)
+
+const signingSecret = "whsec_b2YtdGhlLWVuZHBvaW50LW9mLWFub3RoZXI="
+
+// usable is a configuration without a fault, for every role.
+func usable() config.Config {
+	return config.Config{
+		Database: config.Database{URL: "postgres://user:hidden@db.internal:5432/app", Schema: "clerk"},
+		Log:      config.Log{Replicas: 1, MaxAge: 90 * 24 * time.Hour},
+		Receiver: config.Receiver{
+			SigningSecrets: []config.Secret{signingSecret}, StoreEvents: []string{"user.*", "organization.*"}, Addr: ":8080",
+		},
+		Worker: config.Worker{Appliers: 4, Batch: 500},
+		Admin:  config.Admin{Addr: "127.0.0.1:8081"},
+	}
+}
+
+var (
+	both     = config.Roles{Receiver: true, Worker: true}
+	receiver = config.Roles{Receiver: true}
+	worker   = config.Roles{Worker: true}
+)
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	const (
+		badURL   = "DATABASE_URL: not of the form postgres://user:password@host:port/database"
+		badNATS  = "NATS_URL: not of the form nats://host:port"
+		noNATS   = "NATS_URL: not set; a receiver or a worker alone needs it, because without it the event log is inside the process, where no other process works on it"
+		badName  = "CLERKSYNC_SCHEMA: not a plain name of up to 63 letters, digits, underscores and hyphens"
+		badAddr  = "CLERKSYNC_ADDR: not of the form host:port or :port"
+		badAdmin = "CLERKSYNC_ADMIN_ADDR: not of the form host:port or :port"
+		badID    = "CLERK_INSTANCE_ID: not of the form ins_…; it is in the Clerk dashboard → Settings"
+	)
+	for _, test := range []struct {
+		name   string
+		roles  config.Roles
+		change func(*config.Config)
+		faults []string
+	}{
+		{name: "usable", roles: both},
+		{name: "usable cluster", roles: both, change: func(c *config.Config) { c.NATSURL, c.Replicas = "nats://a:4222, nats://b:4222", 3 }},
+		{name: "usable DSN", roles: both, change: func(c *config.Config) { c.Database.URL = "host=/run/postgresql dbname=app" }},
+		{name: "usable other scheme", roles: both, change: func(c *config.Config) { c.Database.URL = "postgresql://db/app" }},
+		{name: "usable instance", roles: both, change: func(c *config.Config) { c.InstanceID = "ins_2abc" }},
+		{name: "usable limits", roles: both, change: func(c *config.Config) { c.Appliers, c.Batch, c.MaxAge = 64, 5000, time.Hour }},
+		{name: "usable schema", roles: both, change: func(c *config.Config) { c.Schema = strings.Repeat("a", 63) }},
+		{name: "a receiver needs no database", roles: receiver, change: func(c *config.Config) {
+			c.NATSURL, c.Database.URL, c.Appliers, c.Batch = "nats://a:4222", "", 0, 0
+		}},
+		{name: "a worker needs nothing of the receiver's", roles: worker, change: func(c *config.Config) {
+			c.NATSURL, c.Receiver = "nats://a:4222", config.Receiver{InstanceID: "x", StoreEvents: []string{"["}}
+		}},
+
+		{name: "no secret", roles: both, change: func(c *config.Config) { c.SigningSecrets = nil }, faults: []string{
+			"CLERK_WEBHOOK_SIGNING_SECRET: not set; copy the secret from the Clerk dashboard → Webhooks → your endpoint",
+		}},
+		{name: "bad secrets", roles: both, change: func(c *config.Config) {
+			c.SigningSecrets = []config.Secret{"hidden", signingSecret, "whsec_hidden!", "whsec_aGlkZGVu"}
+		}, faults: []string{
+			"CLERK_WEBHOOK_SIGNING_SECRET: secret 1: a signing secret begins with whsec_",
+			"CLERK_WEBHOOK_SIGNING_SECRET: secret 3: what follows whsec_ is not base64: was it copied whole?",
+			"CLERK_WEBHOOK_SIGNING_SECRET: secret 4: the signing secret has 6 bytes, at least 24 are needed: was it copied whole?",
+		}},
+		{name: "bad globs", roles: both, change: func(c *config.Config) { c.StoreEvents = []string{"user.*", "[", ""} }, faults: []string{
+			`CLERKSYNC_STORE_EVENTS: not a glob of event types such as user.* or session.created: "["`,
+			`CLERKSYNC_STORE_EVENTS: not a glob of event types such as user.* or session.created: ""`,
+		}},
+		{name: "bad address", roles: both, change: func(c *config.Config) { c.Receiver.Addr = "8080" }, faults: []string{badAddr}},
+		{name: "bad admin address", roles: both, change: func(c *config.Config) { c.Admin.Addr = "" }, faults: []string{badAdmin}},
+		{name: "bad instance", roles: both, change: func(c *config.Config) { c.InstanceID = "production" }, faults: []string{badID}},
+		{name: "bad instance token", roles: both, change: func(c *config.Config) { c.InstanceID = "ins_a.b" }, faults: []string{badID}},
+
+		{name: "no database", roles: both, change: func(c *config.Config) { c.Database.URL = "" }, faults: []string{
+			"DATABASE_URL: not set; postgres://user:password@host:port/database",
+		}},
+		{name: "other database", roles: both, change: func(c *config.Config) { c.Database.URL = "mysql://user:hidden@db/app" }, faults: []string{badURL}},
+		{name: "bad database", roles: both, change: func(c *config.Config) { c.Database.URL = "postgres://user:hidden@d b/app" }, faults: []string{badURL}},
+		{name: "bad schema", roles: both, change: func(c *config.Config) { c.Schema = "my schema" }, faults: []string{badName}},
+		{name: "no schema", roles: both, change: func(c *config.Config) { c.Schema = "" }, faults: []string{badName}},
+		{name: "long schema", roles: both, change: func(c *config.Config) { c.Schema = strings.Repeat("a", 64) }, faults: []string{badName}},
+		{name: "no appliers", roles: both, change: func(c *config.Config) { c.Appliers = 0 }, faults: []string{"CLERKSYNC_APPLIERS: 0 is not between 1 and 64"}},
+		{name: "many appliers", roles: both, change: func(c *config.Config) { c.Appliers = 65 }, faults: []string{"CLERKSYNC_APPLIERS: 65 is not between 1 and 64"}},
+		{name: "no batch", roles: both, change: func(c *config.Config) { c.Batch = 0 }, faults: []string{"CLERKSYNC_BATCH: 0 is not between 1 and 5000"}},
+		{name: "large batch", roles: both, change: func(c *config.Config) { c.Batch = 5001 }, faults: []string{"CLERKSYNC_BATCH: 5001 is not between 1 and 5000"}},
+
+		{name: "bad NATS", roles: both, change: func(c *config.Config) { c.NATSURL = "localhost:4222" }, faults: []string{badNATS}},
+		{name: "one bad NATS", roles: both, change: func(c *config.Config) { c.NATSURL = "nats://a:4222,nats://user:hidden@b c" }, faults: []string{badNATS}},
+		{name: "two copies", roles: both, change: func(c *config.Config) { c.NATSURL, c.Replicas = "nats://a:4222", 2 }, faults: []string{
+			"CLERKSYNC_LOG_REPLICAS: 2 is not 1, 3 or 5",
+		}},
+		{name: "copies of an embedded log", roles: both, change: func(c *config.Config) { c.Replicas = 3 }, faults: []string{
+			"CLERKSYNC_LOG_REPLICAS: 3 copies need a NATS cluster; set NATS_URL",
+		}},
+		{name: "short age", roles: both, change: func(c *config.Config) { c.MaxAge = 59 * time.Minute }, faults: []string{
+			"CLERKSYNC_LOG_MAX_AGE: 59m0s is less than an hour; Svix alone retries for 28",
+		}},
+		{name: "negative size", roles: both, change: func(c *config.Config) { c.MaxBytes = -1 }, faults: []string{"CLERKSYNC_LOG_MAX_BYTES: -1 is negative"}},
+
+		{name: "a receiver alone", roles: receiver, faults: []string{noNATS}},
+		{name: "a worker alone", roles: worker, faults: []string{noNATS}},
+		{name: "several at once", roles: both, change: func(c *config.Config) {
+			c.Receiver.Addr, c.Admin.Addr, c.Schema, c.NATSURL, c.Database.URL = "x", "y", "a b", "z", "mysql://user:hidden@db/app"
+		}, faults: []string{badAddr, badURL, badName, badNATS, badAdmin}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := usable()
+			if test.change != nil {
+				test.change(&c)
+			}
+			err := c.Validate(test.roles)
+			if test.faults == nil {
+				require.NoError(t, err)
+				return
+			}
+			var faults config.Faults
+			require.ErrorAs(t, err, &faults)
+			require.Equal(t, test.faults, []string(faults))
+			require.EqualError(t, err, "the configuration cannot be used:\n  "+strings.Join(test.faults, "\n  "))
+			require.NotContains(t, err.Error(), "hidden")
+		})
+	}
+}
