@@ -116,19 +116,34 @@ func (l *Log) Check(ctx context.Context) error {
 
 // Pending is the number of events that are stored and not yet applied.
 func (l *Log) Pending(ctx context.Context) (uint64, error) {
+	stream, err := l.js.Stream(ctx, Stream)
+	if err != nil {
+		return 0, fmt.Errorf("read stream %s: %w", Stream, err)
+	}
+	state := stream.CachedInfo().State
 	consumer, err := l.js.Consumer(ctx, Stream, ConsumerName)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) { // no worker was ever started
-		stream, err := l.js.Stream(ctx, Stream)
-		if err != nil {
-			return 0, fmt.Errorf("read stream %s: %w", Stream, err)
-		}
-		return stream.CachedInfo().State.Msgs, nil
+		return state.Msgs, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read consumer %s: %w", ConsumerName, err)
 	}
 	info := consumer.CachedInfo()
-	return info.NumPending + uint64(info.NumAckPending), nil
+	pending := info.NumPending + uint64(info.NumAckPending)
+	if pending > 0 || info.Delivered.Stream >= state.LastSeq {
+		return pending, nil
+	}
+	// The server counts a moment after it stores, and after it makes a consumer. What
+	// waits is not to be called nothing: either there is an event after those that
+	// were delivered, or what was there is erased.
+	_, err = stream.GetMsg(ctx, info.Delivered.Stream+1, jetstream.WithGetMsgSubject(Subject+".>"))
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("read stream %s: %w", Stream, err)
+	}
+	return state.LastSeq - info.Delivered.Stream, nil
 }
 
 // DeadLetters is the number of dead letters that are parked.

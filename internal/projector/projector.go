@@ -2,7 +2,6 @@ package projector
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -93,7 +92,7 @@ func New(o Options) *Projector {
 	return p
 }
 
-// Start begins to project and returns. It is called once.
+// Start begins to project and returns. It is called once, before Stop.
 func (p *Projector) Start() {
 	p.consumer.Go(func() {
 		defer close(p.feed)
@@ -107,6 +106,10 @@ func (p *Projector) Start() {
 // consume feeds the appliers until ctx ends.
 func (p *Projector) consume(ctx context.Context) {
 	deliver := func(m *eventlog.Message) {
+		if ctx.Err() != nil {
+			p.giveBack(m)
+			return
+		}
 		select {
 		case p.feed <- m:
 		case <-ctx.Done():
@@ -123,7 +126,7 @@ func (p *Projector) consume(ctx context.Context) {
 
 // Stop ends the projection in three steps: no more events are taken; the batches
 // in work are finished, unless PostgreSQL does not take them, as long as ctx lasts;
-// the rest is given back. It can be called again. Without a Start it does nothing.
+// the rest is given back. It can be called again.
 func (p *Projector) Stop(ctx context.Context) error {
 	p.stop()
 	unhurried := context.AfterFunc(ctx, p.cut)
@@ -257,10 +260,6 @@ func (p *Projector) park(m *eventlog.Message, reason string, cause error) {
 	death := eventlog.Death{Reason: reason, Err: cause, Attempts: m.Deliveries, Seq: m.Seq}
 	for attempt := 1; ; attempt++ {
 		err := p.log.Park(p.abort, m.Event, death)
-		if errors.Is(err, eventlog.ErrTooLarge) { // its headers grew by the reason
-			death.Err = errors.New("see the reason")
-			continue
-		}
 		if err == nil {
 			break
 		}
