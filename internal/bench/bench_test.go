@@ -150,7 +150,7 @@ func BenchmarkReceiver(b *testing.B) {
 // BenchmarkDrain: the projector on a backlog, against a bulk upsert of the same
 // rows with nothing around it.
 func BenchmarkDrain(b *testing.B) {
-	const n = 40_000
+	const n = 100_000
 	st := startPostgres(b)
 	rounds(b, n, [2]string{"projector", "bare"}, [2]func(int) time.Duration{
 		func(int) time.Duration {
