@@ -70,7 +70,9 @@ func parse(body []byte) (errs []error) {
 // numbers, objects and arrays.
 func marked(t *rapid.T, v any, n int) any {
 	marks := []any{
-		mark, mark + ".*>", float64(markNumber), -float64(markNumber) + .5, map[string]any{mark: mark}, []any{mark, float64(markNumber)},
+		mark, mark + ".*>", float64(markNumber), -float64(markNumber) + .5,
+		map[string]any{mark: mark},
+		[]any{mark, float64(markNumber)},
 		map[string]any{mark: map[string]any{"id": mark, "user_id": mark}},
 	}
 	if rapid.IntRange(1, n).Draw(t, "mark") == n {
