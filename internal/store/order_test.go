@@ -30,12 +30,11 @@ func FuzzOrder(f *testing.F) {
 }
 
 type orderTest struct {
-	tb                testing.TB
 	inOrder, shuffled *store.Store
 }
 
 func newOrderTest(tb testing.TB) *orderTest {
-	return &orderTest{tb: tb, inOrder: testkit.Store(tb), shuffled: testkit.Store(tb)}
+	return &orderTest{inOrder: testkit.Store(tb), shuffled: testkit.Store(tb)}
 }
 
 func (o *orderTest) check(t *rapid.T) {
@@ -48,13 +47,13 @@ func (o *orderTest) check(t *rapid.T) {
 		entries[i] = store.Entry{Change: testkit.Change(e), Seq: uint64(i + 1)}
 	}
 
-	testkit.Truncate(o.tb, o.inOrder)
+	testkit.Truncate(t, o.inOrder)
 	for _, e := range entries {
 		apply(t, o.inOrder, []store.Entry{e})
 	}
-	want := testkit.Tables(o.tb, o.inOrder)
+	want := testkit.Tables(t, o.inOrder)
 
-	testkit.Truncate(o.tb, o.shuffled)
+	testkit.Truncate(t, o.shuffled)
 	var arrivals []store.Entry
 	for _, e := range entries {
 		for range rapid.SampledFrom([]int{1, 1, 1, 2, 3}).Draw(t, "copies") {
@@ -65,7 +64,7 @@ func (o *orderTest) check(t *rapid.T) {
 		arrivals = rapid.Permutation(arrivals).Draw(t, "arrivals")
 	}
 	o.applyConcurrently(t, arrivals)
-	if diff := cmp.Diff(want, testkit.Tables(o.tb, o.shuffled)); diff != "" {
+	if diff := cmp.Diff(want, testkit.Tables(t, o.shuffled)); diff != "" {
 		t.Fatalf("rows differ from those of the history in order (-in order +shuffled):\n%s", diff)
 	}
 }

@@ -2,7 +2,6 @@ package testkit
 
 import (
 	"context"
-	"testing"
 
 	"github.com/clerksync/clerksync/internal/store"
 )
@@ -16,8 +15,14 @@ var tableQueries = []string{
 	`SELECT 'head ' || (to_jsonb(h) - 'applied_at' - 'event_seq')::text FROM entity_heads h ORDER BY kind, clerk_id`,
 }
 
+// T is what is needed of a test: those of package testing and of rapid have it.
+type T interface {
+	Helper()
+	Fatal(...any)
+}
+
 // Tables returns all rows of all tables, a line each.
-func Tables(t testing.TB, s *store.Store) []string {
+func Tables(t T, s *store.Store) []string {
 	t.Helper()
 	var lines []string
 	for _, query := range tableQueries {
@@ -40,7 +45,7 @@ func Tables(t testing.TB, s *store.Store) []string {
 }
 
 // Truncate empties all tables.
-func Truncate(t testing.TB, s *store.Store) {
+func Truncate(t T, s *store.Store) {
 	t.Helper()
 	if _, err := s.Pool().Exec(context.Background(), "TRUNCATE users, organizations, org_memberships, entity_heads"); err != nil {
 		t.Fatal(err)
