@@ -103,7 +103,7 @@ func TestKilledAtAnyMomentLosesNothingAcknowledged(t *testing.T) {
 	s.start()
 	for kill := 1; kill <= kills; kill++ {
 		goal := total * int64(kill) / (kills + 1)
-		eventually(t, "a part is acknowledged", func() (bool, any) {
+		testkit.Eventually(t, "a part is acknowledged", func() (bool, any) {
 			got := acknowledged.Load()
 			return got >= goal, fmt.Sprintf("%d of %d; %d refused, %d broken; %s", got, goal, refused.Load(), broken.Load(), s.tail())
 		})
@@ -218,7 +218,7 @@ func (s *server) start() {
 		"CLERKSYNC_ADMIN_ADDR=127.0.0.1:0", "CLERK_WEBHOOK_SIGNING_SECRET="+secret, "NATS_URL=", "CLERKSYNC_BATCH=20")
 	s.process.Stdout, s.process.Stderr = s.output, s.output
 	require.NoError(s.t, s.process.Start())
-	eventually(s.t, "the process has announced itself", func() (bool, any) {
+	testkit.Eventually(s.t, "the process has announced itself", func() (bool, any) {
 		running, err := app.ReadRunning(s.dir)
 		if err != nil || running.PID != s.process.Process.Pid {
 			return false, fmt.Sprintf("%v; %s", err, s.tail())
@@ -262,7 +262,7 @@ func (s *server) endpoint(ctx context.Context) (string, error) {
 // and nothing has become a dead letter.
 func (s *server) awaitDrained() {
 	s.t.Helper()
-	eventually(s.t, "nothing is pending", func() (bool, any) {
+	testkit.Eventually(s.t, "nothing is pending", func() (bool, any) {
 		_, metrics := get(s.t, s.running.AdminURL+"/metrics", "")
 		var state []string
 		for _, line := range strings.Split(metrics, "\n") {

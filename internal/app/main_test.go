@@ -116,27 +116,6 @@ func takeAway(t *testing.T, databaseURL string) (bringBack func()) {
 	}
 }
 
-// eventually waits until a condition holds; it returns the state to report when it
-// does not.
-func eventually(t testing.TB, what string, condition func() (ok bool, state any)) {
-	t.Helper()
-	const limit = 25 * time.Second
-	deadline := time.After(limit)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		ok, state := condition()
-		if ok {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("not after %s: %s; last seen: %v", limit, what, state)
-		}
-	}
-}
-
 // hold takes a data folder, says so, and keeps it until it is killed.
 func hold(dir string) {
 	d, err := app.OpenDataDir(dir)

@@ -119,7 +119,7 @@ func TestReceiverGoesOnWithoutPostgreSQL(t *testing.T) {
 			require.Equal(t, map[string]string{"postgresql": "unavailable", "event_log": "ok"}, checks)
 
 			bringBack()
-			eventually(t, "it is ready", func() (bool, any) {
+			testkit.Eventually(t, "it is ready", func() (bool, any) {
 				status, checks := readiness(t, a)
 				return status == 200 && checks["postgresql"] == "ok", checks
 			})

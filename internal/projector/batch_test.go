@@ -45,7 +45,7 @@ func TestBacklogIsAppliedInBatches(t *testing.T) {
 	w.awaitDrained()
 	require.Equal(t, 3000, w.users())
 	require.Less(t, r.counters("clerksync_batch_size_events")[""], 300.0, "batches")
-	eventually(t, "all are counted", func() (bool, any) {
+	testkit.Eventually(t, "all are counted", func() (bool, any) {
 		got := r.counters("clerksync_applied_total")
 		return got["applied"] == 3000, got
 	})
@@ -164,7 +164,7 @@ func TestTypesThatAreNotSyncedAreIgnored(t *testing.T) {
 	w.awaitDrained()
 	require.Equal(t, 1, w.users())
 	require.Empty(t, w.deadLetters())
-	eventually(t, "they are counted", func() (bool, any) {
+	testkit.Eventually(t, "they are counted", func() (bool, any) {
 		got := r.counters("clerksync_applied_total")
 		return got["ignored"] == 2 && got["applied"] == 1, got
 	})
@@ -182,11 +182,11 @@ func TestMetrics(t *testing.T) {
 	w.append(older, newer, refusedUser(2), undecodable(3), testkit.Event("msg_s", "session.created", base, testkit.Object{"id": "sess_1"}), user(4), user(5))
 	r := w.start()
 	w.awaitDrained()
-	eventually(t, "all are counted", func() (bool, any) {
+	testkit.Eventually(t, "all are counted", func() (bool, any) {
 		got := r.counters("clerksync_applied_total")
 		return got["applied"] == 2 && got["stale"] == 1 && got["duplicate"] == 1 && got["dead"] == 2 && got["ignored"] == 1, got
 	})
-	eventually(t, "the two that were applied have a lag", func() (bool, any) {
+	testkit.Eventually(t, "the two that were applied have a lag", func() (bool, any) {
 		got := r.counters("clerksync_end_to_end_lag_seconds")[""]
 		return got == 2, got
 	})

@@ -77,7 +77,7 @@ func TestKilledBetweenCommitAndAck(t *testing.T) {
 			p.Start()
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			if last {
-				eventually(t, "all is acknowledged", w.drained)
+				testkit.Eventually(t, "all is acknowledged", w.drained)
 			} else {
 				for alive := true; alive; {
 					select {
@@ -122,7 +122,7 @@ func TestRedeliveredEventsAreCounted(t *testing.T) {
 	t.Cleanup(log.Close)
 	r := w.start(func(o *Options) { o.Log = log })
 	w.awaitDrained()
-	eventually(t, "they are counted", func() (bool, any) {
+	testkit.Eventually(t, "they are counted", func() (bool, any) {
 		got := r.counters("clerksync_applied_total")
 		return got["duplicate"] == 5 && got["applied"] == 0, got
 	})

@@ -133,7 +133,7 @@ func (w *world) users() int {
 // awaitUsers waits until there are so many rows.
 func (w *world) awaitUsers(n int) {
 	w.t.Helper()
-	eventually(w.t, fmt.Sprintf("%d users have a row", n), func() (bool, any) {
+	testkit.Eventually(w.t, fmt.Sprintf("%d users have a row", n), func() (bool, any) {
 		got := w.users()
 		return got == n, got
 	})
@@ -142,7 +142,7 @@ func (w *world) awaitUsers(n int) {
 // awaitDrained waits until all is acknowledged.
 func (w *world) awaitDrained() {
 	w.t.Helper()
-	eventually(w.t, "all is acknowledged", w.drained)
+	testkit.Eventually(w.t, "all is acknowledged", w.drained)
 }
 
 // drained tells whether all that is stored is acknowledged. A consumer that was
@@ -201,26 +201,6 @@ func (r *running) counters(name string) map[string]float64 {
 		}
 	}
 	return values
-}
-
-// eventually waits until a condition holds; it returns the state to report when it
-// does not.
-func eventually(t testing.TB, what string, condition func() (ok bool, state any)) {
-	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(3 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		ok, state := condition()
-		if ok {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("not after %s: %s; last seen: %v", patience, what, state)
-		}
-	}
 }
 
 // within runs f, which is to be done by then.

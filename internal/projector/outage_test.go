@@ -46,7 +46,7 @@ func TestPostgreSQLAway(t *testing.T) {
 	p.cut()
 	w.append(userEvents(50, 400)...)
 	w.append(undecodable(400)) // has nothing to do with PostgreSQL
-	eventually(t, "several attempts failed", func() (bool, any) {
+	testkit.Eventually(t, "several attempts failed", func() (bool, any) {
 		got := r.counters("clerksync_apply_retries_total")[""]
 		return got >= 4, got
 	})
@@ -63,11 +63,11 @@ func TestPostgreSQLAway(t *testing.T) {
 	w.awaitDrained()
 	require.Equal(t, 400, w.users())
 	require.Len(t, w.deadLetters(), 1)
-	eventually(t, "all is well again", func() (bool, any) {
+	testkit.Eventually(t, "all is well again", func() (bool, any) {
 		_, err := r.Failing()
 		return err == nil, err
 	})
-	eventually(t, "each is counted once", func() (bool, any) {
+	testkit.Eventually(t, "each is counted once", func() (bool, any) {
 		got := r.counters("clerksync_applied_total")
 		return got["applied"] == 400 && got["dead"] == 1, got
 	})
@@ -85,13 +85,13 @@ func TestPostgreSQLComesAndGoes(t *testing.T) {
 	r := w.start(func(o *Options) { o.Store, o.Batch = st, 10 })
 	for i := range 4 {
 		goal := 200 * (i + 1)
-		eventually(t, fmt.Sprintf("%d users have a row", goal), func() (bool, any) {
+		testkit.Eventually(t, fmt.Sprintf("%d users have a row", goal), func() (bool, any) {
 			got := w.users()
 			return got >= goal, got
 		})
 		p.cut()
 		failed := r.counters("clerksync_apply_retries_total")[""]
-		eventually(t, "it is noticed", func() (bool, any) {
+		testkit.Eventually(t, "it is noticed", func() (bool, any) {
 			got := r.counters("clerksync_apply_retries_total")[""]
 			return got > failed, got
 		})
@@ -129,14 +129,14 @@ func TestNATSAwayAndBack(t *testing.T) {
 
 	for i := 1; i <= 2; i++ { // the first time the connection alone, then the server too
 		p.cut()
-		eventually(t, "the loss is noticed", func() (bool, any) { return !nc.IsConnected(), nc.Status() })
+		testkit.Eventually(t, "the loss is noticed", func() (bool, any) { return !nc.IsConnected(), nc.Status() })
 		if i == 2 {
 			server.Stop()
 			server, err = embedded.StartNATS(t.Context(), embedded.NATSOptions{Dir: dir})
 			require.NoError(t, err)
 		}
 		p.mend(host())
-		eventually(t, "the connection is back", func() (bool, any) { return nc.IsConnected(), nc.Status() })
+		testkit.Eventually(t, "the connection is back", func() (bool, any) { return nc.IsConnected(), nc.Status() })
 		w.append(userEvents(100*i, 100*(i+1))...)
 		w.awaitUsers(100 * (i + 1))
 	}
@@ -164,7 +164,7 @@ func TestStopWithPostgreSQLThatHangs(t *testing.T) {
 
 	p.hang()
 	w.append(userEvents(1, 100)...)
-	eventually(t, "all are delivered", func() (bool, any) {
+	testkit.Eventually(t, "all are delivered", func() (bool, any) {
 		consumer, err := w.consumer()
 		require.NoError(t, err)
 		got := consumer.CachedInfo().NumPending
@@ -196,7 +196,7 @@ func TestStopFinishesTheBatchAndGivesBackTheRest(t *testing.T) {
 	}})
 	r.Start()
 	within(t, patience, "a first batch", func() { <-committed }) // it is in work from here on
-	eventually(t, "the feed is full", func() (bool, any) { return len(r.feed) == cap(r.feed), len(r.feed) })
+	testkit.Eventually(t, "the feed is full", func() (bool, any) { return len(r.feed) == cap(r.feed), len(r.feed) })
 
 	stopped := make(chan error, 1)
 	go func() { stopped <- r.Stop(context.Background()) }()
@@ -207,7 +207,7 @@ func TestStopFinishesTheBatchAndGivesBackTheRest(t *testing.T) {
 		t.Fatal("the batch in work was cut short")
 	default:
 	}
-	eventually(t, "the consumer has ended", func() (bool, any) { // and closed the feed
+	testkit.Eventually(t, "the consumer has ended", func() (bool, any) { // and closed the feed
 		consumer, err := w.consumer()
 		return err == nil && consumer.CachedInfo().NumWaiting == 0, err
 	})

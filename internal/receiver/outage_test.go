@@ -36,7 +36,7 @@ func TestLogUnreachable(t *testing.T) {
 	e := start(t)
 	require.Equal(t, 204, e.deliver(secretA, "msg_1", user("user_1")))
 	e.nats.Stop()
-	eventually(t, "the client sees that the server is gone", func() bool { return !e.nc.IsConnected() })
+	testkit.Eventually(t, "the client sees that the server is gone", func() (bool, any) { return !e.nc.IsConnected(), e.nc.Status() })
 
 	before := time.Now()
 	body := user("user_2")
@@ -56,7 +56,7 @@ func TestLogUnreachableForADeadLetter(t *testing.T) {
 	t.Parallel()
 	e := start(t)
 	e.nats.Stop()
-	eventually(t, "the client sees that the server is gone", func() bool { return !e.nc.IsConnected() })
+	testkit.Eventually(t, "the client sees that the server is gone", func() (bool, any) { return !e.nc.IsConnected(), e.nc.Status() })
 	before := time.Now()
 	requireUnavailable(t, e.post(headers(secretA, "msg_1", now, []byte(`{}`)), bytes.NewReader([]byte(`{}`))))
 	require.Less(t, time.Since(before), 2*time.Second, "promptly")
@@ -219,7 +219,10 @@ func TestCallerLeaves(t *testing.T) {
 	<-log.entered
 	leave()
 	require.ErrorIs(t, <-done, context.Canceled)
-	eventually(t, "the request is given up", func() bool { return e.counts("clerksync_received_total")["unavailable"] == 1 })
+	testkit.Eventually(t, "the request is given up", func() (bool, any) {
+		counts := e.counts("clerksync_received_total")
+		return counts["unavailable"] == 1, counts
+	})
 }
 
 // TestBusy: above maxInFlight requests in work, the next is told to come again at

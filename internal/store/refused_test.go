@@ -139,7 +139,7 @@ func TestLostConnectionIsNoRefusal(t *testing.T) {
 		_, err := s.Apply(context.Background(), entries)
 		failed <- err
 	}()
-	eventually(t, "the waiting batch is ended", func() (bool, any) {
+	testkit.Eventually(t, "the waiting batch is ended", func() (bool, any) {
 		var ended int
 		err := s.Pool().QueryRow(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 			WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&ended)
@@ -191,25 +191,4 @@ func TestURLIsNotInErrors(t *testing.T) {
 	require.Error(t, err)
 	require.False(t, errors.Is(err, store.ErrRefused))
 	require.NotContains(t, err.Error(), "hunter2")
-}
-
-// eventually waits until a condition holds; it returns the state to report when it
-// does not.
-func eventually(t *testing.T, what string, condition func() (ok bool, state any)) {
-	t.Helper()
-	const limit = 20 * time.Second
-	deadline := time.After(limit)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		ok, state := condition()
-		if ok {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("not after %s: %s; last seen: %v", limit, what, state)
-		}
-	}
 }
