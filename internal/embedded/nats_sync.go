@@ -47,6 +47,8 @@ type streamFiles struct {
 	last   int       // number of the block that was the last at the latest look
 	looked time.Time // modification time of the folder then
 	sure   bool      // a block that was made since would show in it
+
+	testOnlySyncing func(block string) // called before a block is synced
 }
 
 // settled is the age from which on a modification time is trusted: one more
@@ -62,7 +64,7 @@ func (f *streamFiles) sync() error {
 		return err
 	}
 	if f.sure && info.ModTime().Equal(f.looked) {
-		err := syncPath(f.block(f.last))
+		err := f.syncBlock(f.last)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -92,7 +94,7 @@ func (f *streamFiles) look(msgs string, modified time.Time) error {
 		last = max(last, n)
 		if n >= f.last {
 			// A block that is gone has nothing in it any more.
-			if err := syncPath(f.block(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := f.syncBlock(n); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
@@ -102,6 +104,13 @@ func (f *streamFiles) look(msgs string, modified time.Time) error {
 	}
 	f.last, f.looked, f.sure = last, modified, time.Since(modified) > settled
 	return nil
+}
+
+func (f *streamFiles) syncBlock(n int) error {
+	if f.testOnlySyncing != nil {
+		f.testOnlySyncing(f.block(n))
+	}
+	return syncPath(f.block(n))
 }
 
 func (f *streamFiles) block(n int) string {
