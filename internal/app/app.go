@@ -89,7 +89,11 @@ func Start(ctx context.Context, o Options) (_ *App, err error) {
 	monitor.RegisterLog(registry, log)
 
 	if o.Roles.Worker {
-		a.startProjector(o, log, st, registry)
+		p := a.startProjector(o, log, st, registry)
+		checks = append(checks, monitor.Check{Name: "projector", Ready: func(context.Context) error {
+			_, err := p.Failing()
+			return err
+		}})
 	}
 	if err := a.startAdmin(o, checks, registry); err != nil {
 		return nil, err
@@ -259,13 +263,14 @@ func (a *App) startNATS(ctx context.Context, o Options, logger *slog.Logger) (*e
 	return server, nil
 }
 
-func (a *App) startProjector(o Options, log *eventlog.Log, st *store.Store, registry prometheus.Registerer) {
+func (a *App) startProjector(o Options, log *eventlog.Log, st *store.Store, registry prometheus.Registerer) *projector.Projector {
 	p := projector.New(projector.Options{
 		Log: log, Store: st, Appliers: o.Config.Appliers, Batch: o.Config.Batch,
 		Registry: registry, Logger: o.Logger.With("component", "projector"),
 	})
 	p.Start()
 	a.onStop("projector", p.Stop)
+	return p
 }
 
 func (a *App) startAdmin(o Options, checks []monitor.Check, gatherer prometheus.Gatherer) error {

@@ -88,7 +88,7 @@ func TestStartAndStop(t *testing.T) {
 		require.True(t, strings.HasSuffix(a.Endpoint, "/api/webhooks/clerk"))
 		status, checks := readiness(t, a)
 		require.Equal(t, 200, status)
-		require.Equal(t, map[string]string{"postgresql": "ok", "event_log": "ok"}, checks)
+		require.Equal(t, map[string]string{"postgresql": "ok", "event_log": "ok", "projector": "ok"}, checks)
 		require.NoError(t, a.Stop())
 		require.NoError(t, a.Stop(), "again")
 		require.NoError(t, goleak.Find(before))
@@ -111,12 +111,12 @@ func TestReceiverGoesOnWithoutPostgreSQL(t *testing.T) {
 			}))
 			status, checks := readiness(t, a)
 			require.Equal(t, 200, status)
-			require.Equal(t, map[string]string{"postgresql": "ok", "event_log": "ok"}, checks)
+			require.Equal(t, map[string]string{"postgresql": "ok", "event_log": "ok", "projector": "ok"}, checks)
 
 			bringBack := takeAway(t, url)
 			status, checks = readiness(t, a)
 			require.Equal(t, want, status)
-			require.Equal(t, map[string]string{"postgresql": "unavailable", "event_log": "ok"}, checks)
+			require.Equal(t, map[string]string{"postgresql": "unavailable", "event_log": "ok", "projector": "ok"}, checks)
 
 			bringBack()
 			testkit.Eventually(t, "it is ready", func() (bool, any) {
