@@ -146,6 +146,19 @@ func (a *App) Stop() error {
 	return errors.Join(errs...)
 }
 
+// endWith ends the app with an error that is delivered until it stops.
+func (a *App) endWith(fatal <-chan error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	a.onStop("watch", func(context.Context) error { cancel(); return nil })
+	go func() {
+		select {
+		case err := <-fatal:
+			a.fatal <- err
+		case <-ctx.Done():
+		}
+	}()
+}
+
 func (a *App) onStop(part string, f func(context.Context) error) {
 	a.stops = append(a.stops, stop{part, f})
 }
@@ -207,12 +220,13 @@ func (a *App) startLog(ctx context.Context, o Options) (*eventlog.Log, error) {
 	var err error
 	embeddedServer := o.Config.NATSURL == ""
 	var sync func(string) error
+	var room func() error
 	if embeddedServer {
 		server, err := a.startNATS(ctx, o, logger)
 		if err != nil {
 			return nil, err
 		}
-		a.NATSURL, sync = server.URL(), server.Sync
+		a.NATSURL, sync, room = server.URL(), server.Sync, server.Room
 		nc, err = server.Connect(options...)
 		if err != nil {
 			return nil, err
@@ -235,6 +249,7 @@ func (a *App) startLog(ctx context.Context, o Options) (*eventlog.Log, error) {
 		MaxAge:    o.Config.MaxAge,
 		MaxBytes:  o.Config.MaxBytes,
 		Sync:      sync,
+		Room:      room,
 		Logger:    logger,
 		Exclusive: embeddedServer,
 	})
@@ -242,6 +257,7 @@ func (a *App) startLog(ctx context.Context, o Options) (*eventlog.Log, error) {
 		return nil, err
 	}
 	a.onStop("event log", func(context.Context) error { log.Close(); return nil })
+	a.endWith(log.Fatal())
 	return log, nil
 }
 

@@ -28,6 +28,7 @@ type NATS struct {
 	server *natsserver.Server
 	token  string
 	dir    string
+	room   room
 
 	mu      sync.Mutex
 	streams map[string]*streamFiles
@@ -45,13 +46,16 @@ func StartNATS(ctx context.Context, o NATSOptions) (*NATS, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s, err := natsserver.NewServer(&natsserver.Options{
-		ServerName:            "clerksync",
-		Host:                  "127.0.0.1",
-		Port:                  natsserver.RANDOM_PORT,
-		Authorization:         o.Token,
-		JetStream:             true,
-		StoreDir:              o.Dir,
-		JetStreamMaxMemory:    64 << 20, // of memory streams, of which there are none
+		ServerName:         "clerksync",
+		Host:               "127.0.0.1",
+		Port:               natsserver.RANDOM_PORT,
+		Authorization:      o.Token,
+		JetStream:          true,
+		StoreDir:           o.Dir,
+		JetStreamMaxMemory: 64 << 20, // of memory streams, of which there are none
+		// Without it the server would draw a limit from what is free at its start.
+		// What may be used is told by Room, and by the limits of the streams.
+		JetStreamMaxStore:     1 << 60,
 		MaxPayload:            maxPayload,
 		NoSigs:                true,
 		DisableShortFirstPing: true,
@@ -73,7 +77,7 @@ func StartNATS(ctx context.Context, o NATSOptions) (*NATS, error) {
 		s.Shutdown()
 		return nil, errors.New("the embedded NATS server started without JetStream")
 	}
-	return &NATS{server: s, token: o.Token, dir: o.Dir, streams: map[string]*streamFiles{}}, nil
+	return &NATS{server: s, token: o.Token, dir: o.Dir, room: room{dir: o.Dir, free: freeBytes}, streams: map[string]*streamFiles{}}, nil
 }
 
 // URL is where other processes connect, with the token in it.

@@ -49,11 +49,14 @@ func (l *Log) Append(ctx context.Context, e *clerk.Event) (Stored, error) {
 	if l.disk == nil {
 		return l.publish(ctx, msg)
 	}
+	if err := l.disk.check(); err != nil {
+		return Stored{}, err
+	}
 	l.disk.announce()
 	stored, err := l.publish(ctx, msg)
 	if err != nil {
 		l.disk.leave()
-		return Stored{}, err
+		return Stored{}, l.disk.settle(err)
 	}
 	if err := l.disk.await(ctx); err != nil {
 		return Stored{}, err

@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/clerksync/clerksync/internal/clerk"
@@ -47,14 +48,24 @@ func (l *Log) Park(ctx context.Context, e *clerk.Event, d Death) error {
 	if size := int64(msg.Size()); size > l.nc.MaxPayload() {
 		return fmt.Errorf("%w: %d bytes with headers, the server takes %d", ErrTooLarge, size, l.nc.MaxPayload())
 	}
-	_, err := l.publish(ctx, msg)
-	if err == nil && l.disk != nil {
-		err = l.disk.force(DeadStream)
-	}
-	if err != nil {
+	if err := l.park(ctx, msg); err != nil {
 		return fmt.Errorf("park event: %w", err)
 	}
 	return nil
+}
+
+func (l *Log) park(ctx context.Context, msg *nats.Msg) error {
+	if l.disk == nil {
+		_, err := l.publish(ctx, msg)
+		return err
+	}
+	if err := l.disk.check(); err != nil {
+		return err
+	}
+	if _, err := l.publish(ctx, msg); err != nil {
+		return l.disk.settle(err)
+	}
+	return l.disk.force(DeadStream)
 }
 
 // shorten cuts a text to maxDeadError bytes, between two characters.

@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -15,8 +16,10 @@ var errClosing = fmt.Errorf("%w: closing", ErrUnavailable)
 // next.
 type disk struct {
 	sync   func(stream string) error
+	room   func() error
 	logger *slog.Logger
 	broken atomic.Pointer[error] // why nothing is taken until a restart
+	fatal  chan error            // the same, once
 
 	mu      sync.Mutex
 	next    *round
@@ -31,8 +34,12 @@ type round struct {
 	err  error // written before done is closed
 }
 
-func newDisk(sync func(string) error, logger *slog.Logger) *disk {
-	return &disk{sync: sync, logger: logger, next: newRound(), kicks: make(chan struct{}, 1)}
+func newDisk(o Options) *disk {
+	d := &disk{sync: o.Sync, room: o.Room, logger: o.Logger, fatal: make(chan error, 1), next: newRound(), kicks: make(chan struct{}, 1)}
+	if d.room == nil {
+		d.room = func() error { return nil }
+	}
+	return d
 }
 
 func newRound() *round { return &round{done: make(chan struct{})} }
@@ -116,12 +123,19 @@ func (d *disk) force(stream string) error {
 		return *err
 	}
 	if err := d.sync(stream); err != nil {
-		err = fmt.Errorf("%w until a restart: %w", ErrUnavailable, err)
-		d.broken.Store(&err)
-		d.logger.Error("the event log could not be written to the disk: look at the disk, then restart", "err", err)
-		return err
+		return d.fail(err)
 	}
 	return nil
+}
+
+// fail ends the log.
+func (d *disk) fail(cause error) error {
+	err := fmt.Errorf("%w until a restart: %w", ErrUnavailable, cause)
+	if d.broken.CompareAndSwap(nil, &err) {
+		d.logger.Error("the event log cannot be written: look at its disk; the process has to be started anew", "err", err)
+		d.fatal <- err
+	}
+	return *d.broken.Load()
 }
 
 // check returns why nothing is taken.
@@ -129,5 +143,17 @@ func (d *disk) check() error {
 	if err := d.broken.Load(); err != nil {
 		return *err
 	}
+	if err := d.room(); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	return nil
+}
+
+// settle looks at what became of a publish. A server in this process that does not
+// answer has met an error of the disk, after which it takes nothing any more.
+func (d *disk) settle(err error) error {
+	if errors.Is(err, errNoAnswer) {
+		return d.fail(err)
+	}
+	return err
 }

@@ -34,6 +34,9 @@ type Options struct {
 	// an event counts as stored, once for all that came at the same time. Nil leaves
 	// durability to the server: its replicas, or its setting sync_always.
 	Sync func(stream string) error
+
+	// Room returns an error while the disk has no room for more. It goes with Sync.
+	Room func() error
 }
 
 // Log is a connection to the event log.
@@ -79,7 +82,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Log, error) {
 	}
 	switch {
 	case o.Sync != nil:
-		l.disk = newDisk(o.Sync, o.Logger)
+		l.disk = newDisk(o)
 		for _, stream := range []string{Stream, DeadStream} { // the streams themselves
 			if err := l.disk.force(stream); err != nil {
 				return nil, err
@@ -99,6 +102,15 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Log, error) {
 func (l *Log) Close() {
 	l.close()
 	l.loops.Wait()
+}
+
+// Fatal delivers the reason when the log takes nothing any more until the process is
+// started anew.
+func (l *Log) Fatal() <-chan error {
+	if l.disk == nil {
+		return nil
+	}
+	return l.disk.fatal
 }
 
 // Check tells whether the log can be reached and takes events.
