@@ -3,6 +3,7 @@ package eventlog
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -60,12 +61,12 @@ func (k *link) watch(closing <-chan struct{}) {
 // whileUp is a context that ends after commitTimeout, and together with the
 // connection.
 func (k *link) whileUp(parent context.Context) (context.Context, context.CancelFunc) {
-	timed, stop := context.WithTimeoutCause(parent, commitTimeout, errNoAnswer)
-	ctx, lose := context.WithCancelCause(timed)
-	detach := context.AfterFunc(k.life.Load().ctx, func() { lose(errLost) })
+	ctx, end := context.WithCancelCause(parent)
+	timer := time.AfterFunc(commitTimeout, func() { end(errNoAnswer) })
+	detach := context.AfterFunc(k.life.Load().ctx, func() { end(errLost) })
 	return ctx, func() {
+		timer.Stop()
 		detach()
-		lose(nil)
-		stop()
+		end(nil)
 	}
 }
