@@ -122,7 +122,7 @@ func cleanText(data []byte) []byte {
 	return append(out, data[min(kept, len(data)):]...)
 }
 
-// escapedRune reads an escape of the form \uXXXX, -1 if there is none.
+// escapedRune reads an escape such as \u0041, -1 if there is none.
 func escapedRune(b []byte) rune {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return -1

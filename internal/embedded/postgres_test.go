@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -209,17 +208,6 @@ func TestPostgresLogHasNoPersonalData(t *testing.T) {
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 }
 
-func TestPostgresServerDoesNotSeeTheEnvironment(t *testing.T) {
-	t.Setenv("CLERK_SECRET_KEY", "sk_test_hidden")
-	if runtime.GOOS != "linux" {
-		t.Skip("reads /proc")
-	}
-	p := start(t, testOptions(newDir(t)))
-	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.process.pid()))
-	require.NoError(t, err)
-	require.NotContains(t, string(env), "sk_test_hidden")
-}
-
 func TestPostgresSecondStartOnTheSameFolder(t *testing.T) {
 	t.Parallel()
 	o := testOptions(newDir(t))
@@ -287,27 +275,6 @@ func startParent(t *testing.T, cmd *exec.Cmd, dir string) (pid int, url string, 
 	return pid, url, stop
 }
 
-func TestPostgresEndsWithItsParent(t *testing.T) {
-	if !diesWithParent {
-		t.Skip("no such thing on " + runtime.GOOS)
-	}
-	t.Parallel()
-	o := durable(newDir(t))
-	parent := exec.Command(os.Args[0])
-	pid, url, stop := startParent(t, parent, o.Dir)
-	remember(t, url, "kept")
-	require.NoError(t, parent.Process.Kill())
-	stop()
-	begun := time.Now()
-	again := start(t, o)
-	require.Less(t, time.Since(begun), 10*time.Second)
-	awaitGone(t, pid)
-	require.Equal(t, "kept", recall(t, again.URL("postgres")))
-	sockets, err := filepath.Glob(filepath.Join(os.TempDir(), "clerksync-pg-"+hashOf(o.Dir)+"*"))
-	require.NoError(t, err)
-	require.Len(t, sockets, 1, "the killed one's folder is swept up")
-}
-
 func TestPostgresParentAndServerKilled(t *testing.T) {
 	t.Parallel()
 	o := durable(newDir(t))
@@ -349,10 +316,11 @@ func TestPostgresOrphanIsStopped(t *testing.T) {
 	})
 	parent, err := exec.Command("ps", "-o", "ppid=", "-p", strconv.Itoa(pid)).Output()
 	require.NoError(t, err)
-	if strings.TrimSpace(string(parent)) != "1" {
-		t.Skipf("orphans belong to process %s here, not to process 1", parent)
-	}
 	stopOrphan(t.Context(), o.Dir, slog.New(slog.DiscardHandler))
+	if strings.TrimSpace(string(parent)) != "1" { // somebody adopted it, so it is no orphan
+		require.NoError(t, syscall.Kill(pid, 0))
+		return
+	}
 	again := start(t, o)
 	require.Equal(t, "kept", recall(t, again.URL("postgres")))
 	awaitGone(t, pid)
@@ -443,15 +411,16 @@ func TestPostgresLeavesOtherFilesAlone(t *testing.T) {
 }
 
 func TestPostgresNamesTheClosedFolder(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root runs the server as somebody else")
-	}
 	t.Parallel()
 	parent := filepath.Dir(newDir(t))
 	home := filepath.Join(parent, "home")
 	require.NoError(t, os.MkdirAll(filepath.Join(home, "project"), 0o755))
 	require.NoError(t, os.Chmod(home, 0o700))
 	o := testOptions(filepath.Join(home, "project", ".clerksync", "pg"))
+	if os.Geteuid() != 0 { // only root runs the server as somebody else: to us our own home is open
+		start(t, o)
+		return
+	}
 	u, err := chooseUser(o.Dir)
 	require.NoError(t, err)
 	_, err = StartPostgres(t.Context(), o)
@@ -462,10 +431,16 @@ func TestPostgresNamesTheClosedFolder(t *testing.T) {
 }
 
 func TestPostgresRunsForAnOrdinaryUser(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("every test here shows it, if not run by root")
-	}
 	t.Parallel()
+	if uid := os.Geteuid(); uid != 0 {
+		o := testOptions(newDir(t))
+		start(t, o)
+		owner, exists, err := clusterOwner(o.Dir)
+		require.NoError(t, err)
+		require.True(t, exists)
+		require.Equal(t, uid, owner)
+		return
+	}
 	nobody, err := user.Lookup("nobody")
 	require.NoError(t, err)
 	u, err := actAs(nobody)
