@@ -164,7 +164,7 @@ func (c *showCmd) events(ctx context.Context, out *shown) ([]shownEvent, error) 
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
 	defer nc.Close()
-	log, err := eventlog.Attach(nc)
+	log, err := eventlog.NewReader(nc)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,23 +11,25 @@ import (
 	"github.com/clerksync/clerksync/internal/clerk"
 )
 
-// Attach opens the log to read it, and changes nothing on the server. Append and
-// Consume are not for a log opened like this.
-func Attach(nc *nats.Conn) (*Log, error) {
+// Reader reads the log and changes nothing on the server, not even its settings.
+type Reader struct{ js jetstream.JetStream }
+
+// NewReader makes a reader. The connection stays the caller's.
+func NewReader(nc *nats.Conn) (*Reader, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	return &Log{nc: nc, js: js, logger: slog.New(slog.DiscardHandler)}, nil
+	return &Reader{js}, nil
 }
 
 // EntityEvents calls f for every stored event about the entity with a Clerk id, in
 // the order of the log, until f returns false. The server seeks them by subject.
-func (l *Log) EntityEvents(ctx context.Context, id string, f func(*Message) bool) error {
+func (r *Reader) EntityEvents(ctx context.Context, id string, f func(*Message) bool) error {
 	if !clerk.ValidToken(id) {
 		return fmt.Errorf("read events: %q is not a Clerk id", id)
 	}
-	stream, err := l.js.Stream(ctx, Stream)
+	stream, err := r.js.Stream(ctx, Stream)
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", Stream, err)
 	}
