@@ -1,11 +1,16 @@
 -- name: HeadAdvanceMany :many
--- The gate: of the given versions, those win that are greater than the head.
--- The keys are given once each.
+-- The gate: of the given versions, those win that are greater than the head, and
+-- with reapply those that are equal to it too. A delete from before the entity was
+-- restored does not win. The keys are given once each.
 --
 -- ON CONFLICT DO UPDATE locks the rows of the losers too, so that after this
 -- statement nobody else can change the head of any of these entities, among
 -- them the parents, until the transaction ends. ORDER BY makes everybody take
 -- the locks in one order, without which two batches would deadlock.
+--
+-- A head with erasing or erased_at does not move, whoever wins. It comes back with
+-- erased: the event names the person, so that the erasure is to be undone by
+-- EraseUndoMany, and the gate to be asked again.
 INSERT INTO entity_heads AS head (kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at)
 SELECT e.kind, e.clerk_id, e.deleted, e.updated_at, e.event_at, e.event_id, e.event_seq, clock_timestamp()
 FROM (
@@ -20,15 +25,18 @@ FROM (
 ) AS e
 ORDER BY e.kind, e.clerk_id
 ON CONFLICT (kind, clerk_id) DO UPDATE SET
-    deleted = excluded.deleted,
-    updated_at = excluded.updated_at,
-    event_at = excluded.event_at,
-    event_id = excluded.event_id,
-    event_seq = excluded.event_seq,
-    applied_at = excluded.applied_at
-WHERE (excluded.deleted, excluded.updated_at, excluded.event_at, excluded.event_id)
-    > (head.deleted, head.updated_at, head.event_at, head.event_id)
-RETURNING kind, clerk_id;
+    deleted = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.deleted ELSE excluded.deleted END,
+    updated_at = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.updated_at ELSE excluded.updated_at END,
+    event_at = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.event_at ELSE excluded.event_at END,
+    event_id = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.event_id ELSE excluded.event_id END,
+    event_seq = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.event_seq ELSE excluded.event_seq END,
+    applied_at = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.applied_at ELSE excluded.applied_at END,
+    erasing = head.erasing OR head.erased_at IS NOT NULL
+WHERE (excluded.deleted, excluded.updated_at, excluded.event_at, excluded.event_id, @reapply::boolean)
+    > (head.deleted, head.updated_at, head.event_at, head.event_id, false)
+    AND (excluded.deleted AND excluded.event_at <= head.restored_at) IS NOT TRUE
+    OR head.erasing OR head.erased_at IS NOT NULL
+RETURNING kind, clerk_id, erasing AS erased;
 
 -- name: HeadGetMany :many
 -- The heads of the given entities: it tells a loser that is stale from one that
@@ -45,3 +53,16 @@ CROSS JOIN LATERAL (SELECT * FROM entity_heads k WHERE k.kind = e.kind AND k.cle
 
 -- name: HeadGet :one
 SELECT * FROM entity_heads WHERE kind = @kind AND clerk_id = @clerk_id;
+
+-- name: HeadLowerMany :exec
+-- Lowers heads to version zero, so that the next event of any version wins; and
+-- lifts the tombstones among them. The heads were locked by HeadAdvanceMany.
+--
+-- restored_at is never before the delete that is lifted, were the clock here slow.
+UPDATE entity_heads SET
+    deleted = false,
+    updated_at = to_timestamp(0),
+    event_at = to_timestamp(0),
+    event_id = '',
+    restored_at = CASE WHEN deleted THEN GREATEST(now(), event_at, restored_at) ELSE restored_at END
+WHERE kind = @kind AND clerk_id = ANY(@clerk_ids::text[]);

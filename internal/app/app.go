@@ -23,6 +23,7 @@ import (
 	"github.com/clerksync/clerksync/internal/projector"
 	"github.com/clerksync/clerksync/internal/receiver"
 	"github.com/clerksync/clerksync/internal/store"
+	"github.com/clerksync/clerksync/internal/tombstone"
 )
 
 // Options say what a process does, and with what.
@@ -94,6 +95,7 @@ func Start(ctx context.Context, o Options) (_ *App, err error) {
 			_, err := p.Failing()
 			return err
 		}})
+		a.startSweeper(o, log, st, registry)
 	}
 	if err := a.startAdmin(o, checks, registry); err != nil {
 		return nil, err
@@ -119,7 +121,7 @@ func Start(ctx context.Context, o Options) (_ *App, err error) {
 	if o.DataDir != nil {
 		if err := o.DataDir.Announce(Running{
 			Command: o.Command, Endpoint: a.Endpoint, SigningSecret: o.AnnouncedSecret, AdminURL: a.AdminURL,
-			DatabaseURL: c.Database.URL.Reveal(), Schema: c.Schema, NATSURL: a.NATSURL,
+			DatabaseURL: c.Database.URL.Reveal(), Schema: c.Schema, NATSURL: a.NATSURL, InstanceID: c.InstanceID,
 		}); err != nil {
 			return nil, err
 		}
@@ -245,13 +247,16 @@ func (a *App) startLog(ctx context.Context, o Options) (*eventlog.Log, error) {
 		return nil
 	})
 	log, err := eventlog.Open(ctx, nc, eventlog.Options{
-		Replicas:  o.Config.Replicas,
-		MaxAge:    o.Config.MaxAge,
-		MaxBytes:  o.Config.MaxBytes,
-		Sync:      sync,
-		Room:      room,
-		Logger:    logger,
-		Exclusive: embeddedServer,
+		Replicas:     o.Config.Replicas,
+		MaxAge:       o.Config.MaxAge,
+		MaxBytes:     o.Config.MaxBytes,
+		DeadMaxAge:   o.Config.DeadMaxAge,
+		DeadMaxBytes: o.Config.DeadMaxBytes,
+		StoreEvents:  o.Config.StoreEvents,
+		Sync:         sync,
+		Room:         room,
+		Logger:       logger,
+		Exclusive:    embeddedServer,
 	})
 	if err != nil {
 		return nil, err
@@ -281,12 +286,18 @@ func (a *App) startNATS(ctx context.Context, o Options, logger *slog.Logger) (*e
 
 func (a *App) startProjector(o Options, log *eventlog.Log, st *store.Store, registry prometheus.Registerer) *projector.Projector {
 	p := projector.New(projector.Options{
-		Log: log, Store: st, Appliers: o.Config.Appliers, Batch: o.Config.Batch,
+		Log: log, Apply: st.Apply, Appliers: o.Config.Appliers, Batch: o.Config.Batch,
 		Registry: registry, Logger: o.Logger.With("component", "projector"),
 	})
 	p.Start()
 	a.onStop("projector", p.Stop)
 	return p
+}
+
+func (a *App) startSweeper(o Options, log *eventlog.Log, st *store.Store, registry prometheus.Registerer) {
+	sweeper := tombstone.NewSweeper(tombstone.Eraser{Log: log, Store: st}, o.Config.EraseAfter, registry, o.Logger.With("component", "sweeper"))
+	sweeper.Start()
+	a.onStop("sweeper", sweeper.Stop)
 }
 
 func (a *App) startAdmin(o Options, checks []monitor.Check, gatherer prometheus.Gatherer) error {

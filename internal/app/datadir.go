@@ -29,6 +29,7 @@ type Running struct {
 	DatabaseURL   string    `json:"database_url,omitempty"`
 	Schema        string    `json:"schema,omitempty"`
 	NATSURL       string    `json:"nats_url,omitempty"`
+	InstanceID    string    `json:"instance_id,omitempty"` // Clerk instance whose events are taken, "" for all
 }
 
 const (

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,7 +35,7 @@ func TestKilledAtAnyMomentLosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
 	const kills = 6
 	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
-	history := manyHistories(16)
+	history := testkit.ManyHistories(16)
 	s := newServer(t)
 
 	// Everybody sends what waits in the queue, and puts back what was not taken.
@@ -127,28 +126,6 @@ func TestKilledAtAnyMomentLosesNothingAcknowledged(t *testing.T) {
 		t.Fatalf("rows differ from those of the history (-history +after %d kills):\n%s", kills, diff)
 	}
 	t.Logf("%d events, %d deliveries acknowledged, %d broken", len(history), total, broken.Load())
-}
-
-var ids = regexp.MustCompile(`"(user|org|orgmem)_([0-9]+)"`)
-
-// manyHistories are some histories, each with people of its own, who share e-mail
-// addresses.
-func manyHistories(n int) []*clerk.Event {
-	var all []*clerk.Event
-	for seed := 0; n > 0; seed++ {
-		history := testkit.Histories().Example(seed)
-		if len(history) < 25 {
-			continue
-		}
-		n--
-		for _, e := range history {
-			c := *e
-			c.ID = fmt.Sprintf("%s_%d", e.ID, seed)
-			c.Body = ids.ReplaceAll(e.Body, fmt.Appendf(nil, `"${1}_%dx${2}"`, seed))
-			all = append(all, &c)
-		}
-	}
-	return all
 }
 
 // deliver posts an event as Svix does, and returns the status, 0 when there was no

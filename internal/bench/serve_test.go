@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -32,10 +33,7 @@ func serveMemory(b *testing.B, rate, rounds int) {
 	}
 	st := startPostgres(b)
 	dir := b.TempDir()
-	program := filepath.Join(dir, "clerksync")
-	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/clerksync").CombinedOutput(); err != nil {
-		b.Fatalf("build: %s", out)
-	}
+	program := build(b, dir)
 	config := st.Pool().Config().ConnConfig
 	data := filepath.Join(dir, "data")
 	serve := exec.Command(program, "serve", "--migrate")
@@ -85,20 +83,33 @@ func serveMemory(b *testing.B, rate, rounds int) {
 	if rate == 0 {
 		b.ReportMetric(float64(rounds*perRound)/took.Seconds(), "events/s")
 	}
-	b.ReportMetric(resident(b, serve.Process.Pid), "peak-MB")
+	peak, err := resident(serve.Process.Pid)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(peak, "peak-MB")
 	b.ReportMetric(0, "ns/op")
 }
 
+// build makes the program in a folder.
+func build(b *testing.B, dir string) string {
+	program := filepath.Join(dir, "clerksync")
+	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/clerksync").CombinedOutput(); err != nil {
+		b.Fatalf("build: %s", out)
+	}
+	return program
+}
+
 // resident is the most memory that a process had resident, in MB.
-func resident(b *testing.B, pid int) float64 {
+func resident(pid int) (float64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		b.Fatal(err)
+		return 0, err
 	}
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	_, rest, found := strings.Cut(string(status), "VmHWM:")
+	if !found {
+		return 0, errors.New("it has ended")
+	}
 	kb, err := strconv.Atoi(strings.Fields(rest)[0])
-	if err != nil {
-		b.Fatal(err)
-	}
-	return float64(kb) / 1024
+	return float64(kb) / 1024, err
 }

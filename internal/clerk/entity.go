@@ -24,6 +24,16 @@ var resources = map[string]Kind{
 	"organizationMembership": KindMembership,
 }
 
+// ResourceOf is Clerk's name of the resource of a kind, "" when there is none.
+func ResourceOf(kind Kind) string {
+	for resource, k := range resources {
+		if k == kind {
+			return resource
+		}
+	}
+	return ""
+}
+
 // KindOfID tells the kind of an entity from the prefix of its Clerk id.
 func KindOfID(id string) (Kind, bool) {
 	prefix, rest, found := strings.Cut(id, "_")

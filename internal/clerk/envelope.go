@@ -131,7 +131,7 @@ func ParseEnvelope(body []byte) (Envelope, error) {
 	}
 	switch resource, _ := SplitType(e.Type); resources[resource] {
 	case KindUser:
-		e.UserID = e.EntityID
+		e.UserID, e.OrgID = e.EntityID, "" // a user belongs to no organization but by memberships
 	case KindOrganization:
 		e.OrgID = e.EntityID
 	case KindMembership:

@@ -10,8 +10,12 @@ type Origin string
 
 // The origins of events.
 const (
-	OriginWebhook Origin = "webhook"
+	OriginWebhook Origin = "webhook" // delivered by Svix
+	OriginImport  Origin = "import"  // from an export of this or another log
 )
+
+// Origins are all of them.
+var Origins = []Origin{OriginWebhook, OriginImport}
 
 // Event is one verified delivery: the body as it came, byte for byte, and what
 // was beside it. Body is not to be changed by anyone.

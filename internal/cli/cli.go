@@ -30,6 +30,12 @@ type commands struct {
 	Migrate migrateCmd `cmd:"" help:"Make and update the tables."`
 	Send    sendCmd    `cmd:"" help:"Sign events and post them, like Svix does."`
 	Show    showCmd    `cmd:"" help:"Show one user, organization or membership: row, head and stored events."`
+	Events  eventsCmd  `cmd:"" help:"List, show, export and import the stored events."`
+	Replay  replayCmd  `cmd:"" help:"Apply stored events once more."`
+	Verify  verifyCmd  `cmd:"" help:"Prove that the tables are what the event log says."`
+	Dead    deadCmd    `cmd:"" help:"List, show, retry and discard dead letters: events that can never be applied."`
+	Erase   eraseCmd   `cmd:"" help:"Erase a person: row, stored events, dead letters."`
+	Restore restoreCmd `cmd:"" help:"Take the delete of a user, organization or membership back."`
 	Version versionCmd `cmd:"" help:"Show what this is."`
 
 	LogLevel  slog.Level `name:"log-level" env:"CLERKSYNC_LOG_LEVEL" default:"info" help:"Least level that is logged: debug, info, warn, error."`
@@ -61,6 +67,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	parser, err := kong.New(&c,
 		kong.Name("clerksync"),
 		kong.Description(description),
+		kong.Vars{"origins": originNames()},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(status int) { exit = status }), // after --help
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
@@ -133,6 +140,13 @@ func (s *session) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
+// printJSONLine writes v in one line, for a program that reads line by line.
+func (s *session) printJSONLine(v any) error {
+	enc := json.NewEncoder(s.stdout)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
 // notRunning tells a person, in few words, why nobody is found in a data folder.
 func notRunning(err error) string {
 	return strings.TrimPrefix(err.Error(), app.ErrNotRunning.Error()+": ")
@@ -147,6 +161,14 @@ func oneLine(text string) string {
 		return ' '
 	}, text)
 	return strings.Join(strings.Fields(printable), " ")
+}
+
+// plural is a number of things.
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // isTerminal tells a person's terminal from a file or a pipe.

@@ -15,6 +15,8 @@ import (
 
 	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/receiver"
 )
 
 type devCmd struct {
@@ -80,9 +82,9 @@ func (c *devCmd) Run(s *session) error {
 
 	conf := config.Config{
 		Database: config.Database{URL: config.Secret(databaseURL), Schema: "clerk"},
-		Log:      config.Log{Replicas: 1, MaxAge: 90 * 24 * time.Hour},
-		Receiver: config.Receiver{SigningSecrets: secrets, InstanceID: c.InstanceID, Addr: freeIfTaken(c.Addr, defaultDevAddr)},
-		Worker:   config.Worker{Appliers: 4, Batch: 500},
+		Log:      config.Log{Replicas: 1, MaxAge: eventlog.DefaultMaxAge, DeadMaxAge: eventlog.DefaultMaxAge},
+		Receiver: config.Receiver{SigningSecrets: secrets, InstanceID: c.InstanceID, StoreEvents: receiver.DefaultStore, Addr: freeIfTaken(c.Addr, defaultDevAddr)},
+		Worker:   config.Worker{Appliers: 4, Batch: 500, EraseAfter: 30 * 24 * time.Hour},
 		Admin:    config.Admin{Addr: freeIfTaken(c.AdminAddr, defaultDevAdminAddr)},
 	}
 	roles := config.Roles{Receiver: true, Worker: true}

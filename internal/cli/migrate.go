@@ -1,13 +1,10 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
 
-	"github.com/clerksync/clerksync/internal/app"
-	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/store"
 )
 
@@ -16,38 +13,8 @@ type migrateCmd struct {
 	Status migrateStatusCmd `cmd:"" help:"List the migrations. Exit status 1 when some are pending."`
 }
 
-// database is what a command needs to reach the tables.
-type database struct {
-	config.Database `embed:""`
-	DataDir         string `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"./.clerksync" type:"path" help:"Data folder of the clerksync running here, whose database is used when none is named."`
-	JSON            bool   `name:"json" help:"Print JSON."`
-}
-
-// open opens the database that was named, or that of the clerksync running here.
-func (d *database) open(s *session) (*store.Store, error) {
-	o := store.Options{URL: d.URL.Reveal(), Schema: d.Schema, ApplicationName: "clerksync command", MaxConns: 2}
-	if o.URL == "" {
-		running, err := app.FindRunning(d.DataDir)
-		if errors.Is(err, app.ErrNotRunning) {
-			return nil, fmt.Errorf("no database: set DATABASE_URL, or start clerksync dev (%s)", notRunning(err))
-		}
-		if err != nil {
-			return nil, err
-		}
-		o.URL, o.Schema = running.DatabaseURL, running.Schema
-	}
-	st, err := store.Open(s.ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	if err := st.Ping(s.ctx); err != nil {
-		st.Close()
-		return nil, fmt.Errorf("%w; is DATABASE_URL right, and is the server running?", err)
-	}
-	return st, nil
-}
-
 type migrateUpCmd struct {
+	place    `embed:""`
 	database `embed:""`
 }
 
@@ -58,7 +25,7 @@ type migration struct {
 }
 
 func (c *migrateUpCmd) Run(s *session) error {
-	st, err := c.open(s)
+	st, err := c.openStore(s, &c.place)
 	if err != nil {
 		return err
 	}
@@ -80,11 +47,12 @@ func (c *migrateUpCmd) Run(s *session) error {
 }
 
 type migrateStatusCmd struct {
+	place    `embed:""`
 	database `embed:""`
 }
 
 func (c *migrateStatusCmd) Run(s *session) error {
-	st, err := c.open(s)
+	st, err := c.openStore(s, &c.place)
 	if err != nil {
 		return err
 	}

@@ -102,7 +102,7 @@ func TestScripts(t *testing.T) {
 			if dir := os.Getenv("CLERKSYNC_PG_BIN"); dir != "" {
 				env.Setenv("CLERKSYNC_PG_BIN", dir)
 			}
-			b := &background{running: map[string]*server{}}
+			b := &background{running: map[string]*server{}, held: map[string]*pgx.Conn{}}
 			env.Values[backgroundKey{}] = b
 			env.Values[testKey{}] = env.T().(testing.TB)
 			env.Defer(b.kill)
@@ -130,7 +130,10 @@ type (
 )
 
 // background is what a script has started and not stopped.
-type background struct{ running map[string]*server }
+type background struct {
+	running map[string]*server
+	held    map[string]*pgx.Conn // transactions that are open
+}
 
 func (b *background) kill() {
 	for _, s := range b.running {
@@ -166,23 +169,28 @@ func (o *output) String() string {
 }
 
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"clerksync": cmdClerksync,
-	"exitcode":  cmdExitcode,
-	"start":     cmdStart,
-	"signal":    cmdSignal,
-	"ended":     cmdEnded,
-	"output":    cmdOutput,
-	"sql":       cmdSQL,
-	"waitsql":   cmdWaitSQL,
-	"get":       cmdGet,
-	"waitget":   cmdWaitGet,
-	"same":      cmdSame,
-	"postgres":  cmdPostgres,
-	"database":  cmdDatabase,
-	"nats":      cmdNATS,
-	"redirect":  cmdRedirect,
-	"occupy":    cmdOccupy,
-	"perm":      cmdPerm,
+	"clerksync":  cmdClerksync,
+	"exitcode":   cmdExitcode,
+	"start":      cmdStart,
+	"signal":     cmdSignal,
+	"ended":      cmdEnded,
+	"output":     cmdOutput,
+	"sql":        cmdSQL,
+	"waitsql":    cmdWaitSQL,
+	"get":        cmdGet,
+	"waitget":    cmdWaitGet,
+	"same":       cmdSame,
+	"postgres":   cmdPostgres,
+	"database":   cmdDatabase,
+	"nats":       cmdNATS,
+	"redirect":   cmdRedirect,
+	"occupy":     cmdOccupy,
+	"perm":       cmdPerm,
+	"launch":     cmdLaunch,
+	"ask":        cmdAsk,
+	"hold":       cmdHold,
+	"release":    cmdRelease,
+	"waitoutput": cmdWaitOutput,
 }
 
 func usage(ts *testscript.TestScript, ok bool, text string) {
@@ -561,4 +569,77 @@ func await(condition func() (bool, string)) error {
 			return fmt.Errorf("not after %s, but: %s", patience, state)
 		}
 	}
+}
+
+// launch NAME ARG...: starts the program and goes on.
+func cmdLaunch(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) > 1, "launch NAME ARG...")
+	launch(ts, args, nil)
+}
+
+// ask NAME ARG...: launch, with somebody at its standard input who says nothing.
+func cmdAsk(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) > 1, "ask NAME ARG...")
+	r, w, err := os.Pipe()
+	ts.Check(err)
+	ts.Defer(func() { w.Close() })
+	launch(ts, args, r)
+	ts.Check(r.Close())
+}
+
+func launch(ts *testscript.TestScript, args []string, stdin *os.File) {
+	b := ts.Value(backgroundKey{}).(*background)
+	if b.running[args[0]] != nil {
+		ts.Fatalf("%s is running", args[0])
+	}
+	s := &server{cmd: exec.Command(filepath.Join(ts.Getenv("WORK"), ".bin", "clerksync"), args[1:]...), ended: make(chan struct{})}
+	s.cmd.Args[0] = "clerksync"
+	s.cmd.Dir = ts.MkAbs(".")
+	if stdin != nil {
+		s.cmd.Stdin = stdin
+	}
+	s.cmd.Stdout, s.cmd.Stderr = &s.stdout, &s.stderr
+	s.cmd.Env = []string{}
+	for _, key := range append([]string{"PATH", "HOME", "TMPDIR", "GORACE", "GOCOVERDIR"}, variables...) {
+		if value := ts.Getenv(key); value != "" {
+			s.cmd.Env = append(s.cmd.Env, key+"="+value)
+		}
+	}
+	ts.Check(s.cmd.Start())
+	b.running[args[0]] = s
+	go func() {
+		s.cmd.Wait()
+		close(s.ended)
+	}()
+}
+
+// waitoutput NAME TEXT: waits until it has written the text.
+func cmdWaitOutput(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "waitoutput NAME TEXT")
+	s := find(ts, args[0])
+	ts.Check(await(func() (bool, string) {
+		text := s.stdout.String() + s.stderr.String()
+		return strings.Contains(text, args[1]), text
+	}))
+}
+
+// hold NAME URL STATEMENT: runs a statement in a transaction that stays open.
+func cmdHold(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 3, "hold NAME URL STATEMENT")
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, args[1])
+	ts.Check(err)
+	ts.Defer(func() { conn.Close(context.Background()) })
+	_, err = conn.Exec(ctx, "BEGIN; "+args[2])
+	ts.Check(err)
+	ts.Value(backgroundKey{}).(*background).held[args[0]] = conn
+}
+
+// release NAME: rolls the transaction back.
+func cmdRelease(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "release NAME")
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ts.Check(ts.Value(backgroundKey{}).(*background).held[args[0]].Close(ctx))
 }

@@ -56,13 +56,19 @@ func (c *serveCmd) Run(s *session) error {
 	})
 }
 
+// collectGarbageAt sets how much garbage may pile up, in percent of what is in use,
+// unless the environment says it.
+func collectGarbageAt(percent int) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(percent)
+	}
+}
+
 // run starts an app, says so, and stops it when it is told to or has to.
 func (s *session) run(o app.Options, ready func(*app.App)) error {
-	if os.Getenv("GOGC") == "" {
-		// Most of the memory is what NATS keeps of the last seconds' events, which is
-		// not garbage: half as much on top of it is enough.
-		debug.SetGCPercent(50)
-	}
+	// Most of the memory is what NATS keeps of the last seconds' events, which is not
+	// garbage: half as much on top of it is enough.
+	collectGarbageAt(50)
 	a, err := app.Start(s.ctx, o)
 	if err != nil {
 		if s.ctx.Err() != nil {

@@ -12,22 +12,16 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
-	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/clerk"
-	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/store"
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
 type showCmd struct {
-	Entity    string        `arg:"" help:"Clerk id (user_…, org_…, orgmem_…), or the e-mail address of a user."`
-	NATSURL   config.Secret `name:"nats-url" env:"NATS_URL" placeholder:"URL" help:"NATS server with the event log. Without it, that of the clerksync running here."`
-	NATSCreds string        `name:"nats-creds" env:"CLERKSYNC_NATS_CREDS" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
-	Raw       bool          `name:"raw" help:"With the whole data of the newest event."`
-	database  `embed:""`
+	Entity     string `arg:"" help:"Clerk id (user_…, org_…, orgmem_…), or the e-mail address of a user."`
+	Raw        bool   `name:"raw" help:"With the whole data of the newest event."`
+	deployment `embed:""`
 }
 
 // shown is what is known of an entity.
@@ -53,12 +47,12 @@ type shownEvent struct {
 }
 
 func (c *showCmd) Run(s *session) error {
-	st, err := c.open(s)
+	st, err := c.openStore(s, &c.place)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	kind, id, err := c.find(s.ctx, st)
+	kind, id, err := findEntity(s.ctx, st, c.Entity)
 	if err != nil {
 		return err
 	}
@@ -72,7 +66,7 @@ func (c *showCmd) Run(s *session) error {
 			return err
 		}
 	}
-	if out.Events, err = c.events(s.ctx, out); err != nil {
+	if out.Events, err = c.events(s, out); err != nil {
 		out.Note = "the events were not read: " + err.Error()
 	}
 	if out.State == "unknown" && len(out.Events) == 0 {
@@ -87,11 +81,12 @@ func (c *showCmd) Run(s *session) error {
 	return s.printShown(out)
 }
 
-// find returns what the argument names.
-func (c *showCmd) find(ctx context.Context, st *store.Store) (clerk.Kind, string, error) {
-	if strings.Contains(c.Entity, "@") {
-		ids, err := st.UsersByEmail(ctx, c.Entity)
-		if lower := strings.ToLower(c.Entity); err == nil && len(ids) == 0 && lower != c.Entity {
+// findEntity returns what an argument names: a Clerk id, or the e-mail address of a
+// user.
+func findEntity(ctx context.Context, st *store.Store, name string) (clerk.Kind, string, error) {
+	if strings.Contains(name, "@") {
+		ids, err := st.UsersByEmail(ctx, name)
+		if lower := strings.ToLower(name); err == nil && len(ids) == 0 && lower != name {
 			ids, err = st.UsersByEmail(ctx, lower) // as Clerk writes them
 		}
 		if err != nil {
@@ -105,11 +100,11 @@ func (c *showCmd) find(ctx context.Context, st *store.Store) (clerk.Kind, string
 		}
 		return "", "", fmt.Errorf("several users claim this e-mail address, name one of them (the first holds it): %s", strings.Join(ids, ", "))
 	}
-	kind, ok := clerk.KindOfID(c.Entity)
-	if !ok || !clerk.ValidToken(c.Entity) {
+	kind, ok := clerk.KindOfID(name)
+	if !ok || !clerk.ValidToken(name) {
 		return "", "", usageError("not a Clerk id of the form user_…, org_… or orgmem_…, nor an e-mail address")
 	}
-	return kind, c.Entity, nil
+	return kind, name, nil
 }
 
 // states explains the words of state that need it.
@@ -136,47 +131,24 @@ func state(t *store.Shown) string {
 }
 
 // events reads the log for the events of the entity.
-func (c *showCmd) events(ctx context.Context, out *shown) ([]shownEvent, error) {
-	url := c.NATSURL.Reveal()
-	if err := config.CheckNATSURL(c.NATSURL); err != nil {
-		return nil, fmt.Errorf("NATS_URL is %w", err)
-	}
-	if url == "" {
-		running, err := app.FindRunning(c.DataDir)
-		if errors.Is(err, app.ErrNotRunning) {
-			return nil, fmt.Errorf("set NATS_URL (%s)", notRunning(err))
-		}
-		if err != nil {
-			return nil, err
-		}
-		// Rows and events of two different deployments would tell a false story.
-		if c.URL != "" && c.URL.Reveal() != running.DatabaseURL {
-			return nil, errors.New("set NATS_URL (the clerksync running here uses another database than DATABASE_URL)")
-		}
-		url = running.NATSURL
-	}
-	options := []nats.Option{nats.Name("clerksync show"), nats.Timeout(5 * time.Second)}
-	if c.NATSCreds != "" {
-		options = append(options, nats.UserCredentials(c.NATSCreds))
-	}
-	nc, err := nats.Connect(url, options...)
+func (c *showCmd) events(s *session, out *shown) ([]shownEvent, error) {
+	log, done, err := c.connect(s, &c.place, &c.database)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS: %w", err)
+		return nil, err
 	}
-	defer nc.Close()
-	log, err := eventlog.NewReader(nc)
+	defer done()
+	scan, err := log.Events(s.ctx, eventlog.Filter{Entity: out.ID}, true)
 	if err != nil {
 		return nil, err
 	}
 	events := []shownEvent{}
-	err = log.EntityEvents(ctx, out.ID, func(m *eventlog.Message) bool {
-		envelope, _ := clerk.ParseEnvelope(m.Event.Body)
+	err = scan.Each(s.ctx, func(m *eventlog.Message) error {
 		events = append(events, shownEvent{
-			Seq: m.Seq, Type: envelope.Type, SvixID: m.Event.ID, EventAt: time.UnixMilli(envelope.EventAt).UTC(),
+			Seq: m.Seq, Type: m.Event.Envelope.Type, SvixID: m.Event.ID, EventAt: time.UnixMilli(m.Event.Envelope.EventAt).UTC(),
 			ReceivedAt: m.Event.ReceivedAt, StoredAt: m.StoredAt.UTC(), Origin: m.Event.Origin,
 			Current: out.Head != nil && uint64(out.Head.EventSeq) == m.Seq,
 		})
-		return true
+		return nil
 	})
 	return events, err
 }

@@ -20,11 +20,13 @@ type Database struct {
 
 // Log is where the events are.
 type Log struct {
-	NATSURL   Secret        `name:"nats-url" env:"NATS_URL" placeholder:"URL" help:"NATS server or cluster with JetStream, comma-separated. Without it JetStream runs in this process, with its files in the data folder."`
-	NATSCreds string        `name:"nats-creds" env:"CLERKSYNC_NATS_CREDS" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
-	Replicas  int           `name:"log-replicas" env:"CLERKSYNC_LOG_REPLICAS" default:"1" help:"Copies of the event log in a NATS cluster, 1, 3 or 5."`
-	MaxAge    time.Duration `name:"log-max-age" env:"CLERKSYNC_LOG_MAX_AGE" default:"2160h" help:"How long events are kept; 2160h is 90 days."`
-	MaxBytes  int64         `name:"log-max-bytes" env:"CLERKSYNC_LOG_MAX_BYTES" default:"0" help:"Size of the event log; a full one answers 503 and Svix retries. 0 is the room on the disk."`
+	NATSURL      Secret        `name:"nats-url" env:"NATS_URL" placeholder:"URL" help:"NATS server or cluster with JetStream, comma-separated. Without it JetStream runs in this process, with its files in the data folder."`
+	NATSCreds    string        `name:"nats-creds" env:"CLERKSYNC_NATS_CREDS" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
+	Replicas     int           `name:"log-replicas" env:"CLERKSYNC_LOG_REPLICAS" default:"1" help:"Copies of events and dead letters in a NATS cluster, 1, 3 or 5."`
+	MaxAge       time.Duration `name:"log-max-age" env:"CLERKSYNC_LOG_MAX_AGE" default:"2160h" help:"How long events are kept; 2160h is 90 days."`
+	MaxBytes     int64         `name:"log-max-bytes" env:"CLERKSYNC_LOG_MAX_BYTES" default:"0" help:"Size of the event log; a full one answers 503 and Svix retries. 0 is the room on the disk."`
+	DeadMaxAge   time.Duration `name:"dead-max-age" env:"CLERKSYNC_DEAD_MAX_AGE" default:"2160h" help:"How long dead letters are kept."`
+	DeadMaxBytes int64         `name:"dead-max-bytes" env:"CLERKSYNC_DEAD_MAX_BYTES" default:"0" help:"Size of the dead letters; when they are full, what can never be applied waits in the log. 0 is the room on the disk."`
 }
 
 // Receiver is the webhook endpoint.
@@ -39,6 +41,8 @@ type Receiver struct {
 type Worker struct {
 	Appliers int `name:"appliers" env:"CLERKSYNC_APPLIERS" default:"4" help:"Batches that are applied at once."`
 	Batch    int `name:"batch" env:"CLERKSYNC_BATCH" default:"500" help:"Most events in one transaction."`
+
+	EraseAfter time.Duration `name:"erase-after" env:"CLERKSYNC_ERASE_AFTER" default:"720h" help:"How long after a person was deleted the events about them leave the log and the dead letters: the time in which a deletion by mistake can be restored. 720h is 30 days, 0s is at once."`
 }
 
 // Admin is the listener for operators.
@@ -92,19 +96,22 @@ func (c *Config) Validate(roles Roles) error {
 		if err := checkAddr(c.Receiver.Addr); err != nil {
 			fault("CLERKSYNC_ADDR: %v", err)
 		}
-		if c.InstanceID != "" && (!strings.HasPrefix(c.InstanceID, "ins_") || !clerk.ValidToken(c.InstanceID)) {
-			fault("CLERK_INSTANCE_ID: not of the form ins_…; it is in the Clerk dashboard → Settings")
+		if err := CheckInstanceID(c.InstanceID); err != nil {
+			fault("CLERK_INSTANCE_ID: %v", err)
 		}
 	}
 	if roles.Worker {
 		if c.Database.URL == "" {
 			fault("DATABASE_URL: not set; postgres://user:password@host:port/database")
 		}
-		if c.Appliers < 1 || c.Appliers > 64 {
-			fault("CLERKSYNC_APPLIERS: %d is not between 1 and 64", c.Appliers)
+		if err := CheckAppliers(c.Appliers); err != nil {
+			fault("CLERKSYNC_APPLIERS: %v", err)
 		}
-		if c.Batch < 1 || c.Batch > 5000 {
-			fault("CLERKSYNC_BATCH: %d is not between 1 and 5000", c.Batch)
+		if err := CheckBatch(c.Batch); err != nil {
+			fault("CLERKSYNC_BATCH: %v", err)
+		}
+		if c.EraseAfter < 0 {
+			fault("CLERKSYNC_ERASE_AFTER: %s is negative; 0s is at once", c.EraseAfter)
 		}
 	}
 	if u := c.Database.URL.Reveal(); u != "" && strings.Contains(u, "://") {
@@ -132,6 +139,12 @@ func (c *Config) Validate(roles Roles) error {
 	if c.MaxBytes < 0 {
 		fault("CLERKSYNC_LOG_MAX_BYTES: %d is negative", c.MaxBytes)
 	}
+	if c.DeadMaxAge < time.Hour {
+		fault("CLERKSYNC_DEAD_MAX_AGE: %s is less than an hour, in which nobody looks at them", c.DeadMaxAge)
+	}
+	if c.DeadMaxBytes < 0 {
+		fault("CLERKSYNC_DEAD_MAX_BYTES: %d is negative", c.DeadMaxBytes)
+	}
 	if err := checkAddr(c.Admin.Addr); err != nil {
 		fault("CLERKSYNC_ADMIN_ADDR: %v", err)
 	}
@@ -154,6 +167,28 @@ func CheckNATSURL(addresses Secret) error {
 		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" {
 			return errors.New("not of the form nats://host:port")
 		}
+	}
+	return nil
+}
+
+// CheckInstanceID returns what is wrong with the id of a Clerk instance. None at all is
+// right: any instance is meant.
+func CheckInstanceID(id string) error {
+	if id != "" && (!strings.HasPrefix(id, "ins_") || !clerk.ValidToken(id)) {
+		return errors.New("not of the form ins_…; it is in the Clerk dashboard → Settings")
+	}
+	return nil
+}
+
+// CheckAppliers returns what is wrong with a number of batches that are applied at once.
+func CheckAppliers(n int) error { return checkBetween(n, 1, 64) }
+
+// CheckBatch returns what is wrong with a number of events in one transaction.
+func CheckBatch(n int) error { return checkBetween(n, 1, 5000) }
+
+func checkBetween(n, low, high int) error {
+	if n < low || n > high {
+		return fmt.Errorf("%d is not between %d and %d", n, low, high)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ const signingSecret = "whsec_b2YtdGhlLWVuZHBvaW50LW9mLWFub3RoZXI="
 func usable() config.Config {
 	return config.Config{
 		Database: config.Database{URL: "postgres://user:hidden@db.internal:5432/app", Schema: "clerk"},
-		Log:      config.Log{Replicas: 1, MaxAge: 90 * 24 * time.Hour},
+		Log:      config.Log{Replicas: 1, MaxAge: 90 * 24 * time.Hour, DeadMaxAge: 90 * 24 * time.Hour},
 		Receiver: config.Receiver{
 			SigningSecrets: []config.Secret{signingSecret}, StoreEvents: []string{"user.*", "organization.*"}, Addr: ":8080",
 		},
@@ -106,6 +106,16 @@ func TestValidate(t *testing.T) {
 			"CLERKSYNC_LOG_MAX_AGE: 59m0s is less than an hour; Svix alone retries for 28",
 		}},
 		{name: "negative size", roles: both, change: func(c *config.Config) { c.MaxBytes = -1 }, faults: []string{"CLERKSYNC_LOG_MAX_BYTES: -1 is negative"}},
+
+		{name: "short age of dead letters", roles: both, change: func(c *config.Config) { c.DeadMaxAge = time.Minute }, faults: []string{
+			"CLERKSYNC_DEAD_MAX_AGE: 1m0s is less than an hour, in which nobody looks at them",
+		}},
+		{name: "negative size of dead letters", roles: both, change: func(c *config.Config) { c.DeadMaxBytes = -1 }, faults: []string{
+			"CLERKSYNC_DEAD_MAX_BYTES: -1 is negative",
+		}},
+		{name: "negative patience", roles: both, change: func(c *config.Config) { c.EraseAfter = -1 }, faults: []string{
+			"CLERKSYNC_ERASE_AFTER: -1ns is negative; 0s is at once",
+		}},
 
 		{name: "a receiver alone", roles: receiver, faults: []string{noNATS}},
 		{name: "a worker alone", roles: worker, faults: []string{noNATS}},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/clerksync/clerksync/internal/clerk"
 )
@@ -39,7 +40,18 @@ type Stored struct {
 //
 // The error is [ErrUnavailable] or [ErrTooLarge].
 func (l *Log) Append(ctx context.Context, e *clerk.Event) (Stored, error) {
+	return l.append(ctx, newMsg(Subject, e))
+}
+
+// AppendParked is Append for the event of a dead letter, which is stored even when the
+// same delivery was not long ago.
+func (l *Log) AppendParked(ctx context.Context, e *clerk.Event, letter uint64) (Stored, error) {
 	msg := newMsg(Subject, e)
+	msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s/letter/%d", e.ID, letter))
+	return l.append(ctx, msg)
+}
+
+func (l *Log) append(ctx context.Context, msg *nats.Msg) (Stored, error) {
 	if size := int64(msg.Size()) + headroom; size > l.nc.MaxPayload() {
 		return Stored{}, fmt.Errorf("%w: %d bytes with headers, the server takes %d", ErrTooLarge, size, l.nc.MaxPayload())
 	}

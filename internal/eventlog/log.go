@@ -19,12 +19,18 @@ var ErrUnavailable = errors.New("event log unavailable")
 // ErrTooLarge means that the server does not take messages of this size.
 var ErrTooLarge = errors.New("event too large for the event log")
 
+// ErrNoLog means that there is no event log on the server.
+var ErrNoLog = fmt.Errorf("no event log: there is no stream %s on this NATS server; clerksync serve makes it at its first start", Stream)
+
 // Options say how the log is kept.
 type Options struct {
-	Replicas int           // 0 is 1
-	MaxAge   time.Duration // 0 is [DefaultMaxAge]
-	MaxBytes int64         // 0 is no limit but the disk
-	Logger   *slog.Logger
+	Replicas     int           // 0 is 1
+	MaxAge       time.Duration // 0 is [DefaultMaxAge]
+	MaxBytes     int64         // 0 is no limit but the disk
+	DeadMaxAge   time.Duration // of the dead letters; 0 is [DefaultMaxAge]
+	DeadMaxBytes int64         // of the dead letters; 0 is no limit but the disk
+	StoreEvents  []string      // globs of the types that are stored; nil says nothing about them
+	Logger       *slog.Logger
 
 	// Exclusive means that no other process reads this log, as with an embedded
 	// server. What a killed predecessor had in hand is then delivered at once.
@@ -45,6 +51,7 @@ type Log struct {
 	js        jetstream.JetStream
 	logger    *slog.Logger
 	exclusive bool
+	resources []string // that its events can be about
 
 	link  *link
 	disk  *disk    // nil when the server itself sees to durability
@@ -58,25 +65,42 @@ type Log struct {
 // Open makes the streams on the server, if need be, and readies the log. The
 // connection stays the caller's, who closes it after the log.
 func Open(ctx context.Context, nc *nats.Conn, o Options) (*Log, error) {
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return nil, fmt.Errorf("open JetStream: %w", err)
-	}
 	if o.Replicas == 0 {
 		o.Replicas = 1
 	}
-	if o.MaxAge == 0 {
-		o.MaxAge = DefaultMaxAge
+	for _, age := range []*time.Duration{&o.MaxAge, &o.DeadMaxAge} {
+		if *age == 0 {
+			*age = DefaultMaxAge
+		}
 	}
-	if o.MaxBytes == 0 {
-		o.MaxBytes = -1
+	for _, size := range []*int64{&o.MaxBytes, &o.DeadMaxBytes} {
+		if *size == 0 {
+			*size = -1
+		}
+	}
+	return newLog(ctx, nc, o, func(l *Log) error { return l.ensureStreams(ctx, o) })
+}
+
+// Attach readies a log that is there, as it is: for the commands, which work on it
+// beside those who keep it. The error is [ErrNoLog] when there is none.
+func Attach(ctx context.Context, nc *nats.Conn) (*Log, error) {
+	return newLog(ctx, nc, Options{}, func(*Log) error { return nil })
+}
+
+func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(*Log) error) (*Log, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	l := &Log{nc: nc, js: js, logger: o.Logger, exclusive: o.Exclusive, link: newLink(nc), closing: make(chan struct{})}
 	l.close = sync.OnceFunc(func() { close(l.closing) })
-	atomicBatches, err := l.ensureStreams(ctx, o)
+	if err := prepare(l); err != nil {
+		return nil, err
+	}
+	config, err := l.attach(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +113,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Log, error) {
 			}
 		}
 		l.loops.Go(func() { l.disk.run(l.closing) })
-	case atomicBatches:
+	case config.AllowAtomicPublish:
 		l.group = newGrouper(l)
 		l.loops.Go(l.group.run)
 	}

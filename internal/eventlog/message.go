@@ -47,15 +47,16 @@ func parseTime(s string) time.Time {
 	return t
 }
 
-// Message is a stored event as it was delivered: where it stands in the log, and
-// the means to settle it.
+// Message is a stored event, or a dead letter, as it was delivered: where it stands
+// in its stream, and the means to settle it.
 type Message struct {
 	Event      *clerk.Event // of the Envelope, what its place in the log says: no InstanceID
-	Seq        uint64       // sequence in the log
+	Seq        uint64       // sequence in the stream
 	StoredAt   time.Time    // by the server's clock
 	Deliveries uint64       // 1 at the first delivery
+	Header     nats.Header  // as it is stored
 
-	msg jetstream.Msg
+	msg jetstream.Msg // nil when it was read and not consumed: there is nothing to settle
 }
 
 func newMessage(msg jetstream.Msg) (*Message, error) {
@@ -70,8 +71,16 @@ func newMessage(msg jetstream.Msg) (*Message, error) {
 		Seq:        meta.Sequence.Stream,
 		StoredAt:   meta.Timestamp,
 		Deliveries: meta.NumDelivered,
+		Header:     msg.Headers(),
 		msg:        msg,
 	}, nil
+}
+
+// newRawMessage is a message that was asked for by its sequence or subject.
+func newRawMessage(msg *jetstream.RawStreamMsg) *Message {
+	e := newEvent(msg.Header, msg.Data)
+	e.Envelope = newEnvelope(msg.Subject, msg.Header)
+	return &Message{Event: e, Seq: msg.Sequence, StoredAt: msg.Time, Header: msg.Header}
 }
 
 func newEvent(h nats.Header, body []byte) *clerk.Event {
@@ -89,13 +98,17 @@ func newEvent(h nats.Header, body []byte) *clerk.Event {
 // shares, whether or not its body can be read.
 func newEnvelope(subject string, h nats.Header) clerk.Envelope {
 	var tokens [5]string
-	copy(tokens[:], strings.Split(strings.TrimPrefix(subject, Subject+"."), "."))
+	subject = strings.TrimPrefix(strings.TrimPrefix(subject, Subject+"."), DeadSubject+".")
+	copy(tokens[:], strings.Split(subject, "."))
 	for i, token := range tokens {
 		if token == "-" {
 			tokens[i] = ""
 		}
 	}
-	e := clerk.Envelope{Type: tokens[0] + "." + tokens[1], EntityID: tokens[2], OrgID: tokens[3], UserID: tokens[4]}
+	e := clerk.Envelope{EntityID: tokens[2], OrgID: tokens[3], UserID: tokens[4]}
+	if tokens[0] != "" && tokens[1] != "" {
+		e.Type = tokens[0] + "." + tokens[1]
+	}
 	if at := parseTime(h.Get(headerEventAt)); !at.IsZero() {
 		e.EventAt = at.UnixMilli()
 	}
@@ -104,7 +117,17 @@ func newEnvelope(subject string, h nats.Header) clerk.Envelope {
 
 // Ack settles the event: it is applied, or will never be. An ack that is lost
 // costs one more delivery and nothing else.
-func (m *Message) Ack() error { return m.msg.Ack() }
+func (m *Message) Ack() error {
+	if m.msg == nil {
+		return nil
+	}
+	return m.msg.Ack()
+}
 
 // Return gives the event back, to be delivered at once to whoever asks.
-func (m *Message) Return() error { return m.msg.Nak() }
+func (m *Message) Return() error {
+	if m.msg == nil {
+		return nil
+	}
+	return m.msg.Nak()
+}

@@ -59,6 +59,36 @@ func TestOldServer(t *testing.T) {
 	t.Run("Park", func(t *testing.T) {
 		testPark(t, connect(t, start(t)))
 	})
+	t.Run("ParkAgain", func(t *testing.T) {
+		testParkAgain(t, connect(t, start(t)))
+	})
+	t.Run("Letters", func(t *testing.T) {
+		testLetter(t, connect(t, start(t)))
+	})
+	t.Run("Scan", func(t *testing.T) {
+		testScanIsTheFilterOfTheWholeLog(t, connect(t, start(t)), []string{"user.*"}, false) // see ScanOfWhatIsLeft
+	})
+	t.Run("ScanOfWhatIsLeft", func(t *testing.T) {
+		testWhatIsLeft(t, connect(t, start(t)))
+	})
+	t.Run("ScanByTime", func(t *testing.T) {
+		testByTime(t, connect(t, start(t)))
+	})
+	t.Run("PersonalEvents", func(t *testing.T) {
+		testPersonalEvents(t, connect(t, start(t)))
+	})
+	t.Run("Erase", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		nc := connect(t, startOldServerIn(t, binary, dir))
+		testErase(t, open(t, nc, eventlog.Options{}), dir)
+	})
+	t.Run("Resources", func(t *testing.T) { // it keeps no metadata
+		nc := connect(t, start(t))
+		for range 2 {
+			require.Equal(t, []string{"*"}, open(t, nc, eventlog.Options{StoreEvents: []string{"user.*"}}).Resources())
+		}
+	})
 	t.Run("OutlivesTheConsumer", func(t *testing.T) {
 		testOutlivesTheConsumer(t, connect(t, start(t)))
 	})
@@ -93,7 +123,11 @@ func buildOldServer(t *testing.T) string {
 // chooses the port, and writes it into a file.
 func startOldServer(t *testing.T, binary string) string {
 	t.Helper()
-	dir := t.TempDir()
+	return startOldServerIn(t, binary, t.TempDir())
+}
+
+func startOldServerIn(t *testing.T, binary, dir string) string {
+	t.Helper()
 	var log bytes.Buffer
 	cmd := exec.Command(binary, "-a", "127.0.0.1", "-p", "-1", "-js", "-sd", filepath.Join(dir, "data"), "--ports_file_dir", dir)
 	cmd.Stdout, cmd.Stderr = &log, &log

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -38,17 +40,19 @@ const (
 	levelAtomicPublish = 2
 )
 
-// DefaultMaxAge is how long events are kept.
+// DefaultMaxAge is how long events and dead letters are kept.
 const DefaultMaxAge = 90 * 24 * time.Hour
 
+// metaResources is where a stream says which resources its events can be about,
+// separated by spaces, see [Filter].
+const metaResources = "clerksync_resources"
+
 // streamConfigs are the two streams as they should be.
-func streamConfigs(o Options, level int) []jetstream.StreamConfig {
+func streamConfigs(o Options, level int) (events, dead jetstream.StreamConfig) {
 	config := jetstream.StreamConfig{
 		Storage:    jetstream.FileStorage,
 		Retention:  jetstream.LimitsPolicy,
 		Replicas:   o.Replicas,
-		MaxAge:     o.MaxAge,
-		MaxBytes:   o.MaxBytes,
 		Duplicates: duplicateWindow,
 		// A full log refuses what is new, and Svix sends it again. To discard what
 		// is old would lose what is not applied yet.
@@ -56,32 +60,91 @@ func streamConfigs(o Options, level int) []jetstream.StreamConfig {
 		AllowDirect:        true,
 		AllowAtomicPublish: level >= levelAtomicPublish,
 	}
-	events, dead := config, config
+	events, dead = config, config
 	events.Name, events.Subjects = Stream, []string{Subject + ".>"}
 	events.Description = "clerksync: every verified event, in arrival order"
+	events.MaxAge, events.MaxBytes = o.MaxAge, o.MaxBytes
 	dead.Name, dead.Subjects = DeadStream, []string{DeadSubject + ".>"}
 	dead.Description = "clerksync: events that can never be applied, with the reason"
-	dead.MaxBytes = -1
-	return []jetstream.StreamConfig{events, dead}
+	dead.MaxAge, dead.MaxBytes = o.DeadMaxAge, o.DeadMaxBytes
+	return events, dead
 }
 
-// ensureStreams makes the streams, or brings them to the configuration, and tells
-// whether the server publishes batches atomically.
-func (l *Log) ensureStreams(ctx context.Context, o Options) (atomicBatches bool, err error) {
+// ensureStreams makes the streams, or brings those that are there to the
+// configuration.
+func (l *Log) ensureStreams(ctx context.Context, o Options) error {
 	account, err := l.js.AccountInfo(ctx)
 	if err != nil {
-		return false, fmt.Errorf("ask JetStream for its limits: %w", err)
+		return fmt.Errorf("ask JetStream for its limits: %w", err)
 	}
-	for _, config := range streamConfigs(o, account.API.Level) {
-		stream, err := l.js.CreateOrUpdateStream(ctx, config)
-		if err != nil {
-			return false, fmt.Errorf("create or update stream %s: %w", config.Name, err)
-		}
-		if config.Name == Stream {
-			atomicBatches = stream.CachedInfo().Config.AllowAtomicPublish
+	events, dead := streamConfigs(o, account.API.Level)
+	resources := resourcesOf(o.StoreEvents)
+	if existing, err := l.js.Stream(ctx, Stream); err == nil {
+		resources = append(resources, readResources(existing.CachedInfo())...)
+	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("look for stream %s: %w", Stream, err)
+	}
+	events.Metadata = map[string]string{metaResources: strings.Join(sortedSet(resources), " ")}
+	for _, config := range []jetstream.StreamConfig{events, dead} {
+		if _, err := l.js.CreateOrUpdateStream(ctx, config); err != nil {
+			return fmt.Errorf("create or update stream %s: %w%s", config.Name, err, remedy(err))
 		}
 	}
-	return atomicBatches, nil
+	return nil
+}
+
+// attach reads how the streams are kept.
+func (l *Log) attach(ctx context.Context) (jetstream.StreamConfig, error) {
+	stream, err := l.js.Stream(ctx, Stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return jetstream.StreamConfig{}, ErrNoLog
+	}
+	if err != nil {
+		return jetstream.StreamConfig{}, fmt.Errorf("read stream %s: %w", Stream, err)
+	}
+	l.resources = readResources(stream.CachedInfo())
+	return stream.CachedInfo().Config, nil
+}
+
+// readResources are the resources that the events of a stream can be about. One that
+// does not say so, because its server is older than 2.10, can have any.
+func readResources(info *jetstream.StreamInfo) []string {
+	resources := strings.Fields(info.Config.Metadata[metaResources])
+	if len(resources) == 0 || slices.Contains(resources, anyResource) {
+		return []string{anyResource}
+	}
+	return resources
+}
+
+func sortedSet(words []string) []string {
+	words = slices.Clone(words)
+	slices.Sort(words)
+	return slices.Compact(words)
+}
+
+// remedy says what to do when JetStream does not take the configuration of a stream.
+func remedy(err error) string {
+	var refusal *jetstream.APIError
+	if !errors.As(err, &refusal) {
+		return ""
+	}
+	switch refusal.ErrorCode {
+	case 10065: // subjects overlap with those of another stream
+		return "; another stream takes " + Subject + ".> or " + DeadSubject + ".>: delete it, or use another NATS account"
+	case 10074, 10005: // replicas without a cluster, or with too few servers
+		return "; CLERKSYNC_LOG_REPLICAS asks for more copies than there are servers with JetStream"
+	case 10047, 10023, 10002, 10122: // storage, resources of a cluster, of an account, of one stream
+		return "; CLERKSYNC_LOG_MAX_BYTES or CLERKSYNC_DEAD_MAX_BYTES asks for more than the server or the account has"
+	case 10113: // the account takes no stream without a limit
+		return "; set CLERKSYNC_LOG_MAX_BYTES and CLERKSYNC_DEAD_MAX_BYTES: the account takes no stream without a limit"
+	case 10027: // streams
+		return "; the log needs two streams, " + Stream + " and " + DeadStream + ": let the account have more, or delete some"
+	case 10052: // a configuration that is wrong by itself, or cannot be reached in place
+		if strings.Contains(refusal.Description, "update can not") {
+			return "; JetStream cannot change this in place: export the events (clerksync events export), delete the stream, start, and import them"
+		}
+	}
+	return ""
 }
 
 // ensureConsumer makes the projector's consumer, which all workers share.

@@ -106,7 +106,7 @@ func TestOneBadEventAmongMany(t *testing.T) {
 			w.append(events...)
 			messages := w.take(500) // one batch
 			r := &running{t: t, registry: prometheus.NewRegistry()}
-			r.Projector = New(Options{Log: w.log, Store: w.store, Registry: r.registry})
+			r.Projector = New(Options{Log: w.log, Apply: w.store.Apply, Registry: r.registry})
 			r.project(messages)
 
 			w.awaitDrained()

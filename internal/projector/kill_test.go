@@ -64,7 +64,7 @@ func TestKilledBetweenCommitAndAck(t *testing.T) {
 			lives.Store(rapid.Int64Range(1, 4).Draw(r, "commits"))
 			died := make(chan struct{}, 1000)
 			p := New(Options{
-				Log: log, Store: w.store, Registry: prometheus.NewRegistry(),
+				Log: log, Apply: w.store.Apply, Registry: prometheus.NewRegistry(),
 				Appliers: rapid.IntRange(1, 3).Draw(r, "appliers"), Batch: rapid.IntRange(1, 12).Draw(r, "batch"),
 				testOnlyCommitted: func() bool {
 					if last || lives.Add(-1) > 0 {

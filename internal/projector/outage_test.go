@@ -36,7 +36,7 @@ func TestPostgreSQLAway(t *testing.T) {
 	direct := testkit.DatabaseURL(t)
 	w.store = testkit.OpenStore(t, direct)
 	st, p := throughProxy(t, direct)
-	r := w.start(func(o *Options) { o.Store = st })
+	r := w.start(func(o *Options) { o.Apply = st.Apply })
 	w.append(userEvents(0, 50)...)
 	w.awaitUsers(50)
 	_, err := r.Failing()
@@ -82,7 +82,7 @@ func TestPostgreSQLComesAndGoes(t *testing.T) {
 	w.store = testkit.OpenStore(t, direct)
 	st, p := throughProxy(t, direct)
 	w.append(userEvents(0, 1500)...)
-	r := w.start(func(o *Options) { o.Store, o.Batch = st, 10 })
+	r := w.start(func(o *Options) { o.Apply, o.Batch = st.Apply, 10 })
 	for i := range 4 {
 		goal := 200 * (i + 1)
 		testkit.Eventually(t, fmt.Sprintf("%d users have a row", goal), func() (bool, any) {
@@ -157,7 +157,7 @@ func TestStopWithPostgreSQLThatHangs(t *testing.T) {
 	direct := testkit.DatabaseURL(t)
 	w.store = testkit.OpenStore(t, direct)
 	st, p := throughProxy(t, direct)
-	r := New(Options{Log: w.log, Store: st, Registry: prometheus.NewRegistry()})
+	r := New(Options{Log: w.log, Apply: st.Apply, Registry: prometheus.NewRegistry()})
 	r.Start()
 	w.append(user(0))
 	w.awaitUsers(1)
@@ -189,7 +189,7 @@ func TestStopFinishesTheBatchAndGivesBackTheRest(t *testing.T) {
 	w := newWorld(t)
 	w.append(userEvents(0, 2000)...)
 	committed, letGo := make(chan struct{}, 2000), make(chan struct{})
-	r := New(Options{Log: w.log, Store: w.store, Registry: prometheus.NewRegistry(), Appliers: 1, Batch: 10, testOnlyCommitted: func() bool {
+	r := New(Options{Log: w.log, Apply: w.store.Apply, Registry: prometheus.NewRegistry(), Appliers: 1, Batch: 10, testOnlyCommitted: func() bool {
 		committed <- struct{}{}
 		<-letGo
 		return true

@@ -28,14 +28,30 @@ const (
 	maxBatchBytes = 8 << 20
 )
 
+// Log is where events come from, and where those go that can never be applied.
+type Log interface {
+	// Consume delivers events until ctx ends, or until there are no more: then it
+	// returns nil. It never calls deliver twice at once.
+	Consume(ctx context.Context, deliver func(*eventlog.Message)) error
+
+	Park(ctx context.Context, e *clerk.Event, d eventlog.Death) error
+}
+
 // Options say what is projected, and how.
 type Options struct {
-	Log      *eventlog.Log
-	Store    *store.Store
+	Log Log
+
+	// Apply is how a batch gets into the tables, [store.Store.Apply] for one.
+	Apply func(context.Context, []store.Entry) ([]store.Outcome, error)
+
 	Appliers int // 0 is [DefaultAppliers]
 	Batch    int // 0 is [DefaultBatch]
 	Registry prometheus.Registerer
 	Logger   *slog.Logger
+
+	// Settled is called with every event of which nothing more is to be done, by
+	// several goroutines. Nil when nobody wants to know.
+	Settled func(*eventlog.Message, store.Outcome)
 
 	// testOnlyCommitted is called after a batch was committed and before it is
 	// acknowledged. When it returns false, the batch is left as a killed process
@@ -45,12 +61,13 @@ type Options struct {
 
 // Projector applies what the log delivers.
 type Projector struct {
-	log      *eventlog.Log
-	store    *store.Store
-	appliers int
-	batch    int
-	logger   *slog.Logger
-	metrics  *metrics
+	log          Log
+	applyEntries func(context.Context, []store.Entry) ([]store.Outcome, error)
+	appliers     int
+	batch        int
+	logger       *slog.Logger
+	metrics      *metrics
+	settled      func(*eventlog.Message, store.Outcome)
 
 	testOnlyCommitted func() bool
 
@@ -74,8 +91,8 @@ type failure struct {
 // New makes a projector, which does nothing until it is started.
 func New(o Options) *Projector {
 	p := &Projector{
-		log: o.Log, store: o.Store, appliers: o.Appliers, batch: o.Batch, logger: o.Logger,
-		metrics: newMetrics(o.Registry), testOnlyCommitted: o.testOnlyCommitted,
+		log: o.Log, applyEntries: o.Apply, appliers: o.Appliers, batch: o.Batch, logger: o.Logger,
+		metrics: newMetrics(o.Registry), settled: o.Settled, testOnlyCommitted: o.testOnlyCommitted,
 	}
 	if p.appliers == 0 {
 		p.appliers = DefaultAppliers
@@ -103,7 +120,14 @@ func (p *Projector) Start() {
 	}
 }
 
-// consume feeds the appliers until ctx ends.
+// Wait returns when there are no more events and all that came are settled, or when
+// the projector was stopped.
+func (p *Projector) Wait() {
+	p.consumer.Wait()
+	p.workers.Wait()
+}
+
+// consume feeds the appliers until ctx ends, or the events.
 func (p *Projector) consume(ctx context.Context) {
 	deliver := func(m *eventlog.Message) {
 		if ctx.Err() != nil {
@@ -117,10 +141,12 @@ func (p *Projector) consume(ctx context.Context) {
 		}
 	}
 	for ctx.Err() == nil {
-		if err := p.log.Consume(ctx, deliver); err != nil {
-			p.logger.Warn("the event log cannot be read, trying again", "err", err, "delay", maxBackoff)
-			wait(ctx, maxBackoff)
+		err := p.log.Consume(ctx, deliver)
+		if err == nil {
+			return
 		}
+		p.logger.Warn("the event log cannot be read, trying again", "err", err, "delay", maxBackoff)
+		wait(ctx, maxBackoff)
 	}
 }
 
@@ -131,8 +157,7 @@ func (p *Projector) Stop(ctx context.Context) error {
 	p.stop()
 	unhurried := context.AfterFunc(ctx, p.cut)
 	defer unhurried()
-	p.consumer.Wait()
-	p.workers.Wait()
+	p.Wait()
 	p.cut()
 	return ctx.Err()
 }
@@ -208,7 +233,7 @@ func (p *Projector) apply(items []item) {
 	}
 	for attempt := 1; ; attempt++ {
 		started := time.Now()
-		outcomes, err := p.store.Apply(p.abort, entries)
+		outcomes, err := p.applyEntries(p.abort, entries)
 		switch act, pause := decide(err, len(items), attempt); act {
 		case settle:
 			p.failing.Store(nil)
@@ -281,6 +306,9 @@ func (p *Projector) settle(m *eventlog.Message, outcome store.Outcome) {
 		p.logger.Warn("an event was not acknowledged and will come again", "seq", m.Seq, "err", err)
 	}
 	p.metrics.applied.WithLabelValues(string(outcome)).Inc()
+	if p.settled != nil {
+		p.settled(m, outcome)
+	}
 }
 
 func (p *Projector) giveBack(m *eventlog.Message) {

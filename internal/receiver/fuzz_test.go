@@ -102,7 +102,7 @@ func FuzzReceive(f *testing.F) {
 		if w.Code == 204 {
 			require.True(t, signed, "acknowledged, and not signed")
 		}
-		if signed && validID(id) && len(body) <= MaxBody {
+		if signed && ValidID(id) && len(body) <= MaxBody {
 			require.Equal(t, 204, w.Code, "signed, and not acknowledged: %s", w.Body)
 		}
 		for _, e := range []*clerk.Event{log.appended, log.parked} {

@@ -64,7 +64,8 @@ func TestWhatCanNeverBeAppliedIsParked(t *testing.T) {
 			at, err := time.Parse(time.RFC3339, letter.Header.Get("Clerksync-Dead-At"))
 			require.NoError(t, err)
 			require.WithinRange(t, at, before, time.Now())
-			for _, checked := range []string{"Nats-Msg-Id", "Clerksync-Dead-Error", "Clerksync-Dead-At"} {
+			require.Equal(t, letter.Header.Get("Clerksync-Dead-At"), letter.Header.Get("Clerksync-Dead-First-At"))
+			for _, checked := range []string{"Nats-Msg-Id", "Clerksync-Dead-Error", "Clerksync-Dead-At", "Clerksync-Dead-First-At"} {
 				letter.Header.Del(checked)
 			}
 			require.Empty(t, cmp.Diff(nats.Header{

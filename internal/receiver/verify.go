@@ -10,6 +10,8 @@ import (
 	"time"
 
 	svix "github.com/svix/svix-webhooks/go"
+
+	"github.com/clerksync/clerksync/internal/clerk"
 )
 
 // tolerance is how far svix-timestamp may be from our clock, either way. Svix's
@@ -97,7 +99,7 @@ func (v *verifier) readHeaders(h http.Header) (signature, error) {
 		return s, errNoTimestamp
 	case s.signature == "":
 		return s, errNoSignature
-	case !validID(s.id):
+	case !ValidID(s.id):
 		return s, errBadID
 	}
 	seconds, err := strconv.ParseInt(s.timestamp, 10, 64)
@@ -128,8 +130,20 @@ func (v *verifier) verify(s signature, body []byte) error {
 	return errBadSignature
 }
 
-// validID reports whether id has the form that Svix allows for message ids.
-func validID(id string) bool {
+// StoredVerifier returns a check of events that were received in the past, however long
+// ago: whether one of the secrets has signed them.
+func StoredVerifier(secrets []string) (func(*clerk.Event) error, error) {
+	v, err := newVerifier(secrets, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	return func(e *clerk.Event) error {
+		return v.verify(signature{e.ID, e.Timestamp, e.Signature}, e.Body)
+	}, nil
+}
+
+// ValidID reports whether id has the form that Svix allows for message ids.
+func ValidID(id string) bool {
 	if len(id) == 0 || len(id) > maxID {
 		return false
 	}

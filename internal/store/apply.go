@@ -5,12 +5,10 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/clerksync/clerksync/internal/clerk"
-	"github.com/clerksync/clerksync/internal/store/db"
 )
 
 // Outcome is what applying an event did.
@@ -34,6 +32,8 @@ type Entry struct {
 	Change *clerk.Change
 	Seq    uint64 // sequence in the log
 }
+
+func (e Entry) key() key { return key{e.Change.Kind, e.Change.ID} }
 
 // kindSeat is the place of one user in one organization, see sql/.
 const kindSeat clerk.Kind = "seat"
@@ -59,19 +59,22 @@ type candidate struct {
 // batch is the work of one Apply: the greatest version for every head that the
 // changes touch.
 type batch struct {
+	entries    []Entry
+	reapply    bool // equal versions win too
 	candidates map[key]*candidate
-	keys       []key // sorted
+	keys       []key        // sorted
+	heads      map[key]head // of the changes that lost
 }
 
 // newBatch collects what the changes say: of their entities, of the parents that
 // memberships name, and of seats. The latter two take part whether or not the
 // membership itself wins; so what becomes of them does not depend on the order of
 // arrival.
-func newBatch(entries []Entry) *batch {
-	b := &batch{candidates: make(map[key]*candidate, len(entries))}
+func newBatch(entries []Entry, reapply bool) *batch {
+	b := &batch{entries: entries, reapply: reapply, candidates: make(map[key]*candidate, len(entries)), heads: make(map[key]head)}
 	for _, e := range entries {
 		c := e.Change
-		b.add(key{c.Kind, c.ID}, candidate{version: c.Version, seq: e.Seq, change: c})
+		b.add(e.key(), candidate{version: c.Version, seq: e.Seq, change: c})
 		if m := c.Membership; m != nil {
 			b.add(key{clerk.KindUser, m.UserID}, candidate{seq: e.Seq})
 			b.add(key{clerk.KindOrganization, m.OrgID}, candidate{seq: e.Seq})
@@ -107,99 +110,60 @@ func (b *batch) won(kind clerk.Kind) func(yield func(string, *candidate) bool) {
 // The error is [ErrRefused] when PostgreSQL refuses the content of one of the
 // changes; any other error is temporary. Nothing was changed then.
 func (s *Store) Apply(ctx context.Context, entries []Entry) ([]Outcome, error) {
-	if len(entries) == 0 {
+	return s.apply(ctx, newBatch(entries, false))
+}
+
+// Reapply is Apply, but that it writes the rows of versions that are there already
+// once more: for when what is made of an event has changed.
+func (s *Store) Reapply(ctx context.Context, entries []Entry) ([]Outcome, error) {
+	return s.apply(ctx, newBatch(entries, true))
+}
+
+func (s *Store) apply(ctx context.Context, b *batch) ([]Outcome, error) {
+	if len(b.entries) == 0 {
 		return nil, nil
 	}
-	var outcomes []Outcome
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		b := newBatch(entries)
 		if err := s.advanceHeads(ctx, tx, b); err != nil {
 			return err
 		}
-		// The rows are written parents first, because of the foreign keys.
-		if err := s.writeUsers(ctx, tx, b); err != nil {
-			return err
-		}
-		if err := s.writeOrganizations(ctx, tx, b); err != nil {
-			return err
-		}
-		if err := s.writeMemberships(ctx, tx, b); err != nil {
-			return err
-		}
-		var err error
-		outcomes, err = s.outcomes(ctx, tx, b, entries)
-		return err
+		return s.writeRows(ctx, tx, b)
 	})
 	if err != nil {
 		return nil, wrap("apply batch", err)
 	}
-	return outcomes, nil
+	return b.outcomes(), nil
 }
 
-// advanceHeads moves the heads forward and marks the candidates that won.
-func (s *Store) advanceHeads(ctx context.Context, tx pgx.Tx, b *batch) error {
-	p := &db.HeadAdvanceManyParams{
-		Kinds:      make([]string, 0, len(b.keys)),
-		ClerkIds:   make([]string, 0, len(b.keys)),
-		Deleteds:   make([]bool, 0, len(b.keys)),
-		UpdatedAts: make([]time.Time, 0, len(b.keys)),
-		EventAts:   make([]time.Time, 0, len(b.keys)),
-		EventIds:   make([]string, 0, len(b.keys)),
-		EventSeqs:  make([]int64, 0, len(b.keys)),
-	}
-	for _, k := range b.keys {
-		c := b.candidates[k]
-		p.Kinds = append(p.Kinds, string(k.kind))
-		p.ClerkIds = append(p.ClerkIds, k.id)
-		p.Deleteds = append(p.Deleteds, c.version.Deleted)
-		p.UpdatedAts = append(p.UpdatedAts, time.UnixMilli(c.version.UpdatedAt))
-		p.EventAts = append(p.EventAts, time.UnixMilli(c.version.EventAt))
-		p.EventIds = append(p.EventIds, c.version.EventID)
-		p.EventSeqs = append(p.EventSeqs, int64(c.seq))
-	}
-	winners, err := s.q.HeadAdvanceMany(ctx, tx, p)
-	if err != nil {
+// writeRows writes what follows from the heads that were advanced: parents first,
+// because of the foreign keys.
+func (s *Store) writeRows(ctx context.Context, tx pgx.Tx, b *batch) error {
+	if err := s.writeUsers(ctx, tx, b); err != nil {
 		return err
 	}
-	for _, w := range winners {
-		b.candidates[key{clerk.Kind(w.Kind), w.ClerkID}].won = true
+	if err := s.writeOrganizations(ctx, tx, b); err != nil {
+		return err
 	}
-	return nil
+	return s.writeMemberships(ctx, tx, b)
 }
 
 // outcomes tells what became of every entry.
-func (s *Store) outcomes(ctx context.Context, tx pgx.Tx, b *batch, entries []Entry) ([]Outcome, error) {
-	heads := make(map[key]clerk.Version) // of the keys that lost
-	var lost db.HeadGetManyParams
-	for _, k := range b.keys {
-		if c := b.candidates[k]; c.change != nil && !c.won {
-			lost.Kinds = append(lost.Kinds, string(k.kind))
-			lost.ClerkIds = append(lost.ClerkIds, k.id)
+func (b *batch) outcomes() []Outcome {
+	outcomes := make([]Outcome, len(b.entries))
+	for i, e := range b.entries {
+		best := b.candidates[e.key()]
+		newest := best.version
+		if !best.won {
+			newest = b.heads[e.key()].version
 		}
-	}
-	if len(lost.ClerkIds) > 0 {
-		rows, err := s.q.HeadGetMany(ctx, tx, &lost)
-		if err != nil {
-			return nil, err
-		}
-		for _, h := range rows {
-			heads[key{clerk.Kind(h.Kind), h.ClerkID}] = clerk.Version{
-				Deleted: h.Deleted, UpdatedAt: h.UpdatedAt.UnixMilli(), EventAt: h.EventAt.UnixMilli(), EventID: h.EventID,
-			}
-		}
-	}
-	outcomes := make([]Outcome, len(entries))
-	for i, e := range entries {
-		k := key{e.Change.Kind, e.Change.ID}
-		best := b.candidates[k]
-		switch head, isLost := heads[k]; {
+		switch {
 		case best.won && best.change == e.Change:
 			outcomes[i] = Applied
-		case best.won && best.version == e.Change.Version, isLost && head == e.Change.Version:
+		case newest == e.Change.Version:
 			outcomes[i] = Duplicate
 		default:
 			outcomes[i] = Stale
 		}
 	}
-	return outcomes, nil
+	return outcomes
 }

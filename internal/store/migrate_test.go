@@ -7,10 +7,13 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/clerksync/clerksync/internal/store"
 	"github.com/clerksync/clerksync/internal/testkit"
+	"github.com/clerksync/clerksync/sql"
 )
 
 func openSchema(t *testing.T, url, schema string) *store.Store {
@@ -58,6 +61,29 @@ func TestMigrate(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, again)
 	require.Len(t, users(t, s), 1)
+}
+
+// TestMigrationsGoDownAgain: one by one, until nothing is left but what goose keeps.
+func TestMigrationsGoDownAgain(t *testing.T) {
+	t.Parallel()
+	s := testkit.Store(t)
+	batch(t, s, userAt(1, "user_1", addressA), joinedAt(1, "orgmem_1"))
+	conn := stdlib.OpenDBFromPool(s.Pool())
+	defer conn.Close()
+	provider, err := goose.NewProvider(goose.DialectPostgres, conn, sql.Migrations,
+		goose.WithTableName("clerksync_migrations"), goose.WithDisableGlobalRegistry(true))
+	require.NoError(t, err)
+	_, err = provider.DownTo(t.Context(), 1)
+	require.NoError(t, err)
+	require.EqualError(t, s.CheckMigrated(t.Context()), "pending migrations: 1 of 2")
+	_, err = provider.DownTo(t.Context(), 0)
+	require.NoError(t, err)
+	var tables int
+	require.NoError(t, s.Pool().QueryRow(t.Context(), "SELECT count(*) FROM pg_tables WHERE schemaname = 'clerk'").Scan(&tables))
+	require.Equal(t, 1, tables)
+	_, err = s.Migrate(t.Context())
+	require.NoError(t, err)
+	batch(t, s, userAt(1, "user_1", addressA))
 }
 
 // TestMigrateConcurrently: of four processes that start at once, each migration is

@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"fmt"
+	"regexp"
 
 	"pgregory.net/rapid"
 
@@ -21,6 +22,31 @@ func Histories() *rapid.Generator[[]*clerk.Event] {
 		}
 		return w.events
 	})
+}
+
+// ManyHistories are some histories of more than a few events, each with people of its
+// own, who share e-mail addresses.
+func ManyHistories(n int) []*clerk.Event {
+	ids := regexp.MustCompile(`"(user|org|orgmem)_([0-9]+)"`)
+	var all []*clerk.Event
+	for seed := 0; n > 0; seed++ {
+		history := Histories().Example(seed)
+		if len(history) < 25 {
+			continue
+		}
+		n--
+		for _, e := range history {
+			c := *e
+			c.ID = fmt.Sprintf("%s_%d", e.ID, seed)
+			c.Body = ids.ReplaceAll(e.Body, fmt.Appendf(nil, `"${1}_%dx${2}"`, seed))
+			var err error
+			if c.Envelope, err = clerk.ParseEnvelope(c.Body); err != nil {
+				panic(err)
+			}
+			all = append(all, &c)
+		}
+	}
+	return all
 }
 
 type user struct {

@@ -7,12 +7,13 @@ import (
 )
 
 // tableQueries read every table whole, in a fixed order, without what differs
-// from run to run: when, and from which place in the log, a head was applied.
+// from run to run: when, and from which place in the log, a head was applied, and
+// when it was erased or restored.
 var tableQueries = []string{
 	`SELECT 'user ' || to_jsonb(u)::text FROM users u ORDER BY clerk_id`,
 	`SELECT 'organization ' || to_jsonb(o)::text FROM organizations o ORDER BY clerk_id`,
 	`SELECT 'membership ' || to_jsonb(m)::text FROM org_memberships m ORDER BY clerk_id`,
-	`SELECT 'head ' || (to_jsonb(h) - 'applied_at' - 'event_seq')::text FROM entity_heads h ORDER BY kind, clerk_id`,
+	`SELECT 'head ' || (to_jsonb(h) - 'applied_at' - 'event_seq' - 'erased_at' - 'restored_at')::text FROM entity_heads h ORDER BY kind, clerk_id`,
 }
 
 // T is what is needed of a test: those of package testing and of rapid have it.

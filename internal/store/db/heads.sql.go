@@ -25,15 +25,18 @@ FROM (
 ) AS e
 ORDER BY e.kind, e.clerk_id
 ON CONFLICT (kind, clerk_id) DO UPDATE SET
-    deleted = excluded.deleted,
-    updated_at = excluded.updated_at,
-    event_at = excluded.event_at,
-    event_id = excluded.event_id,
-    event_seq = excluded.event_seq,
-    applied_at = excluded.applied_at
-WHERE (excluded.deleted, excluded.updated_at, excluded.event_at, excluded.event_id)
-    > (head.deleted, head.updated_at, head.event_at, head.event_id)
-RETURNING kind, clerk_id
+    deleted = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.deleted ELSE excluded.deleted END,
+    updated_at = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.updated_at ELSE excluded.updated_at END,
+    event_at = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.event_at ELSE excluded.event_at END,
+    event_id = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.event_id ELSE excluded.event_id END,
+    event_seq = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.event_seq ELSE excluded.event_seq END,
+    applied_at = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.applied_at ELSE excluded.applied_at END,
+    erasing = head.erasing OR head.erased_at IS NOT NULL
+WHERE (excluded.deleted, excluded.updated_at, excluded.event_at, excluded.event_id, $8::boolean)
+    > (head.deleted, head.updated_at, head.event_at, head.event_id, false)
+    AND (excluded.deleted AND excluded.event_at <= head.restored_at) IS NOT TRUE
+    OR head.erasing OR head.erased_at IS NOT NULL
+RETURNING kind, clerk_id, erasing AS erased
 `
 
 type HeadAdvanceManyParams struct {
@@ -44,20 +47,27 @@ type HeadAdvanceManyParams struct {
 	EventAts   []time.Time `json:"event_ats"`
 	EventIds   []string    `json:"event_ids"`
 	EventSeqs  []int64     `json:"event_seqs"`
+	Reapply    bool        `json:"reapply"`
 }
 
 type HeadAdvanceManyRow struct {
 	Kind    string `json:"kind"`
 	ClerkID string `json:"clerk_id"`
+	Erased  bool   `json:"erased"`
 }
 
-// The gate: of the given versions, those win that are greater than the head.
-// The keys are given once each.
+// The gate: of the given versions, those win that are greater than the head, and
+// with reapply those that are equal to it too. A delete from before the entity was
+// restored does not win. The keys are given once each.
 //
 // ON CONFLICT DO UPDATE locks the rows of the losers too, so that after this
 // statement nobody else can change the head of any of these entities, among
 // them the parents, until the transaction ends. ORDER BY makes everybody take
 // the locks in one order, without which two batches would deadlock.
+//
+// A head with erasing or erased_at does not move, whoever wins. It comes back with
+// erased: the event names the person, so that the erasure is to be undone by
+// EraseUndoMany, and the gate to be asked again.
 func (q *Queries) HeadAdvanceMany(ctx context.Context, db DBTX, arg *HeadAdvanceManyParams) ([]*HeadAdvanceManyRow, error) {
 	rows, err := db.Query(ctx, headAdvanceMany,
 		arg.Kinds,
@@ -67,6 +77,7 @@ func (q *Queries) HeadAdvanceMany(ctx context.Context, db DBTX, arg *HeadAdvance
 		arg.EventAts,
 		arg.EventIds,
 		arg.EventSeqs,
+		arg.Reapply,
 	)
 	if err != nil {
 		return nil, err
@@ -75,7 +86,7 @@ func (q *Queries) HeadAdvanceMany(ctx context.Context, db DBTX, arg *HeadAdvance
 	var items []*HeadAdvanceManyRow
 	for rows.Next() {
 		var i HeadAdvanceManyRow
-		if err := rows.Scan(&i.Kind, &i.ClerkID); err != nil {
+		if err := rows.Scan(&i.Kind, &i.ClerkID, &i.Erased); err != nil {
 			return nil, err
 		}
 		items = append(items, &i)
@@ -87,7 +98,7 @@ func (q *Queries) HeadAdvanceMany(ctx context.Context, db DBTX, arg *HeadAdvance
 }
 
 const headGet = `-- name: HeadGet :one
-SELECT kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at FROM entity_heads WHERE kind = $1 AND clerk_id = $2
+SELECT kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at, erasing, erased_at, restored_at FROM entity_heads WHERE kind = $1 AND clerk_id = $2
 `
 
 type HeadGetParams struct {
@@ -107,16 +118,19 @@ func (q *Queries) HeadGet(ctx context.Context, db DBTX, arg *HeadGetParams) (*En
 		&i.EventID,
 		&i.EventSeq,
 		&i.AppliedAt,
+		&i.Erasing,
+		&i.ErasedAt,
+		&i.RestoredAt,
 	)
 	return &i, err
 }
 
 const headGetMany = `-- name: HeadGetMany :many
-SELECT h.kind, h.clerk_id, h.deleted, h.updated_at, h.event_at, h.event_id, h.event_seq, h.applied_at
+SELECT h.kind, h.clerk_id, h.deleted, h.updated_at, h.event_at, h.event_id, h.event_seq, h.applied_at, h.erasing, h.erased_at, h.restored_at
 FROM (
     SELECT unnest($1::text[]) COLLATE "C" AS kind, unnest($2::text[]) COLLATE "C" AS clerk_id
 ) AS e
-CROSS JOIN LATERAL (SELECT kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at FROM entity_heads k WHERE k.kind = e.kind AND k.clerk_id = e.clerk_id OFFSET 0) AS h
+CROSS JOIN LATERAL (SELECT kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at, erasing, erased_at, restored_at FROM entity_heads k WHERE k.kind = e.kind AND k.clerk_id = e.clerk_id OFFSET 0) AS h
 `
 
 type HeadGetManyParams struct {
@@ -148,6 +162,9 @@ func (q *Queries) HeadGetMany(ctx context.Context, db DBTX, arg *HeadGetManyPara
 			&i.EventID,
 			&i.EventSeq,
 			&i.AppliedAt,
+			&i.Erasing,
+			&i.ErasedAt,
+			&i.RestoredAt,
 		); err != nil {
 			return nil, err
 		}
@@ -157,4 +174,28 @@ func (q *Queries) HeadGetMany(ctx context.Context, db DBTX, arg *HeadGetManyPara
 		return nil, err
 	}
 	return items, nil
+}
+
+const headLowerMany = `-- name: HeadLowerMany :exec
+UPDATE entity_heads SET
+    deleted = false,
+    updated_at = to_timestamp(0),
+    event_at = to_timestamp(0),
+    event_id = '',
+    restored_at = CASE WHEN deleted THEN GREATEST(now(), event_at, restored_at) ELSE restored_at END
+WHERE kind = $1 AND clerk_id = ANY($2::text[])
+`
+
+type HeadLowerManyParams struct {
+	Kind     string   `json:"kind"`
+	ClerkIds []string `json:"clerk_ids"`
+}
+
+// Lowers heads to version zero, so that the next event of any version wins; and
+// lifts the tombstones among them. The heads were locked by HeadAdvanceMany.
+//
+// restored_at is never before the delete that is lifted, were the clock here slow.
+func (q *Queries) HeadLowerMany(ctx context.Context, db DBTX, arg *HeadLowerManyParams) error {
+	_, err := db.Exec(ctx, headLowerMany, arg.Kind, arg.ClerkIds)
+	return err
 }

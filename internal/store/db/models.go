@@ -50,14 +50,17 @@ type ActiveUser struct {
 }
 
 type EntityHead struct {
-	Kind      string    `json:"kind"`
-	ClerkID   string    `json:"clerk_id"`
-	Deleted   bool      `json:"deleted"`
-	UpdatedAt time.Time `json:"updated_at"`
-	EventAt   time.Time `json:"event_at"`
-	EventID   string    `json:"event_id"`
-	EventSeq  int64     `json:"event_seq"`
-	AppliedAt time.Time `json:"applied_at"`
+	Kind       string     `json:"kind"`
+	ClerkID    string     `json:"clerk_id"`
+	Deleted    bool       `json:"deleted"`
+	UpdatedAt  time.Time  `json:"updated_at"`
+	EventAt    time.Time  `json:"event_at"`
+	EventID    string     `json:"event_id"`
+	EventSeq   int64      `json:"event_seq"`
+	AppliedAt  time.Time  `json:"applied_at"`
+	Erasing    bool       `json:"erasing"`
+	ErasedAt   *time.Time `json:"erased_at"`
+	RestoredAt *time.Time `json:"restored_at"`
 }
 
 type OrgMembership struct {

@@ -22,7 +22,7 @@ FROM (
     SELECT o.primary_email FROM users o WHERE o.clerk_id = ANY($2::text[])
 ) AS a
 CROSS JOIN LATERAL (SELECT id, clerk_id, email, primary_email, email_verified, name, first_name, last_name, username, phone_number, image_url, external_id, public_metadata, banned, locked, deprovisioned, last_sign_in_at, raw, created_at, updated_at, deleted_at FROM users c WHERE c.primary_email = a.address OFFSET 0) AS u
-CROSS JOIN LATERAL (SELECT kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at FROM entity_heads e WHERE e.kind = 'user' AND e.clerk_id = u.clerk_id OFFSET 0) AS h
+CROSS JOIN LATERAL (SELECT kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at, erasing, erased_at, restored_at FROM entity_heads e WHERE e.kind = 'user' AND e.clerk_id = u.clerk_id OFFSET 0) AS h
 `
 
 type UserEmailClaimManyParams struct {

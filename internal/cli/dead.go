@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/clerksync/clerksync/internal/app"
+	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/config"
+	"github.com/clerksync/clerksync/internal/eventlog"
+)
+
+type deadCmd struct {
+	Ls      deadLsCmd      `cmd:"" help:"List the dead letters, with the reasons counted."`
+	Show    deadShowCmd    `cmd:"" help:"Show one dead letter: the event as it was, and why it was parked."`
+	Retry   deadRetryCmd   `cmd:"" help:"Try to apply them again. What gets in is no dead letter any more."`
+	Discard deadDiscardCmd `cmd:"" help:"Delete them for good."`
+}
+
+func (c *deadCmd) Help() string {
+	return `A dead letter is an event that can never be applied as things are: it cannot be
+read, PostgreSQL refuses its content, or it is of another Clerk instance. It is kept
+as it was, with the reason, until it is retried, discarded, or older than
+CLERKSYNC_DEAD_MAX_AGE. The sequences of dead letters are their own.`
+}
+
+// instance is the Clerk instance whose events are taken.
+type instance struct {
+	InstanceID string `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Clerk instance whose events are taken, ins_…. Without it, that of the clerksync running here."`
+}
+
+func (i *instance) check() error {
+	if err := config.CheckInstanceID(i.InstanceID); err != nil {
+		return usageError("--instance-id is " + err.Error())
+	}
+	return nil
+}
+
+func (i *instance) find(p *place) string {
+	if i.InstanceID != "" {
+		return i.InstanceID
+	}
+	if running, err := app.FindRunning(p.DataDir); err == nil {
+		return running.InstanceID
+	}
+	return ""
+}
+
+// letterSelection says which dead letters a command is about.
+type letterSelection struct {
+	Seqs      []uint64 `arg:"" optional:"" name:"seq" help:"Sequences of dead letters, as dead ls shows them."`
+	Reason    []string `name:"reason" placeholder:"REASON" help:"Those that were parked for this reason: undecodable, no_type, no_id, unusable_id, wrong_instance, refused."`
+	All       bool     `name:"all" help:"All of them."`
+	selection `embed:"" group:"Which dead letters"`
+}
+
+// read returns what selects the letters on the server, and what is looked at here.
+func (c *letterSelection) read() (eventlog.Filter, func(*eventlog.Message) bool, error) {
+	f, err := c.filter(time.Now())
+	if err != nil {
+		return f, nil, err
+	}
+	if err := checkReasons(c.Reason); err != nil {
+		return f, nil, err
+	}
+	switch chosen := len(c.Seqs) > 0 || len(c.Reason) > 0 || !f.IsZero(); {
+	case chosen && c.All:
+		return f, nil, usageError("--all is all of them: give it alone")
+	case !chosen && !c.All:
+		return f, nil, usageError("which dead letters? Give their sequences (clerksync dead ls), filters, or --all")
+	}
+	if f.Limit > 0 || f.Last > 0 {
+		return f, nil, usageError("--limit and --last are for listing: give sequences")
+	}
+	if n := len(c.Seqs); n > 0 && f.From == 0 && f.To == 0 {
+		f.From, f.To = slices.Min(c.Seqs), slices.Max(c.Seqs)
+	}
+	return f, func(m *eventlog.Message) bool {
+		return (len(c.Seqs) == 0 || slices.Contains(c.Seqs, m.Seq)) && (len(c.Reason) == 0 || slices.Contains(c.Reason, m.Letter().Reason))
+	}, nil
+}
+
+// reasons explains why events are parked, and what helps.
+var reasons = map[string]string{
+	clerk.ErrUndecodable.Error():   "the body cannot be read: not JSON, a key twice, a field of another type; a newer clerksync may read it",
+	clerk.ErrNoType.Error():        "it does not say what it is: a test message?",
+	clerk.ErrNoID.Error():          "it does not say whom it is about",
+	clerk.ErrUnusableID.Error():    "an id in it is not of the form that Clerk makes",
+	clerk.ErrWrongInstance.Error(): "an event of another Clerk instance, such as the dashboard's examples: discard it, or mend CLERK_INSTANCE_ID and retry",
+	"refused":                      "PostgreSQL refuses its content: a constraint that somebody added? Mend that and retry",
+}
+
+// checkReasons refuses what can be the reason of no dead letter.
+func checkReasons(given []string) error {
+	for _, reason := range given {
+		if _, ok := reasons[reason]; !ok {
+			return usageError(fmt.Sprintf("--reason %q is not one of %s", reason, strings.Join(slices.Sorted(maps.Keys(reasons)), ", ")))
+		}
+	}
+	return nil
+}
+
+func (s *session) eachLetter(log *eventlog.Log, f eventlog.Filter, do func(*eventlog.Message) error) error {
+	scan, err := log.Letters(s.ctx, f)
+	if err != nil {
+		return err
+	}
+	return scan.Each(s.ctx, do)
+}
+
+var errNoLetters = errors.New("no dead letter is selected; clerksync dead ls lists them")

@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/clerksync/clerksync/internal/eventlog"
+)
+
+type deadShowCmd struct {
+	Seq      uint64 `arg:"" help:"Sequence of the dead letter, as dead ls shows it."`
+	Raw      bool   `name:"raw" help:"Print the body as it was received, byte for byte, and nothing else."`
+	eventLog `embed:""`
+	place    `embed:""`
+}
+
+func (c *deadShowCmd) Help() string {
+	return `--json prints an object: what dead ls --json has of a letter, and event, which is
+what events show --json prints.`
+}
+
+func (c *deadShowCmd) Run(s *session) error {
+	if c.Raw && c.JSON {
+		return usageError("--raw and --json exclude each other: the one prints the body alone, the other everything")
+	}
+	log, done, err := c.openLog(s, &c.place, nil)
+	if err != nil {
+		return err
+	}
+	defer done()
+	m, err := log.GetLetter(s.ctx, c.Seq)
+	switch {
+	case errors.Is(err, eventlog.ErrNotFound):
+		return fmt.Errorf("there is no dead letter %d; clerksync dead ls lists them", c.Seq)
+	case err != nil:
+		return err
+	case c.Raw:
+		_, err := s.stdout.Write(m.Event.Body)
+		return err
+	}
+	e, l := describe(m), newLetterJSON(m)
+	e.Type = l.Type
+	if c.JSON {
+		return s.printJSON(struct {
+			letterJSON
+			Event *wholeEvent `json:"event"`
+		}{l, e})
+	}
+	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "reason\t%s: %s\n", oneLine(l.Reason), reasons[l.Reason])
+	fmt.Fprintf(w, "error\t%s\n", oneLine(l.Error))
+	fmt.Fprintf(w, "tried\t%s, first %s, last %s\n", plural(int(l.Attempts), "time", "times"), l.FirstAt.Format(time.RFC3339), l.LastAt.Format(time.RFC3339))
+	place := "never there: it was parked on its arrival"
+	if l.LogSeq != 0 {
+		place = strconv.FormatUint(l.LogSeq, 10)
+	}
+	fmt.Fprintf(w, "in the log\t%s\n\n", place)
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return s.printEvent(e, m.Event.Body)
+}

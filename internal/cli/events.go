@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/eventlog"
+)
+
+type eventsCmd struct {
+	Ls     eventsLsCmd     `cmd:"" help:"List stored events."`
+	Show   eventsShowCmd   `cmd:"" help:"Show everything of one stored event."`
+	Export eventsExportCmd `cmd:"" help:"Write stored events to a file, one a line."`
+	Import eventsImportCmd `cmd:"" help:"Put events that were exported into the log."`
+}
+
+// listedEvent is a stored event without its body.
+type listedEvent struct {
+	Seq        uint64       `json:"seq"`
+	Type       string       `json:"type"`
+	Entity     string       `json:"entity"`
+	User       string       `json:"user"` // "" for none, as with org
+	Org        string       `json:"org"`
+	EventAt    *time.Time   `json:"event_at"` // null when the event does not say
+	ReceivedAt *time.Time   `json:"received_at"`
+	StoredAt   time.Time    `json:"stored_at"`
+	Origin     clerk.Origin `json:"origin"`
+	SvixID     string       `json:"svix_id"`
+}
+
+func listEvent(m *eventlog.Message) listedEvent {
+	e := m.Event
+	l := listedEvent{
+		Seq: m.Seq, Type: e.Envelope.Type, Entity: e.Envelope.EntityID, User: e.Envelope.UserID, Org: e.Envelope.OrgID,
+		StoredAt: m.StoredAt.UTC(), Origin: e.Origin, SvixID: e.ID,
+	}
+	if e.Envelope.EventAt != 0 {
+		l.EventAt = new(time.UnixMilli(e.Envelope.EventAt).UTC())
+	}
+	if !e.ReceivedAt.IsZero() {
+		l.ReceivedAt = new(e.ReceivedAt.UTC())
+	}
+	return l
+}
+
+// orDash shows a person that there is nothing.
+func orDash(text string) string {
+	if text = oneLine(text); text == "" {
+		return "-"
+	}
+	return text
+}
+
+var errStopped = errors.New("stopped")
+
+// readError is what a person is told when the log could not be read to the end.
+func readError(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return errStopped
+	case errors.Is(err, eventlog.ErrInterrupted):
+		return fmt.Errorf("%w; run it again", err)
+	}
+	return err
+}
+
+// scanEvents calls f for every event that is selected, and shows how far it is unless
+// done is "". It returns how many there were.
+func (p *place) scanEvents(s *session, log *eventlog.Log, f eventlog.Filter, headersOnly bool, done string, each func(*eventlog.Message) error) (int, error) {
+	scan, err := log.Events(s.ctx, f, headersOnly)
+	if err != nil {
+		return 0, readError(s.ctx, err)
+	}
+	defer scan.Close()
+	bar := &progress{}
+	if done != "" {
+		total, err := scan.Total(s.ctx)
+		if err != nil {
+			return 0, readError(s.ctx, err)
+		}
+		bar = p.progress(s, total, done)
+		defer bar.finish()
+	}
+	for n := 0; ; n++ {
+		m, err := scan.Next(s.ctx)
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, readError(s.ctx, err)
+		}
+		if err := each(m); err != nil {
+			return n, err
+		}
+		bar.set(uint64(n) + 1)
+	}
+}

@@ -1,0 +1,283 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/clerksync/clerksync/internal/app"
+	"github.com/clerksync/clerksync/internal/archive"
+	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/config"
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/receiver"
+)
+
+type eventsImportCmd struct {
+	Files      []string        `arg:"" name:"file" help:"Files that clerksync events export has written, compressed or not, or - for standard input."`
+	Secrets    []config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" sep:"," placeholder:"WHSEC" help:"Signing secret of the endpoint that received the events; of several, comma-separated, any. Without it, that of clerksync dev running here."`
+	Trust      bool            `name:"trust" help:"Take the files as they are, without a look at the signatures."`
+	InstanceID string          `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Refuse events of another Clerk instance than this, ins_…."`
+	eventLog   `embed:""`
+	place      `embed:""`
+}
+
+func (c *eventsImportCmd) Help() string {
+	return `All files are read and checked before the first event is stored: with one fault in
+them, nothing is. Then what the log does not have yet is stored, with import for its
+origin; what it has, by its svix id, is left alone. So an import can be run again, and
+has to be when it was stopped in the middle.
+
+Events of people who were erased since the export come back with it.`
+}
+
+// importsInFlight is how many events are stored at once: so many share a commit.
+const importsInFlight = 256
+
+// imported is what came of an import.
+type imported struct {
+	Stored  uint64 `json:"stored"`
+	Present uint64 `json:"present"` // in the log already
+}
+
+func (c *eventsImportCmd) Run(s *session) error {
+	i := &importer{cmd: c, s: s}
+	if err := i.prepare(); err != nil {
+		return err
+	}
+	files, err := s.openSources(c.Files)
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	total, types, err := i.check(files)
+	if err != nil {
+		return err
+	}
+	log, done, err := c.openLog(s, &c.place, nil)
+	if err != nil {
+		return err
+	}
+	defer done()
+	result, err := i.store(log, files, total, types)
+	if err != nil {
+		return fmt.Errorf("%w; %d of %d events were stored and %d were there already: what is stored stays, run the import again for the rest",
+			err, result.Stored, total, result.Present)
+	}
+	if c.JSON {
+		return s.printJSON(result)
+	}
+	fmt.Fprintf(s.stdout, "stored %d events, %d were there already\n", result.Stored, result.Present)
+	return nil
+}
+
+// importer reads files, twice.
+type importer struct {
+	cmd    *eventsImportCmd
+	s      *session
+	verify func(*clerk.Event) error // nil: the files are trusted
+}
+
+// prepare finds out how events are checked.
+func (i *importer) prepare() error {
+	c := i.cmd
+	if n := len(slices.DeleteFunc(slices.Clone(c.Files), func(name string) bool { return name != "-" })); n > 1 {
+		return usageError("standard input, -, can be given once")
+	}
+	if err := config.CheckInstanceID(c.InstanceID); err != nil {
+		return usageError("--instance-id is " + err.Error())
+	}
+	if c.Trust {
+		return nil
+	}
+	var secrets []string
+	for _, secret := range c.Secrets {
+		secrets = append(secrets, secret.Reveal())
+	}
+	if len(secrets) == 0 {
+		running, err := app.FindRunning(c.DataDir)
+		if err != nil && !errors.Is(err, app.ErrNotRunning) {
+			return err
+		}
+		if err != nil || running.SigningSecret == "" {
+			return errors.New("no signing secret to check the events with: set CLERK_WEBHOOK_SIGNING_SECRET or give --secret, that of the endpoint which received them; --trust takes the files as they are")
+		}
+		secrets = []string{running.SigningSecret}
+	}
+	var err error
+	if i.verify, err = receiver.StoredVerifier(secrets); err != nil {
+		return usageError(err.Error())
+	}
+	return nil
+}
+
+// check reads everything, and returns how many events there are, and of what types.
+func (i *importer) check(files []source) (total uint64, types []string, err error) {
+	bar := i.cmd.progress(i.s, 0, "checked")
+	defer bar.finish()
+	seen := map[string]bool{}
+	for _, f := range files {
+		before := total
+		err := i.each(f, func(e *clerk.Event) error {
+			if i.s.ctx.Err() != nil {
+				return errStopped
+			}
+			if !seen[e.Envelope.Type] {
+				seen[e.Envelope.Type] = true
+				types = append(types, e.Envelope.Type)
+			}
+			total++
+			bar.set(total)
+			return nil
+		})
+		if err != nil {
+			return 0, nil, fmt.Errorf("%w; nothing was imported", err)
+		}
+		if total == before {
+			return 0, nil, fmt.Errorf("%s: there is no event in it; nothing was imported", f.name)
+		}
+	}
+	return total, types, nil
+}
+
+// each calls take for every event of a file that has passed its checks. An error names
+// the file and the line.
+func (i *importer) each(f source, take func(*clerk.Event) error) error {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("%s: %w", f.name, err)
+	}
+	r, err := archive.NewReader(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.name, err)
+	}
+	defer r.Close()
+	for {
+		record, err := r.Read()
+		switch {
+		case err == io.EOF:
+			return nil
+		case errors.Is(err, archive.ErrCutOff):
+			return fmt.Errorf("%s: %w; get the whole file", f.name, err)
+		case err != nil:
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+		if err := i.admit(record); err != nil {
+			return fmt.Errorf("%s: line %d: %w", f.name, r.Line(), err)
+		}
+		if err := take(record.Event); err != nil {
+			return err
+		}
+	}
+}
+
+// admit checks an event, and completes it. Its errors say nothing of the content.
+func (i *importer) admit(record *archive.Record) error {
+	e := record.Event
+	claimed := e.Envelope.Type
+	if len(e.Body) > receiver.MaxBody {
+		return errors.New("the body is over 1 MiB, which no endpoint has taken")
+	}
+	if !receiver.ValidID(e.ID) {
+		return errors.New("Svix-Id is not of the form that Svix sends")
+	}
+	var err error
+	if e.Envelope, err = clerk.ParseEnvelope(e.Body); err == nil {
+		err = e.Envelope.CheckIDs()
+	}
+	if err != nil {
+		return fmt.Errorf("the body is not an event that can be stored: %w", err)
+	}
+	if i.verify != nil {
+		if e.Signature == "" {
+			return errors.New("the event has no signature: it did not come from Svix; --trust takes the files as they are")
+		}
+		if err := i.verify(e); err != nil {
+			return errors.New("the signature does not match: was the event received with this signing secret, and not changed since? --secret names another, --trust takes the files as they are")
+		}
+	}
+	if claimed != e.Envelope.Type {
+		return errors.New("the type is not that of the body: the line was changed")
+	}
+	if want := i.cmd.InstanceID; want != "" && e.Envelope.InstanceID != want {
+		return errors.New("the event is of another Clerk instance than CLERK_INSTANCE_ID, or does not say of which; without CLERK_INSTANCE_ID it is taken")
+	}
+	e.Origin = clerk.OriginImport
+	return nil
+}
+
+// store stores what the log does not have, many at once.
+func (i *importer) store(log *eventlog.Log, files []source, total uint64, types []string) (imported, error) {
+	if err := log.Admit(i.s.ctx, types); err != nil {
+		return imported{}, err
+	}
+	holdings, err := log.Holdings(i.s.ctx)
+	if err != nil {
+		return imported{}, err
+	}
+	bar := i.cmd.progress(i.s, total, "imported")
+	defer bar.finish()
+
+	all, ctx := errgroup.WithContext(i.s.ctx)
+	all.SetLimit(importsInFlight)
+	var mu sync.Mutex
+	var result imported
+	take := func(e *clerk.Event) error {
+		if err := ctx.Err(); err != nil {
+			return err // the group knows why
+		}
+		all.Go(func() error {
+			present, err := storeOne(ctx, log, holdings, e)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if present {
+				result.Present++
+			} else {
+				result.Stored++
+			}
+			bar.set(result.Stored + result.Present)
+			return nil
+		})
+		return nil
+	}
+	var readErr error
+	for _, f := range files {
+		if readErr = i.each(f, take); readErr != nil {
+			break
+		}
+	}
+	err = all.Wait()
+	switch {
+	case i.s.ctx.Err() != nil:
+		return result, errStopped
+	case err != nil:
+		return result, err
+	}
+	return result, readErr
+}
+
+// storeOne stores an event unless it is present.
+func storeOne(ctx context.Context, log *eventlog.Log, holdings *eventlog.Holdings, e *clerk.Event) (present bool, err error) {
+	if present, err = holdings.Has(ctx, e); present || err != nil {
+		return present, err
+	}
+	// What has begun is finished, within the time that a commit may take: of what is
+	// stored, all is counted.
+	stored, err := log.Append(context.WithoutCancel(ctx), e)
+	if err != nil {
+		return false, err
+	}
+	holdings.Add(e)
+	return stored.Duplicate, nil
+}

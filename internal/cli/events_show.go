@@ -1,0 +1,196 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/receiver"
+)
+
+type eventsShowCmd struct {
+	Event    string `arg:"" help:"Sequence of the event in the log, or its svix id (msg_…)."`
+	Raw      bool   `name:"raw" help:"Print the body as it was received, byte for byte, and nothing else."`
+	eventLog `embed:""`
+	place    `embed:""`
+}
+
+func (c *eventsShowCmd) Help() string {
+	return `A svix id is looked for in the whole log; of an event that is stored more than
+once, the first is shown.
+
+--json prints an object with what events ls --json has, and headers, body (null when
+it is not JSON) and body_base64 (only then).`
+}
+
+// wholeEvent is a stored event with everything.
+type wholeEvent struct {
+	listedEvent
+	Headers    map[string]string `json:"headers"`
+	Body       json.RawMessage   `json:"body"` // null when it is not JSON
+	BodyBase64 string            `json:"body_base64,omitempty"`
+}
+
+func (c *eventsShowCmd) Run(s *session) error {
+	if c.Raw && c.JSON {
+		return usageError("--raw and --json exclude each other: the one prints the body alone, the other everything")
+	}
+	seq, err := strconv.ParseUint(c.Event, 10, 64)
+	bySeq := err == nil && seq > 0
+	if !bySeq && !receiver.ValidID(c.Event) || c.Event == "0" {
+		return usageError("not the sequence of an event (from 1), nor a svix id of the form msg_…")
+	}
+	log, done, err := c.openLog(s, &c.place, nil)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if !bySeq {
+		if seq, err = c.find(s, log); err != nil {
+			return err
+		}
+	}
+	m, err := log.Get(s.ctx, seq)
+	switch {
+	case errors.Is(err, eventlog.ErrNotFound):
+		return s.noEvent(log, seq)
+	case err != nil:
+		return readError(s.ctx, err)
+	case c.Raw:
+		_, err := s.stdout.Write(m.Event.Body)
+		return err
+	}
+	e := describe(m)
+	if c.JSON {
+		return s.printJSON(e)
+	}
+	return s.printEvent(e, m.Event.Body)
+}
+
+var errFound = errors.New("found")
+
+// find looks for a svix id.
+func (c *eventsShowCmd) find(s *session, log *eventlog.Log) (uint64, error) {
+	var seq uint64
+	_, err := c.scanEvents(s, log, eventlog.Filter{}, true, "searched", func(m *eventlog.Message) error {
+		if m.Event.ID != c.Event {
+			return nil
+		}
+		seq = m.Seq
+		return errFound
+	})
+	switch {
+	case errors.Is(err, errFound):
+		return seq, nil
+	case err != nil:
+		return 0, err
+	}
+	return 0, fmt.Errorf("no event with the svix id %s is stored: it never was, or is too old, or was erased; clerksync events ls lists those that are", c.Event)
+}
+
+// noEvent is the error for a sequence that has nothing.
+func (s *session) noEvent(log *eventlog.Log, seq uint64) error {
+	state, err := log.State(s.ctx)
+	if err != nil {
+		return readError(s.ctx, err)
+	}
+	if state.Events == 0 {
+		return s.nothingSelected(log, eventlog.Filter{From: seq, To: seq})
+	}
+	why := "it was erased"
+	switch {
+	case seq < state.First:
+		why = "it is too old, or was erased"
+	case seq > state.Last:
+		why = "nothing has come that far"
+	}
+	return fmt.Errorf("no event %d is stored: %s; the log holds %d..%d, clerksync events ls lists them", seq, why, state.First, state.Last)
+}
+
+func describe(m *eventlog.Message) *wholeEvent {
+	e := &wholeEvent{listedEvent: listEvent(m), Headers: map[string]string{}}
+	for name, values := range m.Header {
+		if !strings.HasPrefix(name, "Nats-") { // JetStream's own
+			e.Headers[name] = strings.Join(values, ", ")
+		}
+	}
+	if body := m.Event.Body; utf8.Valid(body) && json.Valid(body) {
+		e.Body = body
+	} else {
+		e.BodyBase64 = base64.StdEncoding.EncodeToString(body)
+	}
+	return e
+}
+
+func (s *session) printEvent(e *wholeEvent, body []byte) error {
+	at := func(t *time.Time) string {
+		if t == nil {
+			return "-"
+		}
+		return t.Format("2006-01-02T15:04:05.000Z")
+	}
+	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+	for _, line := range [][2]string{
+		{"seq", strconv.FormatUint(e.Seq, 10)},
+		{"type", e.Type},
+		{"entity", e.Entity},
+		{"user", e.User},
+		{"org", e.Org},
+		{"emitted", at(e.EventAt)},
+		{"received", at(e.ReceivedAt)},
+		{"stored", at(&e.StoredAt)},
+		{"origin", string(e.Origin)},
+		{"svix id", e.SvixID},
+	} {
+		fmt.Fprintf(w, "%s\t%s\n", line[0], orDash(line[1]))
+	}
+	fmt.Fprintln(w, "\nHeaders")
+	for _, name := range slices.Sorted(maps.Keys(e.Headers)) {
+		fmt.Fprintf(w, "  %s\t%s\n", oneLine(name), orDash(e.Headers[name]))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	note := ""
+	var pretty bytes.Buffer
+	if e.Body == nil {
+		note = ", not JSON"
+		pretty.Write(body)
+	} else if err := json.Indent(&pretty, body, "", "  "); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(s.stdout, "\nBody (%d bytes%s)\n%s\n", len(body), note, printable(strings.TrimSpace(pretty.String())))
+	return err
+}
+
+// printable makes a text of several lines fit for a terminal. What would do something
+// to it is shown as JSON and Go write it.
+func printable(text string) string {
+	var b strings.Builder
+	for len(text) > 0 {
+		r, size := utf8.DecodeRuneInString(text)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, text[0])
+		case r == '\n', unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+		text = text[size:]
+	}
+	return b.String()
+}

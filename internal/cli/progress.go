@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// progress shows on a terminal how far a long work is. Everywhere else, and beside
+// JSON, it does nothing.
+type progress struct {
+	bar  *progressbar.ProgressBar // nil: nothing is shown
+	most uint64                   // what set goes up to
+}
+
+// progress begins to show work on so many events; what is done to them is a word such
+// as "replayed". 0 is for a number that is not known. finish has to be called before
+// anything else is printed.
+func (p *place) progress(s *session, total uint64, done string) *progress {
+	if p.JSON || !isTerminal(s.stderr) {
+		return &progress{}
+	}
+	// The last event would end the bar, with a line that stays.
+	number, most := int64(-1), uint64(math.MaxInt64)
+	if total > 0 {
+		number, most = int64(min(total, math.MaxInt64)), total-1
+	}
+	bar := progressbar.NewOptions64(number,
+		progressbar.OptionSetWriter(s.stderr),
+		progressbar.OptionSetDescription(done),
+		progressbar.OptionSetItsString("events"),
+		progressbar.OptionShowCount(),
+		progressbar.OptionShowIts(),
+		progressbar.OptionSetPredictTime(true),
+		progressbar.OptionSetWidth(20),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionSetSpinnerChangeInterval(0), // no goroutine that draws when we do not know
+		progressbar.OptionUseANSICodes(true),
+	)
+	return &progress{bar, most}
+}
+
+// set tells how many events are done.
+func (p *progress) set(n uint64) {
+	if p.bar != nil {
+		_ = p.bar.Set64(int64(min(n, p.most)))
+	}
+}
+
+// finish takes it away. It can be called again.
+func (p *progress) finish() {
+	if p.bar == nil {
+		return
+	}
+	_ = p.bar.Clear()
+	p.bar = nil
+}
+
+// follow shows a number that somebody else counts, until it is stopped.
+func (p *progress) follow(count func() uint64) (stop func()) {
+	if p.bar == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				p.set(count())
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		ended.Wait()
+		p.finish()
+	}
+}
+
+// logger is a logger for while the progress is shown: a line of the log takes the
+// place of the bar, which comes back below it.
+func (p *progress) logger(logger *slog.Logger) *slog.Logger {
+	if p.bar == nil {
+		return logger
+	}
+	return slog.New(&clearing{logger.Handler(), p.bar.Clear})
+}
+
+type clearing struct {
+	slog.Handler
+	clear func() error
+}
+
+// Handle implements slog.Handler.
+func (h *clearing) Handle(ctx context.Context, r slog.Record) error {
+	_ = h.clear()
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (h *clearing) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &clearing{h.Handler.WithAttrs(attrs), h.clear}
+}
+
+// WithGroup implements slog.Handler.
+func (h *clearing) WithGroup(name string) slog.Handler {
+	return &clearing{h.Handler.WithGroup(name), h.clear}
+}

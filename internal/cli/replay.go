@@ -1,0 +1,195 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/clerksync/clerksync/internal/config"
+	"github.com/clerksync/clerksync/internal/replay"
+	"github.com/clerksync/clerksync/internal/store"
+)
+
+type replayCmd struct {
+	DryRun     bool `name:"dry-run" help:"Tell what would change, entity by entity, and write nothing. What is told of an entity is against its row of now."`
+	Reapply    bool `name:"reapply" help:"Write rows anew also where the event made them what they are: after an update of clerksync that changed what is made of an event, or after somebody changed rows."`
+	Dead       bool `name:"dead" help:"The dead letters instead of the log, as clerksync dead retry does."`
+	Appliers   int  `name:"appliers" env:"CLERKSYNC_APPLIERS" default:"4" help:"Batches that are applied at once."`
+	Batch      int  `name:"batch" env:"CLERKSYNC_BATCH" default:"500" help:"Most events in one transaction."`
+	selection  `embed:"" group:"Which events"`
+	deployment `embed:""`
+	instance   `embed:""`
+}
+
+func (c *replayCmd) Help() string {
+	return `Applies stored events once more, as the worker does, beside workers that are at
+work. What is older than the row changes nothing, and to do it twice, or at the
+same time twice, does nothing more: a replay that was stopped can simply be run
+again. Nothing is published.
+
+At the end it counts: applied; stale, a newer version is there; duplicate, this very
+version is there; ignored, events of this type are not synced; dead, can never be
+applied and was parked. Exit status 1 when anything is dead. With --json the
+last line is these counts as an object.`
+}
+
+func (c *replayCmd) Run(s *session) error {
+	if err := config.CheckAppliers(c.Appliers); err != nil {
+		return usageError("--appliers: " + err.Error())
+	}
+	if err := config.CheckBatch(c.Batch); err != nil {
+		return usageError("--batch: " + err.Error())
+	}
+	if err := c.check(); err != nil {
+		return err
+	}
+	if c.Dead && c.DryRun {
+		return usageError("--dry-run tells of events in the log, not of dead letters")
+	}
+	filter, err := c.filter(time.Now())
+	if err != nil {
+		return err
+	}
+	st, log, done, err := c.open(s)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if c.Dead {
+		r := retry{place: &c.place, instance: &c.instance, log: log, store: st, options: c.options(st, s.logger)}
+		return r.run(s, filter, nil)
+	}
+
+	scan, err := log.Events(s.ctx, filter, false)
+	if err != nil {
+		return err
+	}
+	defer scan.Close()
+	total, err := scan.Total(s.ctx)
+	if err != nil {
+		return err
+	}
+	if total == 0 {
+		return s.nothingSelected(log, filter)
+	}
+	// What is in use is a few batches, some 20 MB whatever the number of events: to collect
+	// as often as Go does would cost more than the memory is worth.
+	collectGarbageAt(300)
+	options, park, planner := c.options(st, s.logger), log, (*replay.Planner)(nil)
+	if c.DryRun {
+		planner = replay.NewPlanner(st, c.Reapply)
+		options.Apply, options.Appliers, options.Logger, park = planner.Apply, 1, slog.New(slog.DiscardHandler), nil
+	}
+	bar := c.progress(s, total, "replayed")
+	if !c.DryRun {
+		options.Logger = bar.logger(s.logger)
+	}
+	r := replay.NewEvents(scan, park, options)
+	stop := bar.follow(func() uint64 { return r.Counts().Total() })
+	err = r.Run(s.ctx)
+	stop()
+	counts := r.Counts()
+	if err != nil {
+		return c.interrupted(s, err, counts, r.Settled())
+	}
+	if counts.Total() == 0 { // what the server selects had nothing of what is looked at here
+		return s.nothingSelected(log, filter)
+	}
+	if planner != nil {
+		if err := c.printPlanned(s, planner.Planned()); err != nil {
+			return err
+		}
+	}
+	if err := c.printCounts(s, counts, c.DryRun); err != nil {
+		return err
+	}
+	switch {
+	case counts.Dead > 0 && c.DryRun:
+		return fmt.Errorf("%s cannot be applied and would be parked as dead letters; a replay without --dry-run does, and clerksync dead ls tells why then", plural(int(counts.Dead), "event", "events"))
+	case counts.Dead > 0:
+		return fmt.Errorf("%s cannot be applied; clerksync dead ls tells why", plural(int(counts.Dead), "event", "events"))
+	}
+	return nil
+}
+
+func (c *replayCmd) options(st *store.Store, logger *slog.Logger) replay.Options {
+	o := replay.Options{Apply: st.Apply, Appliers: c.Appliers, Batch: c.Batch, Logger: logger}
+	if c.Reapply {
+		o.Apply = st.Reapply
+	}
+	return o
+}
+
+// interrupted says how far a replay came.
+func (c *replayCmd) interrupted(s *session, err error, counts replay.Counts, settled uint64) error {
+	if !c.DryRun {
+		if printErr := c.printCounts(s, counts, false); printErr != nil {
+			return printErr
+		}
+	}
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("stopped")
+	}
+	if settled == 0 || c.DryRun {
+		return fmt.Errorf("%w; to run it again does no harm", err)
+	}
+	return fmt.Errorf("%w; everything up to %d is done: run it again, or give --seq %d.. to go on from there", err, settled, settled+1)
+}
+
+type plannedJSON struct {
+	Kind    string   `json:"kind"`
+	ID      string   `json:"clerk_id"`
+	Action  string   `json:"action"` // created, updated, deleted, removed, unchanged
+	Columns []string `json:"columns"`
+	Seq     uint64   `json:"seq"` // of the event that would make the row
+}
+
+// printPlanned leaves out what would stay as it is, unless a program reads it.
+func (c *replayCmd) printPlanned(s *session, all []replay.Planned) error {
+	unchanged := 0
+	for _, p := range all {
+		if c.JSON {
+			line := plannedJSON{string(p.Kind), p.ID, string(p.Action), p.Columns, p.Seq}
+			if line.Columns == nil {
+				line.Columns = []string{}
+			}
+			if err := s.printJSONLine(line); err != nil {
+				return err
+			}
+			continue
+		}
+		if p.Action == store.Unchanged {
+			unchanged++
+			continue
+		}
+		fmt.Fprintf(s.stdout, "%-12s %-34s would be %s by event %d", p.Kind, p.ID, p.Action, p.Seq)
+		if len(p.Columns) > 0 {
+			fmt.Fprintf(s.stdout, ": %s", strings.Join(p.Columns, ", "))
+		}
+		fmt.Fprintln(s.stdout)
+	}
+	switch {
+	case c.JSON:
+	case len(all) == unchanged:
+		fmt.Fprintln(s.stdout, "nothing would change")
+	case unchanged > 0:
+		fmt.Fprintf(s.stdout, "%s the same\n", plural(unchanged, "other row would stay", "other rows would stay"))
+	}
+	return nil
+}
+
+func (p *place) printCounts(s *session, counts replay.Counts, dryRun bool) error {
+	if p.JSON {
+		return s.printJSONLine(counts)
+	}
+	would := ""
+	if dryRun {
+		would = "would be "
+	}
+	_, err := fmt.Fprintf(s.stdout, "%s: %s%d applied, %d stale, %d duplicate, %d ignored, %d dead\n", plural(int(counts.Total()), "event", "events"),
+		would, counts.Applied, counts.Stale, counts.Duplicate, counts.Ignored, counts.Dead)
+	return err
+}

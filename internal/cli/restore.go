@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/clerksync/clerksync/internal/store"
+	"github.com/clerksync/clerksync/internal/tombstone"
+)
+
+type restoreCmd struct {
+	Entity     string `arg:"" help:"Clerk id of what was deleted: user_…, org_… or orgmem_…."`
+	Yes        bool   `name:"yes" short:"y" help:"Do not ask."`
+	deployment `embed:""`
+}
+
+func (c *restoreCmd) Help() string {
+	return `Takes a delete back: applies the newest event about the entity that the log still
+holds, and those of the memberships that went with it. The delete, and others that
+Clerk emitted before now, do not count again, also not in a replay; a new one does.
+In Clerk nothing changes.
+
+--json prints an object: clerk_id, state, seq (of the event), memberships (those
+that came back).`
+}
+
+func (c *restoreCmd) Run(s *session) error {
+	st, log, done, err := c.open(s)
+	if err != nil {
+		return err
+	}
+	defer done()
+	kind, id, err := findEntity(s.ctx, st, c.Entity)
+	if err != nil {
+		return err
+	}
+	r := tombstone.Restorer{Log: log, Store: st}
+	plan, err := r.Prepare(s.ctx, kind, id)
+	switch {
+	case errors.Is(err, store.ErrNotDeleted):
+		return fmt.Errorf("%w: there is nothing to restore; clerksync show %s", err, id)
+	case errors.Is(err, tombstone.ErrNothingLeft):
+		return fmt.Errorf("%w. An export may have it: clerksync events import, then again", err)
+	case errors.Is(err, tombstone.ErrUnknown):
+		return fmt.Errorf("%w; is the id right?", err)
+	case err != nil:
+		return err
+	}
+	if !c.JSON {
+		fmt.Fprintf(s.stdout, "%s was deleted at %s.\nIt would come back as of %s (event %d), with %s.\n", id, plan.DeletedAt.UTC().Format(time.RFC3339),
+			time.UnixMilli(plan.Entity.Change.Version.EventAt).UTC().Format(time.RFC3339), plan.Entity.Seq, plural(len(plan.Memberships), "membership", "memberships"))
+	}
+	if err := s.confirm(c.Yes, "Restore it?"); err != nil {
+		return err
+	}
+	switch err := r.Restore(s.ctx, plan); {
+	case errors.Is(err, tombstone.ErrUnfinished):
+		return fmt.Errorf("%w; clerksync replay --reapply applies it", err)
+	case errors.Is(err, store.ErrNotDeleted):
+		return fmt.Errorf("%w: somebody else was faster; clerksync show %s", err, id)
+	case err != nil:
+		return fmt.Errorf("%w; nothing was changed", err)
+	}
+	// What a row looks like is not for us to say: a membership comes back only beside a
+	// live user and a live organization.
+	out := struct {
+		ID          string   `json:"clerk_id"`
+		State       string   `json:"state"`
+		Seq         uint64   `json:"seq"`
+		Memberships []string `json:"memberships"`
+	}{ID: id, Seq: plan.Entity.Seq, Memberships: []string{}}
+	shown, err := st.Show(s.ctx, kind, id)
+	if err != nil {
+		return err
+	}
+	out.State = state(shown)
+	for _, m := range plan.Memberships {
+		shown, err := st.Show(s.ctx, m.Change.Kind, m.Change.ID)
+		if err != nil {
+			return err
+		}
+		if shown.Row != nil {
+			out.Memberships = append(out.Memberships, m.Change.ID)
+		}
+	}
+	if c.JSON {
+		return s.printJSON(out)
+	}
+	fmt.Fprintf(s.stdout, "%s is %s again, with %s\n", id, out.State, plural(len(out.Memberships), "membership", "memberships"))
+	if n := len(plan.Memberships) - len(out.Memberships); n > 0 {
+		fmt.Fprintf(s.stdout, "%s did not come back: its user or organization is deleted, or a newer membership took its place\n", plural(n, "membership", "memberships"))
+	}
+	return nil
+}

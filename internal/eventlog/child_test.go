@@ -1,0 +1,85 @@
+package eventlog_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clerksync/clerksync/internal/embedded"
+)
+
+// childDir is the environment variable that makes of this test binary a server, with
+// its data in that folder.
+const childDir = "CLERKSYNC_TEST_CHILD_DIR"
+
+// serveChild runs a server until nobody is interested in it any more.
+func serveChild(dir string) error {
+	n, err := embedded.StartNATS(context.Background(), embedded.NATSOptions{Dir: dir})
+	if err != nil {
+		return err
+	}
+	defer n.Stop()
+	fmt.Println(n.URL())
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// child is a server in a process of its own.
+type child struct {
+	url  string
+	kill func() // and waits until it is gone
+}
+
+func startChild(t *testing.T, dir string) child {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childDir+"="+dir)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = endsWithUs
+	_, err := cmd.StdinPipe() // it ends with us
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	started, ended := make(chan error, 1), make(chan struct{})
+	killed := make(chan struct{})
+	go func() {
+		defer close(ended)
+		runtime.LockOSThread() // see startOldServer
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			<-killed
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	}()
+	require.NoError(t, <-started)
+	c := child{kill: sync.OnceFunc(func() {
+		close(killed)
+		<-ended
+	})}
+	t.Cleanup(c.kill)
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	c.url = strings.TrimSpace(line)
+	return c
+}
+
+func (c child) connect(t *testing.T) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(c.url)
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	return nc
+}

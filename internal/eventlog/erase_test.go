@@ -1,0 +1,258 @@
+package eventlog_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/embedded"
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/testkit"
+)
+
+func startIn(t *testing.T, dir string) *embedded.NATS {
+	t.Helper()
+	n, err := embedded.StartNATS(t.Context(), embedded.NATSOptions{Dir: dir})
+	require.NoError(t, err)
+	t.Cleanup(n.Stop)
+	return n
+}
+
+// filesWith are the files below a folder that have one of the texts in them.
+func filesWith(t *testing.T, dir string, texts ...string) []string {
+	t.Helper()
+	var found []string
+	require.NoError(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // the server is at work
+			return nil
+		}
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		for _, text := range texts {
+			if bytes.Contains(content, []byte(text)) {
+				found = append(found, path+": "+text)
+			}
+		}
+		return err
+	}))
+	return found
+}
+
+// marked is an event with something in it that is to be erased, in the body and in the
+// ids. It is large, so that a block of the log holds about 130 of them.
+func marked(i int) *clerk.Event {
+	e := testkit.Event(fmt.Sprintf("msg_%d", i), "user.created", 1767225600000+int64(i),
+		testkit.UserData(fmt.Sprintf("user_%d", i), fmt.Sprintf("marker%dend@example.com", i), "", 1767225600000, 1767225600000))
+	e.Body = append(e.Body, strings.Repeat(" ", 64<<10)...)
+	return e
+}
+
+func marker(i int) string { return fmt.Sprintf("marker%dend", i) }
+
+// requireMarked checks that all events are there byte for byte, but for the erased.
+func requireMarked(t *testing.T, l *eventlog.Log, n int, erased map[int]bool) {
+	t.Helper()
+	s := scan(t, l, eventlog.Filter{})
+	for i := range n {
+		if erased[i] {
+			_, err := l.Get(t.Context(), uint64(i+1))
+			require.ErrorIs(t, err, eventlog.ErrNotFound)
+			continue
+		}
+		m, err := s.Next(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, uint64(i+1), m.Seq)
+		requireDelivered(t, marked(i), m)
+	}
+	require.Empty(t, readAll(t, s))
+	s.Close()
+}
+
+// TestErasedEventsLeaveNothingInTheFiles: not while the server runs, not after it was
+// stopped or killed and started again.
+func TestErasedEventsLeaveNothingInTheFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	server := startIn(t, dir)
+	l := open(t, testkit.Connect(t, server), eventlog.Options{})
+	n, erased := testErase(t, l, dir)
+
+	// A server that was killed leaves its files as they are now.
+	killed := filepath.Join(t.TempDir(), "data")
+	require.NoError(t, os.CopyFS(killed, os.DirFS(dir)))
+	l.Close()
+	server.Stop()
+	requireErased(t, dir, erased)
+	for _, dir := range []string{dir, killed} {
+		server = startIn(t, dir)
+		l = open(t, testkit.Connect(t, server), eventlog.Options{})
+		requireErased(t, dir, erased)
+		requireMarked(t, l, n, erased)
+		stored, err := l.Append(t.Context(), marked(n))
+		require.NoError(t, err)
+		require.Equal(t, uint64(n+1), stored.Seq, "a sequence is not given twice")
+		require.NoError(t, l.Erase(t.Context(), 101))
+		_, err = l.Get(t.Context(), 101)
+		require.ErrorIs(t, err, eventlog.ErrNotFound)
+		require.Empty(t, filesWith(t, dir, marker(100)))
+		server.Stop()
+		requireErased(t, dir, erased)
+	}
+}
+
+func requireErased(t *testing.T, dir string, erased map[int]bool) {
+	t.Helper()
+	var markers []string
+	for i := range erased {
+		markers = append(markers, marker(i))
+	}
+	require.Empty(t, filesWith(t, dir, markers...))
+}
+
+// testErase stores events and erases some of them.
+func testErase(t *testing.T, l *eventlog.Log, dir string) (stored int, erased map[int]bool) {
+	t.Helper()
+	const n = 300 // of 64 KB: three blocks
+	var all []*clerk.Event
+	for i := range n {
+		all = append(all, marked(i))
+	}
+	if l.Atomic() {
+		appendMany(t, l, all[:200])
+		all = all[200:] // and one by one
+	}
+	appendAll(t, l, all)
+	require.GreaterOrEqual(t, len(filesWith(t, dir, "marker")), 3, "what is stored is found in the files")
+
+	erased = map[int]bool{}
+	erase := func(i int) {
+		t.Helper()
+		for range 2 { // the second time is no error
+			require.NoError(t, l.Erase(t.Context(), uint64(i+1)))
+		}
+		erased[i] = true
+	}
+	for _, i := range []int{
+		0, 64, 127, 128, 150, 151, 152, 250, // the first ones of blocks, the last ones, in the middle
+		n - 1, n - 2, n - 10, // the last block, that is written to
+	} {
+		erase(i)
+		if i == 64 || i == n-1 {
+			requireErased(t, dir, erased) // at once
+		}
+	}
+	require.NoError(t, l.Erase(t.Context(), n+1000), "one that never was")
+	requireErased(t, dir, erased)
+	requireMarked(t, l, n, erased)
+
+	// One that has just come, before and after others.
+	for i := n; i < n+4; i++ {
+		appendAll(t, l, []*clerk.Event{marked(i)})
+		if i == n || i == n+3 {
+			erase(i)
+		}
+	}
+	erase(n + 1)
+	requireErased(t, dir, erased)
+	requireMarked(t, l, n+4, erased)
+	return n + 4, erased
+}
+
+func TestRemovedLettersLeaveNothingInTheFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	server := startIn(t, dir)
+	nc := testkit.Connect(t, server)
+	l := open(t, nc, eventlog.Options{})
+	require.Empty(t, filesWith(t, dir, marker(1)))
+	for i := range 300 {
+		require.NoError(t, l.Park(t.Context(), marked(i), refused(1, uint64(i+1))))
+	}
+	require.NotEmpty(t, filesWith(t, dir, marker(1)))
+	gone := []int{0, 60, 128, 200, 298, 299}
+	for _, i := range gone {
+		for range 2 {
+			require.NoError(t, l.RemoveLetter(t.Context(), uint64(i+1)))
+		}
+	}
+	require.Empty(t, filesWith(t, dir, marker(0), marker(60), marker(128), marker(200), marker(298), marker(299)))
+	// The letter that another one takes the place of is gone as well: what is found is
+	// the new one.
+	require.NoError(t, l.ParkAgain(t.Context(), marked(77), refused(1, 78)))
+	all := lettersOf(t, l, eventlog.Filter{User: "user_77"})
+	require.Len(t, all, 1)
+	requireDelivered(t, marked(77), all[0])
+	require.NoError(t, l.RemoveLetter(t.Context(), all[0].Seq))
+	require.Empty(t, filesWith(t, dir, marker(77)))
+	require.Len(t, lettersOf(t, l, eventlog.Filter{}), 300-len(gone)-1)
+
+	killed := filepath.Join(t.TempDir(), "data")
+	require.NoError(t, os.CopyFS(killed, os.DirFS(dir)))
+	server.Stop()
+	for _, dir := range []string{dir, killed} {
+		l := open(t, testkit.Connect(t, startIn(t, dir)), eventlog.Options{})
+		require.Len(t, lettersOf(t, l, eventlog.Filter{}), 300-len(gone)-1)
+		require.Empty(t, filesWith(t, dir, marker(0), marker(60), marker(77), marker(128), marker(200), marker(298), marker(299)))
+	}
+}
+
+func TestEraseWithoutAServerIsAnError(t *testing.T) {
+	t.Parallel()
+	n := testkit.NATS(t)
+	l := open(t, testkit.Connect(t, n), eventlog.Options{})
+	appendAll(t, l, events(0, 1))
+	n.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	finish(t, prompt, "erasing", func() { require.Error(t, l.Erase(ctx, 1)) })
+}
+
+func TestPersonalEventsAreAllThatNameTheUser(t *testing.T) {
+	t.Parallel()
+	testPersonalEvents(t, testkit.Connect(t, testkit.NATS(t)))
+}
+
+func testPersonalEvents(t *testing.T, nc *nats.Conn) {
+	// The log knows nothing of sessions: they came while other types were stored.
+	l := open(t, nc, eventlog.Options{StoreEvents: []string{"user.*", "organizationMembership.*"}})
+	at := int64(1767225600000)
+	appendAll(t, l, []*clerk.Event{
+		testkit.Event("msg_1", "user.created", at, testkit.UserData("user_1", "a@example.com", "", at, at)),
+		testkit.Event("msg_2", "user.created", at, testkit.UserData("user_2", "b@example.com", "", at, at)),
+		testkit.Event("msg_3", "organization.created", at, testkit.OrganizationData("org_1", "", at, at)),
+		testkit.Event("msg_4", "organizationMembership.created", at, testkit.MembershipData("orgmem_1", "user_1", "org_1", "r", at, at)),
+		testkit.Event("msg_5", "organizationMembership.created", at, testkit.MembershipData("orgmem_2", "user_2", "org_1", "r", at, at)),
+		testkit.Event("msg_6", "session.created", at, testkit.Object{"id": "sess_1", "user_id": "user_1"}),
+		testkit.Event("msg_7", "user.deleted", at, testkit.DeletedData("user", "user_1")),
+		testkit.Event("msg_8", "user.created", at, testkit.UserData("user_11", "c@example.com", "", at, at)),
+	})
+	var got []uint64
+	require.NoError(t, l.PersonalEvents(t.Context(), "user_1", func(m *eventlog.Message) error {
+		got = append(got, m.Seq)
+		return l.Erase(t.Context(), m.Seq) // under its eyes
+	}))
+	require.Equal(t, []uint64{1, 4, 6, 7}, got)
+	require.Equal(t, []uint64{2, 3, 5, 8}, seqsOf(readHeaders(t, l, eventlog.Filter{})))
+	require.NoError(t, l.PersonalEvents(t.Context(), "user_1", func(m *eventlog.Message) error { return errors.New("nothing is left") }))
+
+	stop := errors.New("stop")
+	require.Equal(t, stop, l.PersonalEvents(t.Context(), "user_2", func(*eventlog.Message) error { return stop }))
+	require.EqualError(t, l.PersonalEvents(t.Context(), "user_*", nil), `user "user_*" is not a Clerk id of the form user_…`)
+	requireNoConsumers(t, nc)
+}

@@ -1,0 +1,227 @@
+package eventlog
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/clerksync/clerksync/internal/clerk"
+)
+
+// Filter selects stored events, or dead letters. What is not set selects all.
+//
+// As much of it as can be is the server's work: what it says of types and ids
+// becomes subjects, what it says of times and sequences a place to start and one to
+// end. Only globs that are not a whole token, and origins, are looked at here.
+type Filter struct {
+	Since, Until time.Time // when the event was stored: from Since on, before Until
+	From, To     uint64    // sequences, both included; 0 leaves that side open
+	Types        []string  // globs of event types, user.* or organization*.created
+	Entity       string    // Clerk id of the entity that the event is about
+	User, Org    string    // Clerk ids of whom the event is about or belongs to
+	Origins      []clerk.Origin
+	Limit        int // the first so many that match, 0 for all
+	Last         int // only the last so many that match, 0 for all
+}
+
+// Validate says what is wrong with a filter, whatever is in the log.
+func (f *Filter) Validate() error {
+	for _, glob := range f.Types {
+		if _, err := path.Match(glob, "user.created"); err != nil || glob == "" {
+			return fmt.Errorf("type %q is not a glob of event types such as user.* or session.created", glob)
+		}
+	}
+	if _, ok := clerk.KindOfID(f.Entity); f.Entity != "" && (!ok || !clerk.ValidToken(f.Entity)) {
+		return fmt.Errorf("entity %q is not a Clerk id of the form user_…, org_… or orgmem_…", f.Entity)
+	}
+	if f.User != "" && !clerk.ValidToken(f.User) {
+		return fmt.Errorf("user %q is not a Clerk id of the form user_…", f.User)
+	}
+	if f.Org != "" && !clerk.ValidToken(f.Org) {
+		return fmt.Errorf("organization %q is not a Clerk id of the form org_…", f.Org)
+	}
+	switch {
+	case f.To != 0 && f.From > f.To:
+		return fmt.Errorf("sequence %d..%d: the end comes before the begin", f.From, f.To)
+	case !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until):
+		return errors.New("since is not before until: nothing lies between them")
+	case f.Limit < 0 || f.Last < 0:
+		return errors.New("a number of events is not negative")
+	case f.Limit > 0 && f.Last > 0:
+		return errors.New("limit takes the first events and last the last: only one of them can be given")
+	}
+	return nil
+}
+
+// String names what is asked for, in the words of the command line.
+func (f *Filter) String() string {
+	var words []string
+	add := func(name, value string) {
+		if value != "" {
+			words = append(words, "--"+name+" "+value)
+		}
+	}
+	if !f.Since.IsZero() {
+		add("since", f.Since.UTC().Format(time.RFC3339))
+	}
+	if !f.Until.IsZero() {
+		add("until", f.Until.UTC().Format(time.RFC3339))
+	}
+	add("type", strings.Join(f.Types, ","))
+	add("entity", f.Entity)
+	add("user", f.User)
+	add("org", f.Org)
+	if f.From != 0 || f.To != 0 {
+		from, to := strconv.FormatUint(f.From, 10), strconv.FormatUint(f.To, 10)
+		if f.From == 0 {
+			from = ""
+		}
+		if f.To == 0 {
+			to = ""
+		}
+		add("seq", from+".."+to)
+	}
+	for _, o := range f.Origins {
+		add("origin", string(o))
+	}
+	return strings.Join(words, " ")
+}
+
+// IsZero tells whether everything is selected.
+func (f *Filter) IsZero() bool { return f.String() == "" && f.Limit == 0 && f.Last == 0 }
+
+// anyResource stands among the resources of a log when they are not known.
+const anyResource = "*"
+
+// subjects are the subjects to read, below a prefix. resources are those that the log
+// may hold: a filter by person is faster by two orders of magnitude when the server
+// does not have to look at the subjects of all other people, which share no
+// beginning with it.
+func (f *Filter) subjects(prefix string, resources []string) []string {
+	types := f.Types
+	if len(types) == 0 {
+		types = []string{"*.*"}
+	}
+	if f.Entity != "" {
+		kind, _ := clerk.KindOfID(f.Entity)
+		resources = []string{clerk.ResourceOf(kind)}
+	}
+	everybody := f.Entity == "" && f.User == "" && f.Org == ""
+	if everybody && slices.ContainsFunc(types, func(glob string) bool { return widen(glob) == "*.*" }) {
+		return []string{prefix + ".>"}
+	}
+	var all []string
+	for _, glob := range types {
+		resource, action, _ := strings.Cut(widen(glob), ".")
+		candidates := []string{resource}
+		if resource == "*" && !everybody {
+			candidates = resources
+		}
+		for _, resource := range candidates {
+			subject, ok := f.subject(prefix, resource, action)
+			if !ok || slices.ContainsFunc(all, func(other string) bool { return covers(other, subject) }) {
+				continue
+			}
+			all = slices.DeleteFunc(all, func(other string) bool { return covers(subject, other) })
+			all = append(all, subject)
+		}
+	}
+	return all
+}
+
+// covers tells whether all that one subject, or glob, selects is selected by another.
+func covers(wide, narrow string) bool {
+	return eachToken(wide, narrow, func(w, n string) bool { return w == "*" || w == n })
+}
+
+// overlap tells whether something can be selected by both.
+func overlap(a, b string) bool {
+	return eachToken(a, b, func(a, b string) bool { return a == b || a == "*" || b == "*" })
+}
+
+func eachToken(a, b string, ok func(a, b string) bool) bool {
+	return slices.EqualFunc(strings.Split(a, "."), strings.Split(b, "."), ok)
+}
+
+// subject is the subject for one resource. False: events about it have nothing that
+// is asked for.
+func (f *Filter) subject(prefix, resource, action string) (string, bool) {
+	id, org, user := "*", "*", "*"
+	if f.Org != "" {
+		org = f.Org
+	}
+	if f.User != "" {
+		user = f.User
+	}
+	switch resource {
+	case "user": // belongs to itself and to no organization
+		if f.Org != "" {
+			return "", false
+		}
+		id, org = user, "-"
+	case "organization":
+		id = org
+	}
+	if f.Entity != "" {
+		if id != "*" && id != f.Entity {
+			return "", false
+		}
+		id = f.Entity
+	}
+	return strings.Join([]string{prefix, resource, action, id, org, user}, "."), true
+}
+
+// widen makes of a glob of types what a subject can say: a token or a star.
+func widen(glob string) string {
+	resource, action, found := strings.Cut(glob, ".")
+	if !found { // a star that reaches over the dot
+		return "*.*"
+	}
+	for _, token := range []*string{&resource, &action} {
+		if !clerk.ValidToken(*token) {
+			*token = "*"
+		}
+	}
+	return resource + "." + action
+}
+
+// exact tells whether the server alone selects what the filter says, each event
+// under one subject only, so that it can count as well.
+func (f *Filter) exact() bool {
+	for i, glob := range f.Types {
+		if widen(glob) != glob {
+			return false
+		}
+		for _, other := range f.Types[:i] {
+			if overlap(glob, other) && !covers(glob, other) && !covers(other, glob) {
+				return false
+			}
+		}
+	}
+	return len(f.Origins) == 0
+}
+
+// matches looks at what the server did not.
+func (f *Filter) matches(m *Message) bool {
+	if len(f.Types) > 0 && !slices.ContainsFunc(f.Types, func(glob string) bool {
+		ok, _ := path.Match(glob, m.Event.Envelope.Type)
+		return ok
+	}) {
+		return false
+	}
+	return len(f.Origins) == 0 || slices.Contains(f.Origins, m.Event.Origin)
+}
+
+// resourcesOf are the resources that globs of event types let into the log.
+func resourcesOf(globs []string) []string {
+	var all []string
+	for _, glob := range globs {
+		resource, _, _ := strings.Cut(widen(glob), ".")
+		all = append(all, resource)
+	}
+	return all
+}

@@ -1,0 +1,136 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/store/db"
+)
+
+// The statements of this file are not in queries/: they name two schemas, of which
+// one is made at run time, and what sqlc generates knows one.
+
+// Difference is a row, or a head, that is not what the log says.
+type Difference struct {
+	Table   string
+	Kind    clerk.Kind // of the entity; of a head also "seat"
+	ClerkID string
+	OnlyIn  string // "tables" or "log", "" when it is in both
+	Columns []ColumnDifference
+
+	// The heads of the entity, which tell why; nil when there is none.
+	HeadInTables, HeadInLog *db.EntityHead
+}
+
+// ColumnDifference is a column of a row that is in both, in the order of the table.
+type ColumnDifference struct {
+	Name     string          `json:"name"`
+	InTables json.RawMessage `json:"tables"`
+	InLog    json.RawMessage `json:"log"`
+}
+
+// comparison is a table to compare. Its key is the Clerk id, or that and the kind.
+type comparison struct {
+	table string
+	kind  clerk.Kind // "" when the table has a column for it
+	skip  []string   // columns that differ in tables that are equal
+}
+
+var comparisons = []comparison{
+	{"users", clerk.KindUser, nil},
+	{"organizations", clerk.KindOrganization, nil},
+	{"org_memberships", clerk.KindMembership, nil},
+	{"entity_heads", "", []string{"applied_at", "event_seq", "erasing", "erased_at", "restored_at"}},
+}
+
+// Compare calls f for every difference between these tables and those of a scratch
+// copy, see [Store.CreateScratch]: by table, kind and Clerk id. All is read as of
+// one moment. The copy should have the same events applied as the tables had then.
+//
+// Columns that somebody added to the tables are not compared.
+func (s *Store) Compare(ctx context.Context, scratch *Store, f func(*Difference) error) error {
+	// Nobody may have analyzed it yet, and all of it is to be read.
+	if _, err := scratch.pool.Exec(ctx, "ANALYZE users, organizations, org_memberships, entity_heads"); err != nil {
+		return wrap("analyze the scratch tables", err)
+	}
+	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return wrap("compare", err)
+	}
+	defer tx.Rollback(ctx) // nothing was written
+	// Unlike any other statement of ours these read whole tables, and take their time.
+	if _, err := tx.Exec(ctx, `SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on;
+		SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0`); err != nil {
+		return wrap("compare", err)
+	}
+	for _, c := range comparisons {
+		if err := c.run(ctx, tx, s.schema, scratch.schema, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c comparison) run(ctx context.Context, tx pgx.Tx, live, scratch string, f func(*Difference) error) error {
+	doing := "compare " + c.table
+	found, err := tx.Query(ctx, `SELECT attname::text FROM pg_attribute
+		WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum`, pgx.Identifier{scratch, c.table}.Sanitize())
+	if err != nil {
+		return wrap(doing, err)
+	}
+	columns, err := pgx.CollectRows(found, pgx.RowTo[string])
+	if err != nil {
+		return wrap(doing, err)
+	}
+	columns = slices.DeleteFunc(columns, func(name string) bool { return slices.Contains(c.skip, name) })
+
+	rows, err := tx.Query(ctx, c.statement(live, scratch, columns), columns)
+	if err != nil {
+		return wrap(doing, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		d := &Difference{Table: c.table}
+		if err := rows.Scan(&d.Kind, &d.ClerkID, &d.OnlyIn, &d.Columns, &d.HeadInTables, &d.HeadInLog); err != nil {
+			return fmt.Errorf("%s: %w", doing, err)
+		}
+		if err := f(d); err != nil {
+			return err
+		}
+	}
+	return wrap(doing, rows.Err())
+}
+
+// statement joins the two tables once and returns what differs. $1 are the names of
+// the columns. The rest is looked up only for what differs.
+func (c comparison) statement(live, scratch string, columns []string) string {
+	var a, b, differ []string
+	for i, name := range columns {
+		name = pgx.Identifier{name}.Sanitize()
+		a, b = append(a, "a."+name), append(b, "b."+name)
+		differ = append(differ, fmt.Sprintf(`CASE WHEN a.%s IS DISTINCT FROM b.%[1]s
+			THEN jsonb_build_object('name', ($1::text[])[%d], 'tables', to_jsonb(a.%[1]s), 'log', to_jsonb(b.%[1]s)) END`, name, i+1))
+	}
+	kind, on := "'"+string(c.kind)+"'", "a.clerk_id = b.clerk_id"
+	if c.kind == "" {
+		kind, on = "COALESCE(a.kind, b.kind)", "a.kind = b.kind AND a.clerk_id = b.clerk_id"
+	}
+	return strings.NewReplacer(
+		"{live}", pgx.Identifier{live}.Sanitize(), "{scratch}", pgx.Identifier{scratch}.Sanitize(), "{table}", c.table,
+		"{kind}", kind, "{on}", on, "{differ}", strings.Join(differ, ", "), "{a}", strings.Join(a, ", "), "{b}", strings.Join(b, ", "),
+	).Replace(`
+		SELECT {kind}, COALESCE(a.clerk_id, b.clerk_id),
+			CASE WHEN b.clerk_id IS NULL THEN 'tables' WHEN a.clerk_id IS NULL THEN 'log' ELSE '' END,
+			CASE WHEN a.clerk_id IS NOT NULL AND b.clerk_id IS NOT NULL THEN to_jsonb(array_remove(ARRAY[{differ}], NULL)) END,
+			(SELECT to_jsonb(h) FROM {live}.entity_heads h WHERE h.kind = {kind} AND h.clerk_id = COALESCE(a.clerk_id, b.clerk_id)),
+			(SELECT to_jsonb(h) FROM {scratch}.entity_heads h WHERE h.kind = {kind} AND h.clerk_id = COALESCE(a.clerk_id, b.clerk_id))
+		FROM {live}.{table} a FULL JOIN {scratch}.{table} b ON {on}
+		WHERE ROW({a}) IS DISTINCT FROM ROW({b})
+		ORDER BY 1, 2`)
+}

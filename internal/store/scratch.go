@@ -1,0 +1,148 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/clerksync/clerksync/internal/store/db"
+)
+
+// ErrScratchInUse means that somebody else works with the scratch tables.
+var ErrScratchInUse = errors.New("another verify is running")
+
+// ErrMayNotCreate means that the role has no right to make a schema.
+var ErrMayNotCreate = errors.New("the role in DATABASE_URL may not make a schema: GRANT CREATE ON DATABASE to it, or name another that may")
+
+// scratchComment marks a schema as one that may be dropped.
+const scratchComment = "clerksync verify: made and dropped by clerksync"
+
+// maxIdentifier is what PostgreSQL cuts a longer name to, in bytes.
+const maxIdentifier = 63
+
+// scratchSchema is the name of the scratch schema. It is cut here, and not by
+// PostgreSQL, which would leave the name of the tables themselves.
+func scratchSchema(schema string) string {
+	const suffix = "_verify"
+	end := min(len(schema), maxIdentifier-len(suffix))
+	for end > 0 && end < len(schema) && !utf8.RuneStart(schema[end]) {
+		end--
+	}
+	return schema[:end] + suffix
+}
+
+// CreateScratch makes a second, empty set of the tables in a schema beside this
+// one, to apply the log to. They are not safe against a crash, and nobody else
+// works with them: the error is [ErrScratchInUse] when another process does. drop
+// removes them; what a killed process left is removed by the next.
+func (s *Store) CreateScratch(ctx context.Context) (scratch *Store, drop func(context.Context) error, err error) {
+	const doing = "make the scratch tables"
+	schema := scratchSchema(s.schema)
+	pooled, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return nil, nil, wrap(doing, err)
+	}
+	// The lock lives as long as the connection, which is for nothing else.
+	conn := pooled.Hijack()
+	defer func() {
+		if err != nil {
+			err = wrap(doing, errors.Join(err, closeScratch(context.WithoutCancel(ctx), conn)))
+		}
+	}()
+	if err := lockScratch(ctx, conn, schema); err != nil {
+		return nil, nil, err
+	}
+	if err := dropScratch(ctx, conn, schema); err != nil {
+		return nil, nil, err
+	}
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, fmt.Sprintf("CREATE SCHEMA %s; COMMENT ON SCHEMA %[1]s IS '%s'",
+			pgx.Identifier{schema}.Sanitize(), scratchComment))
+		return err
+	})
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "42501" { // insufficient_privilege
+		return nil, nil, ErrMayNotCreate
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, dropScratch(context.WithoutCancel(ctx), conn, schema))
+		}
+	}()
+	if scratch, err = s.openScratch(ctx, schema); err != nil {
+		return nil, nil, err
+	}
+	return scratch, func(ctx context.Context) error {
+		scratch.Close()
+		return wrap("drop the scratch tables", errors.Join(dropScratch(ctx, conn, schema), closeScratch(ctx, conn)))
+	}, nil
+}
+
+// lockScratch takes the lock of a scratch schema. 128 keeps it apart from the
+// locks of UserEmailLockMany and of createSchema.
+func lockScratch(ctx context.Context, conn *pgx.Conn, schema string) error {
+	// It is idle while the log is applied.
+	if _, err := conn.Exec(ctx, "SET idle_session_timeout = 0"); err != nil {
+		return err
+	}
+	var locked bool
+	err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock(1668050795, hashtext($1) | 128)", schema).Scan(&locked)
+	if err == nil && !locked {
+		return ErrScratchInUse
+	}
+	return err
+}
+
+// closeScratch unlocks first: PostgreSQL notices a moment later that a connection
+// was closed.
+func closeScratch(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, "SELECT pg_advisory_unlock_all()")
+	return errors.Join(err, conn.Close(ctx))
+}
+
+// dropScratch drops a scratch schema, if there is one, and nothing else.
+func dropScratch(ctx context.Context, conn *pgx.Conn, schema string) error {
+	var comment string
+	err := conn.QueryRow(ctx, "SELECT COALESCE(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = $1", schema).Scan(&comment)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	case comment != scratchComment:
+		return fmt.Errorf("there is a schema %s that clerksync did not make: rename or drop it", schema)
+	}
+	_, err = conn.Exec(ctx, "DROP SCHEMA "+pgx.Identifier{schema}.Sanitize()+" CASCADE")
+	return err
+}
+
+// openScratch opens a store on an empty schema and makes the tables in it.
+func (s *Store) openScratch(ctx context.Context, schema string) (*Store, error) {
+	config := s.pool.Config()
+	config.ConnConfig.RuntimeParams["search_path"] = pgx.Identifier{schema}.Sanitize()
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	scratch := &Store{pool: pool, q: db.New(), schema: schema}
+	if _, err := scratch.Migrate(ctx); err != nil {
+		scratch.Close()
+		return nil, err
+	}
+	// Without a write-ahead log, as nothing is lost with them. A table that is logged
+	// cannot refer to one that is not, so the memberships are first.
+	for _, table := range []string{"org_memberships", "users", "organizations", "entity_heads"} {
+		if _, err := pool.Exec(ctx, "ALTER TABLE "+table+" SET UNLOGGED"); err != nil {
+			scratch.Close()
+			return nil, err
+		}
+	}
+	return scratch, nil
+}
