@@ -87,17 +87,22 @@ func Start(ctx context.Context, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	checks = append(checks, monitor.Check{Name: "event_log", Ready: log.Check, Needed: true})
-	monitor.RegisterLog(registry, log)
+	meter := monitor.NewMeter(log, st, o.Logger.With("component", "monitor"))
+	meter.Register(registry)
 
 	if o.Roles.Worker {
 		p := a.startProjector(o, log, st, registry)
+		if err := attend(log, p, o.Version); err != nil {
+			return nil, err
+		}
 		checks = append(checks, monitor.Check{Name: "projector", Ready: func(context.Context) error {
 			_, err := p.Failing()
 			return err
 		}})
 		a.startSweeper(o, log, st, registry)
 	}
-	if err := a.startAdmin(o, checks, registry); err != nil {
+	a.startWatch(meter, registry)
+	if err := a.startAdmin(o, checks, meter, registry); err != nil {
 		return nil, err
 	}
 	if o.Roles.Receiver { // last: from here on events arrive
@@ -294,18 +299,43 @@ func (a *App) startProjector(o Options, log *eventlog.Log, st *store.Store, regi
 	return p
 }
 
+// attend has the worker of this process answer those who ask how the workers are.
+func attend(log *eventlog.Log, p *projector.Projector, version string) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	self := eventlog.Worker{Name: fmt.Sprintf("%s:%d", host, os.Getpid()), Version: version, StartedAt: time.Now().UTC()}
+	return log.Attend(func() eventlog.Worker {
+		w := self
+		w.Appliers, w.Busy = p.Appliers()
+		w.Applied = p.Settled()
+		if since, err := p.Failing(); err != nil {
+			w.Failing = &eventlog.Failure{Reason: store.Outage(err), Since: since.UTC()}
+		}
+		return w
+	})
+}
+
+func (a *App) startWatch(meter *monitor.Meter, gatherer prometheus.Gatherer) *monitor.Watch {
+	w := monitor.NewWatch(meter, gatherer)
+	w.Start()
+	a.onStop("watch of the lag", w.Stop)
+	return w
+}
+
 func (a *App) startSweeper(o Options, log *eventlog.Log, st *store.Store, registry prometheus.Registerer) {
 	sweeper := tombstone.NewSweeper(tombstone.Eraser{Log: log, Store: st}, o.Config.EraseAfter, registry, o.Logger.With("component", "sweeper"))
 	sweeper.Start()
 	a.onStop("sweeper", sweeper.Stop)
 }
 
-func (a *App) startAdmin(o Options, checks []monitor.Check, gatherer prometheus.Gatherer) error {
+func (a *App) startAdmin(o Options, checks []monitor.Check, meter *monitor.Meter, gatherer prometheus.Gatherer) error {
 	host, _, _ := net.SplitHostPort(o.Config.Admin.Addr)
 	ip := net.ParseIP(host)
 	addr, err := a.listen("admin listener", o.Config.Admin.Addr, "CLERKSYNC_ADMIN_ADDR", &http.Server{
 		Handler: monitor.Handler(monitor.Options{
-			Checks: checks, Gatherer: gatherer, Token: o.Config.Admin.Token.Reveal(),
+			Checks: checks, Meter: meter, Gatherer: gatherer, Token: o.Config.Admin.Token.Reveal(),
 			Local: host == "localhost" || ip != nil && ip.IsLoopback(),
 		}),
 		ReadHeaderTimeout: 5 * time.Second,

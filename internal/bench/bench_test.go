@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 	svix "github.com/svix/svix-webhooks/go"
 
 	"github.com/clerksync/clerksync/internal/clerk"
@@ -163,7 +164,7 @@ func BenchmarkDrain(b *testing.B) {
 			for start := 0; start < n; start += 5000 {
 				fill(b, log, start, 5000)
 			}
-			return drain(b, log, st, n)
+			return drain(b, log, st, n, prometheus.NewRegistry())
 		},
 		func(int) time.Duration {
 			truncate(b, st)
@@ -191,8 +192,8 @@ func fill(b *testing.B, log *eventlog.Log, i, n int) {
 	}
 }
 
-func drain(b *testing.B, log *eventlog.Log, st *store.Store, n int) time.Duration {
-	p := projector.New(projector.Options{Log: log, Apply: st.Apply})
+func drain(b *testing.B, log *eventlog.Log, st *store.Store, n int, registry prometheus.Registerer) time.Duration {
+	p := projector.New(projector.Options{Log: log, Apply: st.Apply, Registry: registry})
 	started := time.Now()
 	p.Start()
 	awaitApplied(b, log, st.Pool(), n)
@@ -358,7 +359,7 @@ func BenchmarkEndToEnd(b *testing.B) {
 	st := startPostgres(b)
 	_, log := startNATS(b, false)
 	addr := serve(b, newReceiver(b, log))
-	p := projector.New(projector.Options{Log: log, Apply: st.Apply})
+	p := projector.New(projector.Options{Log: log, Apply: st.Apply, Registry: prometheus.NewRegistry()})
 	p.Start()
 	defer p.Stop(context.Background())
 
@@ -411,7 +412,7 @@ func BenchmarkLoneEvent(b *testing.B) {
 	st := startPostgres(b)
 	_, log := startNATS(b, false)
 	addr := serve(b, newReceiver(b, log))
-	p := projector.New(projector.Options{Log: log, Apply: st.Apply})
+	p := projector.New(projector.Options{Log: log, Apply: st.Apply, Registry: prometheus.NewRegistry()})
 	p.Start()
 	defer p.Stop(context.Background())
 	n := max(b.N, 300)

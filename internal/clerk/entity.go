@@ -34,6 +34,13 @@ func ResourceOf(kind Kind) string {
 	return ""
 }
 
+// KindOfType is the kind of entity that events of a type are about, "" when they are
+// not synced.
+func KindOfType(eventType string) Kind {
+	resource, _ := SplitType(eventType)
+	return resources[resource]
+}
+
 // KindOfID tells the kind of an entity from the prefix of its Clerk id.
 func KindOfID(id string) (Kind, bool) {
 	prefix, rest, found := strings.Cut(id, "_")

@@ -1,6 +1,7 @@
 package clerk
 
 import (
+	"fmt"
 	"strings"
 	"time"
 )
@@ -12,10 +13,25 @@ type Origin string
 const (
 	OriginWebhook Origin = "webhook" // delivered by Svix
 	OriginImport  Origin = "import"  // from an export of this or another log
+	OriginProbe   Origin = "probe"   // synthetic, see [ProbeType]
 )
 
 // Origins are all of them.
-var Origins = []Origin{OriginWebhook, OriginImport}
+var Origins = []Origin{OriginWebhook, OriginImport, OriginProbe}
+
+// ProbeType is the type of the synthetic events that measure the way from the public
+// URL to the projector. Nothing is made of them, and Clerk sends none of that name.
+const (
+	ProbeResource = "clerksync"
+	ProbeType     = ProbeResource + ".probe"
+)
+
+// ProbeBody is the body of a probe. All probes are about one entity, and so share one
+// subject in the log, which costs the server memory: they are told apart by their
+// svix-ids.
+func ProbeBody(at time.Time) []byte {
+	return fmt.Appendf(nil, `{"object":"event","type":%q,"timestamp":%d,"data":{"object":"probe","id":"probe"}}`, ProbeType, at.UnixMilli())
+}
 
 // Event is one verified delivery: the body as it came, byte for byte, and what
 // was beside it. Body is not to be changed by anyone.

@@ -97,7 +97,7 @@ func TestSelectionThatIsWrong(t *testing.T) {
 		{selection{Seq: "1..2..3"}, `--seq "1..2..3"` + badSeq},
 		{selection{Seq: "18446744073709551616"}, `--seq "18446744073709551616"` + badSeq},
 		{selection{Seq: "10..5"}, `--seq 10..5: the end comes before the begin`},
-		{selection{Origins: []string{"mail"}}, `--origin "mail" is not one of webhook, import`},
+		{selection{Origins: []string{"mail"}}, `--origin "mail" is not one of webhook, import, probe`},
 		{selection{Limit: -1}, `--limit -1: a number of events is not negative`},
 		{selection{Last: -1}, `--last -1: a number of events is not negative`},
 		{selection{Last: 1, Limit: 1}, `--limit takes the first events and --last the last: give one of them`},

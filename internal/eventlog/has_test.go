@@ -105,7 +105,7 @@ func TestAdmit(t *testing.T) {
 	require.Equal(t, config, streamOf(t, nc, eventlog.Stream).CachedInfo().Config)
 	require.NoError(t, l.Admit(t.Context(), []string{"user.created", "session.created", "session.ended"}))
 	changed := streamOf(t, nc, eventlog.Stream).CachedInfo().Config
-	require.Equal(t, "organization session user", changed.Metadata["clerksync_resources"])
+	require.Equal(t, "clerksync organization session user", changed.Metadata["clerksync_resources"])
 	changed.Metadata["clerksync_resources"] = config.Metadata["clerksync_resources"]
 	require.Equal(t, config, changed, "nothing else")
 

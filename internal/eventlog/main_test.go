@@ -129,6 +129,7 @@ func requireStored(t *testing.T, e *clerk.Event, msg *jetstream.RawStreamMsg) {
 		"Clerksync-Received-At": {e.ReceivedAt.UTC().Format("2006-01-02T15:04:05.000Z")},
 		"Clerksync-Event-At":    {time.UnixMilli(e.Envelope.EventAt).UTC().Format("2006-01-02T15:04:05.000Z")},
 		"Clerksync-Origin":      {"webhook"},
+		"Clerksync-Instance-Id": {"ins_test"},
 	}, headers)
 	require.Equal(t, string(e.Body), string(msg.Data))
 }

@@ -19,11 +19,12 @@ const (
 	headerReceivedAt    = "Clerksync-Received-At"
 	headerEventAt       = "Clerksync-Event-At"
 	headerOrigin        = "Clerksync-Origin"
+	headerInstanceID    = "Clerksync-Instance-Id"
 )
 
 // newMsg makes the message of an event. The body is not copied.
 func newMsg(subjectPrefix string, e *clerk.Event) *nats.Msg {
-	return &nats.Msg{
+	msg := &nats.Msg{
 		Subject: e.Envelope.Subject(subjectPrefix),
 		Header: nats.Header{
 			jetstream.MsgIDHeader: {e.ID},
@@ -36,6 +37,10 @@ func newMsg(subjectPrefix string, e *clerk.Event) *nats.Msg {
 		},
 		Data: e.Body,
 	}
+	if id := e.Envelope.InstanceID; clerk.ValidToken(id) {
+		msg.Header[headerInstanceID] = []string{id}
+	}
+	return msg
 }
 
 const timeLayout = "2006-01-02T15:04:05.000Z"
@@ -50,7 +55,7 @@ func parseTime(s string) time.Time {
 // Message is a stored event, or a dead letter, as it was delivered: where it stands
 // in its stream, and the means to settle it.
 type Message struct {
-	Event      *clerk.Event // of the Envelope, what its place in the log says: no InstanceID
+	Event      *clerk.Event // of the Envelope, what its place in the log and its headers say
 	Seq        uint64       // sequence in the stream
 	StoredAt   time.Time    // by the server's clock
 	Deliveries uint64       // 1 at the first delivery
@@ -105,7 +110,7 @@ func newEnvelope(subject string, h nats.Header) clerk.Envelope {
 			tokens[i] = ""
 		}
 	}
-	e := clerk.Envelope{EntityID: tokens[2], OrgID: tokens[3], UserID: tokens[4]}
+	e := clerk.Envelope{EntityID: tokens[2], OrgID: tokens[3], UserID: tokens[4], InstanceID: h.Get(headerInstanceID)}
 	if tokens[0] != "" && tokens[1] != "" {
 		e.Type = tokens[0] + "." + tokens[1]
 	}

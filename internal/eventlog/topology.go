@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/clerksync/clerksync/internal/clerk"
 )
 
 // The names of what is kept in JetStream.
@@ -79,6 +81,9 @@ func (l *Log) ensureStreams(ctx context.Context, o Options) error {
 	}
 	events, dead := streamConfigs(o, account.API.Level)
 	resources := resourcesOf(o.StoreEvents)
+	if len(resources) > 0 {
+		resources = append(resources, clerk.ProbeResource) // stored whatever the setting
+	}
 	if existing, err := l.js.Stream(ctx, Stream); err == nil {
 		resources = append(resources, readResources(existing.CachedInfo())...)
 	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -147,9 +152,9 @@ func remedy(err error) string {
 	return ""
 }
 
-// ensureConsumer makes the projector's consumer, which all workers share.
-func (l *Log) ensureConsumer(ctx context.Context) (jetstream.Consumer, error) {
-	config := jetstream.ConsumerConfig{
+// consumerConfig is the projector's consumer as it should be.
+func consumerConfig() jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
 		Durable:       ConsumerName,
 		Description:   "clerksync: events on their way into PostgreSQL",
 		AckPolicy:     jetstream.AckExplicitPolicy,
@@ -158,6 +163,11 @@ func (l *Log) ensureConsumer(ctx context.Context) (jetstream.Consumer, error) {
 		MaxAckPending: maxAckPending,
 		DeliverPolicy: jetstream.DeliverAllPolicy,
 	}
+}
+
+// ensureConsumer makes the projector's consumer, which all workers share.
+func (l *Log) ensureConsumer(ctx context.Context) (jetstream.Consumer, error) {
+	config := consumerConfig()
 	// A consumer whose position was set by hand keeps its way of starting: that
 	// cannot be changed in place.
 	if existing, err := l.js.Consumer(ctx, Stream, ConsumerName); err == nil {

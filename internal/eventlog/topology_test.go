@@ -45,10 +45,10 @@ func TestTheLogKnowsEveryResourceThatWasEverStored(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
 	for _, step := range []struct{ store, want []string }{
-		{[]string{"user.*", "organization.created"}, []string{"organization", "user"}},
-		{[]string{"session.*"}, []string{"organization", "session", "user"}},
-		{nil, []string{"organization", "session", "user"}}, // says nothing about them
-		{[]string{"user.created", "email.created"}, []string{"email", "organization", "session", "user"}},
+		{[]string{"user.*", "organization.created"}, []string{"clerksync", "organization", "user"}}, // and probes
+		{[]string{"session.*"}, []string{"clerksync", "organization", "session", "user"}},
+		{nil, []string{"clerksync", "organization", "session", "user"}}, // says nothing about them
+		{[]string{"user.created", "email.created"}, []string{"clerksync", "email", "organization", "session", "user"}},
 		{[]string{"organization*.*"}, []string{"*"}},
 		{[]string{"user.*"}, []string{"*"}},
 	} {

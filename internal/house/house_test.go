@@ -51,7 +51,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/archive":   {"internal/clerk"},
 		"internal/replay":    {"internal/clerk", "internal/eventlog", "internal/projector", "internal/store", "internal/store/db"},
 		"internal/tombstone": {"internal/clerk", "internal/eventlog", "internal/replay", "internal/store", "internal/store/db"},
-		"internal/monitor":   {},
+		"internal/monitor":   {"internal/clerk", "internal/eventlog", "internal/store"},
 		"internal/embedded":  {},
 		"internal/config":    {"internal/clerk", "internal/receiver"},
 		"internal/app": {

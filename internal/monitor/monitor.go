@@ -28,9 +28,12 @@ type Check struct {
 // Options say what is watched.
 type Options struct {
 	Checks   []Check
+	Meter    *Meter
 	Gatherer prometheus.Gatherer
 	Token    string // "" asks for none
 	Local    bool   // the listener is on the loopback, where no token is needed
+
+	Dashboard http.Handler // of everything else; it guards itself
 }
 
 // Handler returns the admin listener's handler.
@@ -44,7 +47,23 @@ func Handler(o Options) http.Handler {
 		// A part that cannot be read is missing; the rest is still wanted.
 		ErrorHandling: promhttp.ContinueOnError,
 	})))
+	mux.Handle("GET /lag", guard(o, lag(o.Meter)))
+	if o.Dashboard != nil {
+		mux.Handle("/", o.Dashboard)
+	}
 	return mux
+}
+
+// lag answers with a reading of now.
+func lag(m *Meter) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		enc.Encode(m.Measure(r.Context()))
+	})
 }
 
 // readyz answers 200 when everything needed is well, and 503 otherwise. It needs

@@ -1,6 +1,8 @@
 package projector
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -14,12 +16,25 @@ type metrics struct {
 	retries       prometheus.Counter
 	batchSize     prometheus.Histogram
 	applyDuration prometheus.Histogram
-	endToEnd      prometheus.Histogram
+	queueLag      prometheus.Histogram
+	endToEndLag   prometheus.Histogram
+	failing       prometheus.Gauge
+	appliers      prometheus.Gauge
+	busy          prometheus.Gauge
 }
 
 // lagBuckets reach from a millisecond to the 28 hours for which Svix tries.
 var lagBuckets = []float64{
 	.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 28 * 3600,
+}
+
+// lagHistogram has both kinds of buckets: the fixed ones that everybody can read, and
+// native ones for those who scrape them.
+func lagHistogram(name, help string) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
+		Name: name, Help: help, Buckets: lagBuckets,
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
+	}
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -51,10 +66,21 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Help:    "Time to apply a batch in PostgreSQL, commit included.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
 		}),
-		endToEnd: f.NewHistogram(prometheus.HistogramOpts{
-			Name:    "clerksync_end_to_end_lag_seconds",
-			Help:    "Time from Clerk emitting an event until its row was committed.",
-			Buckets: lagBuckets,
+		queueLag: f.NewHistogram(lagHistogram("clerksync_queue_lag_seconds",
+			"Time from an event being stored in the log until it was applied.")),
+		endToEndLag: f.NewHistogram(lagHistogram("clerksync_end_to_end_lag_seconds",
+			"Time from Clerk emitting an event until its row was committed.")),
+		failing: f.NewGauge(prometheus.GaugeOpts{
+			Name: "clerksync_apply_failing",
+			Help: "1 while PostgreSQL takes no batch.",
+		}),
+		appliers: f.NewGauge(prometheus.GaugeOpts{
+			Name: "clerksync_appliers",
+			Help: "Batches that can be applied at once.",
+		}),
+		busy: f.NewGauge(prometheus.GaugeOpts{
+			Name: "clerksync_appliers_busy",
+			Help: "Batches that are being applied.",
 		}),
 	}
 	for _, o := range store.Outcomes {

@@ -46,8 +46,11 @@ type Options struct {
 
 	Appliers int // 0 is [DefaultAppliers]
 	Batch    int // 0 is [DefaultBatch]
-	Registry prometheus.Registerer
 	Logger   *slog.Logger
+
+	// Registry gets the metrics. Nil, as of a replay, whose events are old: no lag is
+	// measured.
+	Registry prometheus.Registerer
 
 	// Settled is called with every event of which nothing more is to be done, by
 	// several goroutines. Nil when nobody wants to know.
@@ -67,6 +70,7 @@ type Projector struct {
 	batch        int
 	logger       *slog.Logger
 	metrics      *metrics
+	lags         bool // are measured
 	settled      func(*eventlog.Message, store.Outcome)
 
 	testOnlyCommitted func() bool
@@ -75,6 +79,8 @@ type Projector struct {
 	consumer sync.WaitGroup
 	workers  sync.WaitGroup
 	failing  atomic.Pointer[failure]
+	busy     atomic.Int64  // appliers
+	done     atomic.Uint64 // events that were settled
 
 	stopping context.Context // its end ends the consumer, and the patience with what fails
 	stop     context.CancelFunc
@@ -92,7 +98,7 @@ type failure struct {
 func New(o Options) *Projector {
 	p := &Projector{
 		log: o.Log, applyEntries: o.Apply, appliers: o.Appliers, batch: o.Batch, logger: o.Logger,
-		metrics: newMetrics(o.Registry), settled: o.Settled, testOnlyCommitted: o.testOnlyCommitted,
+		metrics: newMetrics(o.Registry), settled: o.Settled, testOnlyCommitted: o.testOnlyCommitted, lags: o.Registry != nil,
 	}
 	if p.appliers == 0 {
 		p.appliers = DefaultAppliers
@@ -103,6 +109,7 @@ func New(o Options) *Projector {
 	if p.logger == nil {
 		p.logger = slog.New(slog.DiscardHandler)
 	}
+	p.metrics.appliers.Set(float64(p.appliers))
 	p.feed = make(chan *eventlog.Message, p.batch)
 	p.abort, p.cut = context.WithCancel(context.Background())
 	p.stopping, p.stop = context.WithCancel(p.abort)
@@ -171,10 +178,20 @@ func (p *Projector) Failing() (since time.Time, err error) {
 	return time.Time{}, nil
 }
 
+// Appliers are how many batches can be applied at once, and how many are.
+func (p *Projector) Appliers() (all, busy int) { return p.appliers, int(p.busy.Load()) }
+
+// Settled is how many events nothing more is to be done of, since the start.
+func (p *Projector) Settled() uint64 { return p.done.Load() }
+
 // work is one applier.
 func (p *Projector) work() {
 	for first := range p.feed {
+		p.busy.Add(1)
+		p.metrics.busy.Inc()
 		p.project(p.collect(first))
+		p.metrics.busy.Dec()
+		p.busy.Add(-1)
 	}
 }
 
@@ -236,18 +253,18 @@ func (p *Projector) apply(items []item) {
 		outcomes, err := p.applyEntries(p.abort, entries)
 		switch act, pause := decide(err, len(items), attempt); act {
 		case settle:
-			p.failing.Store(nil)
+			applied := time.Now()
+			if p.failing.Swap(nil) != nil {
+				p.metrics.failing.Set(0)
+			}
 			p.metrics.batchSize.Observe(float64(len(items)))
-			p.metrics.applyDuration.Observe(time.Since(started).Seconds())
+			p.metrics.applyDuration.Observe(applied.Sub(started).Seconds())
 			if p.testOnlyCommitted != nil && !p.testOnlyCommitted() {
 				return
 			}
 			for i, it := range items {
 				p.settle(it.message, outcomes[i])
-				if outcomes[i] == store.Applied {
-					emitted := time.UnixMilli(it.change.Version.EventAt)
-					p.metrics.endToEnd.Observe(time.Since(emitted).Seconds())
-				}
+				p.observe(it, outcomes[i], applied)
 			}
 			return
 		case halve:
@@ -270,11 +287,26 @@ func (p *Projector) apply(items []item) {
 	}
 }
 
+// observe measures an event that was just applied. An import says nothing of how far
+// the rows are behind Clerk. What is below 0, because two clocks differ, is 0.
+func (p *Projector) observe(it item, outcome store.Outcome, applied time.Time) {
+	if !p.lags {
+		return
+	}
+	p.metrics.queueLag.Observe(max(applied.Sub(it.message.StoredAt), 0).Seconds())
+	if outcome == store.Applied && it.message.Event.Origin == clerk.OriginWebhook {
+		emitted := time.UnixMilli(it.change.Version.EventAt)
+		p.metrics.endToEndLag.Observe(max(applied.Sub(emitted), 0).Seconds())
+	}
+}
+
 // fail notes that a batch did not get in. A single failure is usual: two batches
 // met.
 func (p *Projector) fail(err error, attempt, size int, pause time.Duration) {
 	p.metrics.retries.Inc()
-	p.failing.CompareAndSwap(nil, &failure{err, time.Now()})
+	if p.failing.CompareAndSwap(nil, &failure{err, time.Now()}) {
+		p.metrics.failing.Set(1)
+	}
 	if attempt > 1 {
 		p.logger.Warn("a batch was not applied, trying again", "err", err, "events", size, "attempt", attempt, "delay", pause)
 	}
@@ -306,6 +338,7 @@ func (p *Projector) settle(m *eventlog.Message, outcome store.Outcome) {
 		p.logger.Warn("an event was not acknowledged and will come again", "seq", m.Seq, "err", err)
 	}
 	p.metrics.applied.WithLabelValues(string(outcome)).Inc()
+	p.done.Add(1)
 	if p.settled != nil {
 		p.settled(m, outcome)
 	}

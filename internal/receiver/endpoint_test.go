@@ -284,10 +284,20 @@ func (e *endpoint) counts(name string) map[string]float64 {
 	return counts
 }
 
-// requireOutcomes checks all that was counted.
+// requireOutcomes checks all that was counted, and that what was refused has a reason.
 func (e *endpoint) requireOutcomes(want map[string]float64) {
 	e.t.Helper()
 	require.Equal(e.t, want, e.counts("clerksync_received_total"))
+	refused := e.counts("clerksync_refused_total")
+	for _, outcome := range []string{"method", "too_large", "broken", "busy", "unavailable"} {
+		require.Equal(e.t, want[outcome], refused[outcome], outcome)
+		delete(refused, outcome)
+	}
+	unauthorized := 0.0
+	for _, n := range refused {
+		unauthorized += n
+	}
+	require.Equal(e.t, want["unauthorized"], unauthorized, "refused: %v", refused)
 }
 
 func file(t testing.TB, name string) []byte {

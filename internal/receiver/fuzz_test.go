@@ -44,6 +44,7 @@ func FuzzReceive(f *testing.F) {
 	} {
 		f.Add("msg_1", ts, "", file(f, name), byte(i))
 	}
+	f.Add("msg_1", ts, "", clerk.ProbeBody(now), byte(1))
 	f.Add("msg_1", "+"+ts, "", user("user_1"), byte(1))
 	f.Add("msg_1", "0"+ts, "v1,x ", user("user_1"), byte(1))
 	f.Add("", "", "", []byte(``), byte(0))
@@ -122,7 +123,12 @@ func FuzzReceive(f *testing.F) {
 		require.False(t, log.appended != nil && log.parked != nil)
 		if e := log.appended; e != nil {
 			require.NoError(t, e.Envelope.CheckIDs())
-			require.Equal(t, "ins_2synth0000000000000000Demo1", e.Envelope.InstanceID)
+			if isProbe := e.Envelope.Type == clerk.ProbeType; isProbe {
+				require.Equal(t, clerk.OriginProbe, e.Origin)
+			} else {
+				require.Equal(t, clerk.OriginWebhook, e.Origin)
+				require.Equal(t, "ins_2synth0000000000000000Demo1", e.Envelope.InstanceID)
+			}
 		}
 	})
 }

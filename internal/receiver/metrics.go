@@ -1,15 +1,31 @@
 package receiver
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/clerksync/clerksync/internal/clerk"
 )
 
 type metrics struct {
-	received *prometheus.CounterVec
-	dead     *prometheus.CounterVec
-	duration prometheus.Histogram
+	received      *prometheus.CounterVec
+	refused       *prometheus.CounterVec
+	dead          *prometheus.CounterVec
+	duration      prometheus.Histogram
+	lag           prometheus.Histogram
+	disagreements prometheus.Counter
 }
+
+// lagBuckets reach from a millisecond to the 28 hours for which Svix tries.
+var lagBuckets = []float64{
+	.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 28 * 3600,
+}
+
+// disagreement is how much earlier than it was emitted an event may be received: two
+// clocks that are kept by NTP do not differ by more.
+const disagreement = time.Second
 
 func newMetrics(registry prometheus.Registerer) *metrics {
 	f := promauto.With(registry)
@@ -18,6 +34,10 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "clerksync_received_total",
 			Help: "Deliveries to the webhook endpoint, by what they were answered for.",
 		}, []string{"outcome"}),
+		refused: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "clerksync_refused_total",
+			Help: "Deliveries to the webhook endpoint that were not taken, by reason.",
+		}, []string{"reason"}),
 		dead: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "clerksync_receiver_dead_letters_total",
 			Help: "Verified deliveries that can never be applied and were parked on arrival, by reason.",
@@ -27,13 +47,37 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Help:    "Time from the head of a request to its answer.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15},
 		}),
+		lag: f.NewHistogram(prometheus.HistogramOpts{
+			Name:                            "clerksync_delivery_lag_seconds",
+			Help:                            "Time from Clerk emitting an event until it was received.",
+			Buckets:                         lagBuckets,
+			NativeHistogramBucketFactor:     1.1,
+			NativeHistogramMaxBucketNumber:  100,
+			NativeHistogramMinResetDuration: time.Hour,
+		}),
+		disagreements: f.NewCounter(prometheus.CounterOpts{
+			Name: "clerksync_clock_disagreements_total",
+			Help: "Events that were received more than a second before they were emitted: the clocks disagree.",
+		}),
 	}
-	for _, a := range []answer{
-		answerStored, answerDuplicate, answerIgnored, answerParked, answerMethod, answerTooLarge, answerBroken,
-		answerBusy, answerNoLog,
-		{outcome: "unauthorized"},
-	} {
+	for _, a := range []answer{answerStored, answerDuplicate, answerIgnored, answerParked} {
 		m.received.WithLabelValues(a.outcome)
 	}
+	for _, a := range refusals {
+		m.received.WithLabelValues(a.outcome)
+		m.refused.WithLabelValues(a.refused)
+	}
 	return m
+}
+
+// observe measures an event that was stored.
+func (m *metrics) observe(e *clerk.Event) {
+	if e.Envelope.EventAt == 0 { // it does not say
+		return
+	}
+	lag := e.ReceivedAt.Sub(time.UnixMilli(e.Envelope.EventAt))
+	if lag < -disagreement {
+		m.disagreements.Inc()
+	}
+	m.lag.Observe(max(lag, 0).Seconds())
 }

@@ -284,21 +284,24 @@ func TestLogRefuses(t *testing.T) {
 	require.Empty(t, e.counts("clerksync_receiver_dead_letters_total"), "what is not parked is not counted")
 }
 
-// TestOutcomesAreThereFromTheStart: a rate needs a zero to begin with.
-func TestOutcomesAreThereFromTheStart(t *testing.T) {
+// TestLabelsAreThereFromTheStart: a rate needs a zero to begin with.
+func TestLabelsAreThereFromTheStart(t *testing.T) {
 	t.Parallel()
 	e := startOn(t, failing{io.EOF})
 	families, err := e.registry.Gather()
 	require.NoError(t, err)
-	var got []string
+	got := map[string][]string{}
 	for _, f := range families {
-		if f.GetName() == "clerksync_received_total" {
-			for _, m := range f.GetMetric() {
-				got = append(got, m.GetLabel()[0].GetValue())
+		for _, m := range f.GetMetric() {
+			for _, label := range m.GetLabel() {
+				got[f.GetName()] = append(got[f.GetName()], label.GetValue())
 			}
 		}
 	}
 	require.ElementsMatch(t, []string{
 		"stored", "duplicate", "ignored", "parked", "unauthorized", "method", "too_large", "broken", "busy", "unavailable",
-	}, got)
+	}, got["clerksync_received_total"])
+	require.ElementsMatch(t, []string{
+		"no_headers", "bad_timestamp", "too_old", "too_new", "bad_signature", "too_large", "broken", "method", "busy", "unavailable",
+	}, got["clerksync_refused_total"])
 }

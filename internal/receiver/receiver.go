@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -119,6 +120,7 @@ func CheckGlob(glob string) error {
 type answer struct {
 	status  int
 	outcome string // label of clerksync_received_total
+	refused string // label of clerksync_refused_total, "" when the delivery was taken
 	text    string // body of the answer, fixed texts only
 }
 
@@ -126,19 +128,38 @@ type answer struct {
 // to send it again would not help, and Svix would go on doing so for 28 hours
 // and disable the endpoint in the end.
 var (
-	answerStored    = answer{http.StatusNoContent, "stored", ""}
-	answerDuplicate = answer{http.StatusNoContent, "duplicate", ""}
-	answerIgnored   = answer{http.StatusNoContent, "ignored", ""}
-	answerParked    = answer{http.StatusNoContent, "parked", ""}
-	answerMethod    = answer{http.StatusMethodNotAllowed, "method", "a webhook is a POST"}
-	answerTooLarge  = answer{http.StatusRequestEntityTooLarge, "too_large", "the body is over 1 MiB"}
-	answerBroken    = answer{http.StatusBadRequest, "broken", "the body did not arrive whole"}
-	answerBusy      = answer{http.StatusServiceUnavailable, "busy", "too many requests at once, try again"}
-	answerNoLog     = answer{http.StatusServiceUnavailable, "unavailable", "the event log is not available, try again"}
+	answerStored    = answer{http.StatusNoContent, "stored", "", ""}
+	answerDuplicate = answer{http.StatusNoContent, "duplicate", "", ""}
+	answerIgnored   = answer{http.StatusNoContent, "ignored", "", ""}
+	answerParked    = answer{http.StatusNoContent, "parked", "", ""}
+	answerMethod    = answer{http.StatusMethodNotAllowed, "method", "method", "a webhook is a POST"}
+	answerTooLarge  = answer{http.StatusRequestEntityTooLarge, "too_large", "too_large", "the body is over 1 MiB"}
+	answerBroken    = answer{http.StatusBadRequest, "broken", "broken", "the body did not arrive whole"}
+	answerBusy      = answer{http.StatusServiceUnavailable, "busy", "busy", "too many requests at once, try again"}
+	answerNoLog     = answer{http.StatusServiceUnavailable, "unavailable", "unavailable", "the event log is not available, try again"}
 )
 
-func answerUnauthorized(err error) answer {
-	return answer{http.StatusUnauthorized, "unauthorized", err.Error()}
+func answerUnauthorized(r *refusal) answer {
+	return answer{http.StatusUnauthorized, "unauthorized", r.reason, r.text}
+}
+
+// refusals are the answers to what is not taken, but for a header that stands twice.
+var refusals = []answer{
+	answerMethod, answerTooLarge, answerBroken, answerBusy, answerNoLog,
+	answerUnauthorized(errNoID), answerUnauthorized(errBadID), answerUnauthorized(errNoTimestamp), answerUnauthorized(errBadTimestamp),
+	answerUnauthorized(errTooOld), answerUnauthorized(errTooNew), answerUnauthorized(errNoSignature), answerUnauthorized(errBadSignature),
+}
+
+// Reason is why a delivery was not taken, as clerksync_refused_total counts it, by the
+// text of the answer. "" means that somebody else has answered.
+func Reason(text string) string {
+	text = strings.TrimSpace(text)
+	for _, a := range refusals {
+		if a.text == text {
+			return a.refused
+		}
+	}
+	return ""
 }
 
 // ServeHTTP answers one delivery. A 2xx means that it is durable, or that it is
@@ -147,6 +168,9 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	started := r.now()
 	a := r.receive(req)
 	r.metrics.received.WithLabelValues(a.outcome).Inc()
+	if a.refused != "" {
+		r.metrics.refused.WithLabelValues(a.refused).Inc()
+	}
 	r.metrics.duration.Observe(r.now().Sub(started).Seconds())
 
 	h := w.Header()
@@ -176,9 +200,9 @@ func (r *Receiver) receive(req *http.Request) answer {
 	default:
 		return answerBusy
 	}
-	signed, err := r.verifier.readHeaders(req.Header)
-	if err != nil {
-		return answerUnauthorized(err)
+	signed, refused := r.verifier.readHeaders(req.Header)
+	if refused != nil {
+		return answerUnauthorized(refused)
 	}
 	body, err := readBody(req)
 	if err != nil {
@@ -188,8 +212,8 @@ func (r *Receiver) receive(req *http.Request) answer {
 		}
 		return answerBroken
 	}
-	if err := r.verifier.verify(signed, body); err != nil {
-		return answerUnauthorized(err)
+	if refused := r.verifier.verify(signed, body); refused != nil {
+		return answerUnauthorized(refused)
 	}
 	return r.take(req.Context(), &clerk.Event{
 		ID:         signed.id,
@@ -233,11 +257,15 @@ func (r *Receiver) take(ctx context.Context, e *clerk.Event) answer {
 		}
 		return r.park(ctx, e, err)
 	}
-	if !r.stores(e.Envelope.Type) {
-		return answerIgnored
-	}
-	if r.instanceID != "" && e.Envelope.InstanceID != r.instanceID {
-		return r.park(ctx, e, clerk.ErrWrongInstance)
+	if e.Envelope.Type == clerk.ProbeType { // of no instance; only who holds the signing secret can send one
+		e.Origin = clerk.OriginProbe
+	} else {
+		if !r.stores(e.Envelope.Type) {
+			return answerIgnored
+		}
+		if r.instanceID != "" && e.Envelope.InstanceID != r.instanceID {
+			return r.park(ctx, e, clerk.ErrWrongInstance)
+		}
 	}
 	if err := e.Envelope.CheckIDs(); err != nil {
 		return r.park(ctx, e, err)
@@ -252,6 +280,8 @@ func (r *Receiver) take(ctx context.Context, e *clerk.Event) answer {
 		return answerNoLog
 	case stored.Duplicate:
 		return answerDuplicate
+	case e.Origin == clerk.OriginWebhook:
+		r.metrics.observe(e)
 	}
 	return answerStored
 }

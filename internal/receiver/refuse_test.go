@@ -118,18 +118,30 @@ func TestUnauthorized(t *testing.T) {
 			with(sign("whsec_"+base64.StdEncoding.EncodeToString([]byte(secretA)), "msg_1", at, body)), noMatch,
 		},
 	}
+	reasons := map[string]string{noMatch: "bad_signature", badTime: "bad_timestamp", tooOld: "too_old", tooNew: "too_new"}
+	refused := map[string]float64{}
 	e := start(t)
 	for name, tc := range tests {
+		reason := reasons[tc.text]
+		if reason == "" {
+			reason = "no_headers"
+		}
+		refused[reason]++
 		t.Run(name, func(t *testing.T) {
 			r := e.on(t).post(tc.headers, bytes.NewReader(body))
 			require.Equal(t, 401, r.status)
 			require.Equal(t, tc.text, r.text)
+			if !strings.Contains(tc.text, "twice") {
+				require.Equal(t, reason, Reason(r.text))
+			}
 			require.Equal(t, "text/plain; charset=utf-8", r.header.Get("Content-Type"))
 			require.Equal(t, "nosniff", r.header.Get("X-Content-Type-Options"))
 		})
 	}
 	e.requireStored(0, 0)
 	e.requireOutcomes(map[string]float64{"unauthorized": float64(len(tests))})
+	require.Equal(t, refused, e.counts("clerksync_refused_total"))
+	require.Len(t, refused, 5, "all reasons were tried")
 }
 
 // TestTolerance: 5 minutes either way, to the second.

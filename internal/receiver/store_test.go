@@ -34,6 +34,7 @@ func TestStoredAsItCame(t *testing.T) {
 		"Clerksync-Received-At": {"2026-01-12T09:00:00.426Z"},
 		"Clerksync-Event-At":    {"2026-01-12T09:02:30.132Z"}, // 1768208550132
 		"Clerksync-Origin":      {"webhook"},
+		"Clerksync-Instance-Id": {"ins_2synth0000000000000000Demo1"},
 	}, all[0].Header))
 	e.requireStored(1, 0)
 	e.requireOutcomes(map[string]float64{"stored": 1})

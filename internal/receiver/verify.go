@@ -71,24 +71,32 @@ type signature struct {
 	id, timestamp, signature string
 }
 
-// The texts of a 401. They name the header at fault and nothing else.
+// refusal is why a delivery is not trusted.
+type refusal struct {
+	reason string // label of clerksync_refused_total
+	text   string // of the 401; it names the header at fault and nothing else
+}
+
+func (r *refusal) Error() string { return r.text }
+
+// Why a delivery is not trusted.
 var (
-	errNoID         = errors.New("svix-id is missing")
-	errBadID        = errors.New("svix-id is not of the form that Svix sends")
-	errNoTimestamp  = errors.New("svix-timestamp is missing")
-	errBadTimestamp = errors.New("svix-timestamp is not a time in Unix seconds")
-	errTooOld       = errors.New("svix-timestamp is more than 5 minutes old: is this machine's clock right?")
-	errTooNew       = errors.New("svix-timestamp is more than 5 minutes ahead: is this machine's clock right?")
-	errNoSignature  = errors.New("svix-signature is missing")
-	errBadSignature = errors.New("svix-signature does not match: is the signing secret that of this endpoint, and does the body arrive unchanged?")
+	errNoID         = &refusal{"no_headers", "svix-id is missing"}
+	errBadID        = &refusal{"no_headers", "svix-id is not of the form that Svix sends"}
+	errNoTimestamp  = &refusal{"no_headers", "svix-timestamp is missing"}
+	errBadTimestamp = &refusal{"bad_timestamp", "svix-timestamp is not a time in Unix seconds"}
+	errTooOld       = &refusal{"too_old", "svix-timestamp is more than 5 minutes old: is this machine's clock right?"}
+	errTooNew       = &refusal{"too_new", "svix-timestamp is more than 5 minutes ahead: is this machine's clock right?"}
+	errNoSignature  = &refusal{"no_headers", "svix-signature is missing"}
+	errBadSignature = &refusal{"bad_signature", "svix-signature does not match: is the signing secret that of this endpoint, and does the body arrive unchanged?"}
 )
 
 // readHeaders takes the signature from the headers of a request and checks what
 // can be checked without the body, which an unsigned request is not worth reading.
-func (v *verifier) readHeaders(h http.Header) (signature, error) {
+func (v *verifier) readHeaders(h http.Header) (signature, *refusal) {
 	for _, name := range []string{"Svix-Id", "Svix-Timestamp", "Svix-Signature"} {
 		if len(h[name]) > 1 {
-			return signature{}, errors.New(strings.ToLower(name) + " stands twice")
+			return signature{}, &refusal{"no_headers", strings.ToLower(name) + " stands twice"}
 		}
 	}
 	s := signature{h.Get("Svix-Id"), h.Get("Svix-Timestamp"), h.Get("Svix-Signature")}
@@ -120,7 +128,7 @@ func (v *verifier) readHeaders(h http.Header) (signature, error) {
 // time. It is given these three headers and no others: it would fall back to
 // those of another name, and an id that was not signed could be taken for one
 // that was.
-func (v *verifier) verify(s signature, body []byte) error {
+func (v *verifier) verify(s signature, body []byte) *refusal {
 	h := http.Header{"Svix-Id": {s.id}, "Svix-Timestamp": {s.timestamp}, "Svix-Signature": {s.signature}}
 	for _, webhook := range v.webhooks {
 		if webhook.VerifyIgnoringTimestamp(body, h) == nil {
@@ -138,7 +146,10 @@ func StoredVerifier(secrets []string) (func(*clerk.Event) error, error) {
 		return nil, err
 	}
 	return func(e *clerk.Event) error {
-		return v.verify(signature{e.ID, e.Timestamp, e.Signature}, e.Body)
+		if refused := v.verify(signature{e.ID, e.Timestamp, e.Signature}, e.Body); refused != nil {
+			return refused
+		}
+		return nil
 	}, nil
 }
 

@@ -23,13 +23,23 @@ func wrap(doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	if !refused(pg) {
-		return fmt.Errorf("%s: %s (SQLSTATE %s)", doing, pg.Message, pg.Code)
+		return &serverError{doing, pg.Message, pg.Code}
 	}
 	where := ""
 	if pg.ConstraintName != "" {
 		where = " by constraint " + pg.ConstraintName
 	}
 	return fmt.Errorf("%s: %w by PostgreSQL with SQLSTATE %s%s", doing, ErrRefused, pg.Code, where)
+}
+
+// serverError is an error of PostgreSQL's that is not about content. Its detail and its
+// hint are left out: they may quote some.
+type serverError struct {
+	doing, message, code string
+}
+
+func (e *serverError) Error() string {
+	return fmt.Sprintf("%s: %s (SQLSTATE %s)", e.doing, e.message, e.code)
 }
 
 // refused tells an error about content from one that passes.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 type ActiveOrganization struct {
@@ -49,6 +50,17 @@ type ActiveUser struct {
 	DeletedAt      *time.Time      `json:"deleted_at"`
 }
 
+type EntityFreshness struct {
+	Kind            string    `json:"kind"`
+	ClerkID         string    `json:"clerk_id"`
+	Deleted         bool      `json:"deleted"`
+	EventSeq        int64     `json:"event_seq"`
+	SvixID          string    `json:"svix_id"`
+	EmittedAt       time.Time `json:"emitted_at"`
+	AppliedAt       time.Time `json:"applied_at"`
+	EndToEndSeconds float64   `json:"end_to_end_seconds"`
+}
+
 type EntityHead struct {
 	Kind       string     `json:"kind"`
 	ClerkID    string     `json:"clerk_id"`
@@ -87,6 +99,31 @@ type Organization struct {
 	CreatedAt      *time.Time      `json:"created_at"`
 	UpdatedAt      *time.Time      `json:"updated_at"`
 	DeletedAt      *time.Time      `json:"deleted_at"`
+}
+
+type SyncLag struct {
+	InStep                  pgtype.Bool `json:"in_step"`
+	State                   string      `json:"state"`
+	Verdict                 interface{} `json:"verdict"`
+	MeasuredAt              *time.Time  `json:"measured_at"`
+	Pending                 int64       `json:"pending"`
+	InWork                  int64       `json:"in_work"`
+	OldestPendingAgeSeconds interface{} `json:"oldest_pending_age_seconds"`
+	LastEventReceivedAt     time.Time   `json:"last_event_received_at"`
+	SilenceLimitSeconds     float64     `json:"silence_limit_seconds"`
+	DeliveryP50Seconds      float64     `json:"delivery_p50_seconds"`
+	DeliveryP99Seconds      float64     `json:"delivery_p99_seconds"`
+	QueueP50Seconds         float64     `json:"queue_p50_seconds"`
+	QueueP99Seconds         float64     `json:"queue_p99_seconds"`
+	EndToEndP50Seconds      float64     `json:"end_to_end_p50_seconds"`
+	EndToEndP99Seconds      float64     `json:"end_to_end_p99_seconds"`
+	DeadLetters             int64       `json:"dead_letters"`
+}
+
+type SyncStatus struct {
+	OnlyRow    bool            `json:"only_row"`
+	MeasuredAt time.Time       `json:"measured_at"`
+	Reading    json.RawMessage `json:"reading"`
 }
 
 type User struct {

@@ -1,0 +1,61 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Outage says in a few words what is wrong with PostgreSQL when it takes nothing. They
+// are fixed words: an error's own text can have an address or a user's name in it, and
+// this is shown on pages.
+func Outage(err error) string {
+	var refusal *serverError
+	var pg *pgconn.PgError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &refusal):
+		return outageOf(refusal.code)
+	case errors.As(err, &pg):
+		return outageOf(pg.Code)
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist): // the latter: no socket
+		return "PostgreSQL refuses connections"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "PostgreSQL does not answer in time"
+	}
+	return "PostgreSQL cannot be reached"
+}
+
+// outageOf explains an SQLSTATE, see PostgreSQL's appendix "Error Codes".
+func outageOf(code string) string {
+	switch code {
+	case "28P01", "28000":
+		return "PostgreSQL does not let clerksync in: role or password"
+	case "3D000":
+		return "the database does not exist"
+	case "42501":
+		return "PostgreSQL refuses access: a privilege is missing"
+	case "42P01", "42703", "3F000":
+		return "a table or a column is missing: clerksync migrate up"
+	case "25006":
+		return "PostgreSQL is read-only"
+	case "53100":
+		return "PostgreSQL's disk is full"
+	case "53300":
+		return "PostgreSQL has no connection left"
+	case "57P01", "57P02":
+		return "PostgreSQL is stopping"
+	case "57P03":
+		return "PostgreSQL is starting or recovering"
+	case "57014":
+		return "PostgreSQL takes longer than the time limit of a statement"
+	case "40001", "40P01", "55P03":
+		return "PostgreSQL has locks in the way"
+	}
+	return fmt.Sprintf("PostgreSQL answers with SQLSTATE %s", code)
+}

@@ -1,0 +1,20 @@
+-- name: HeadAppliedMany :many
+-- When the given events made the rows of their entities, for those that are still what
+-- made them.
+--
+-- OFFSET 0 as in HeadGetMany.
+SELECT h.event_seq, h.applied_at
+FROM (
+    SELECT
+        unnest(@kinds::text[]) COLLATE "C" AS kind,
+        unnest(@clerk_ids::text[]) COLLATE "C" AS clerk_id,
+        unnest(@event_seqs::bigint[]) AS event_seq
+) AS e
+CROSS JOIN LATERAL (
+    SELECT * FROM entity_heads k WHERE k.kind = e.kind AND k.clerk_id = e.clerk_id AND k.event_seq = e.event_seq OFFSET 0
+) AS h;
+
+-- name: SyncStatusWrite :exec
+INSERT INTO sync_status (measured_at, reading)
+VALUES (clock_timestamp(), @reading)
+ON CONFLICT (only_row) DO UPDATE SET measured_at = excluded.measured_at, reading = excluded.reading;
