@@ -18,9 +18,6 @@ type metrics struct {
 	applyDuration prometheus.Histogram
 	queueLag      prometheus.Histogram
 	endToEndLag   prometheus.Histogram
-	failing       prometheus.Gauge
-	appliers      prometheus.Gauge
-	busy          prometheus.Gauge
 }
 
 // lagBuckets reach from a millisecond to the 28 hours for which Svix tries.
@@ -70,21 +67,31 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			"Time from an event being stored in the log until it was applied.")),
 		endToEndLag: f.NewHistogram(lagHistogram("clerksync_end_to_end_lag_seconds",
 			"Time from Clerk emitting an event until its row was committed.")),
-		failing: f.NewGauge(prometheus.GaugeOpts{
-			Name: "clerksync_apply_failing",
-			Help: "1 while PostgreSQL takes no batch.",
-		}),
-		appliers: f.NewGauge(prometheus.GaugeOpts{
-			Name: "clerksync_appliers",
-			Help: "Batches that can be applied at once.",
-		}),
-		busy: f.NewGauge(prometheus.GaugeOpts{
-			Name: "clerksync_appliers_busy",
-			Help: "Batches that are being applied.",
-		}),
 	}
 	for _, o := range store.Outcomes {
 		m.applied.WithLabelValues(string(o))
 	}
 	return m
+}
+
+// registerState adds what is so at the moment of a scrape.
+func (p *Projector) registerState(registry prometheus.Registerer) {
+	f := promauto.With(registry)
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "clerksync_appliers",
+		Help: "Batches that can be applied at once.",
+	}, func() float64 { return float64(p.appliers) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "clerksync_appliers_busy",
+		Help: "Batches that are being applied.",
+	}, func() float64 { return float64(p.busy.Load()) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "clerksync_apply_failing",
+		Help: "1 while PostgreSQL takes no batch.",
+	}, func() float64 {
+		if p.failing.Load() != nil {
+			return 1
+		}
+		return 0
+	})
 }

@@ -109,7 +109,7 @@ func New(o Options) *Projector {
 	if p.logger == nil {
 		p.logger = slog.New(slog.DiscardHandler)
 	}
-	p.metrics.appliers.Set(float64(p.appliers))
+	p.registerState(o.Registry)
 	p.feed = make(chan *eventlog.Message, p.batch)
 	p.abort, p.cut = context.WithCancel(context.Background())
 	p.stopping, p.stop = context.WithCancel(p.abort)
@@ -188,9 +188,7 @@ func (p *Projector) Settled() uint64 { return p.done.Load() }
 func (p *Projector) work() {
 	for first := range p.feed {
 		p.busy.Add(1)
-		p.metrics.busy.Inc()
 		p.project(p.collect(first))
-		p.metrics.busy.Dec()
 		p.busy.Add(-1)
 	}
 }
@@ -254,17 +252,15 @@ func (p *Projector) apply(items []item) {
 		switch act, pause := decide(err, len(items), attempt); act {
 		case settle:
 			applied := time.Now()
-			if p.failing.Swap(nil) != nil {
-				p.metrics.failing.Set(0)
-			}
+			p.failing.Store(nil)
 			p.metrics.batchSize.Observe(float64(len(items)))
 			p.metrics.applyDuration.Observe(applied.Sub(started).Seconds())
 			if p.testOnlyCommitted != nil && !p.testOnlyCommitted() {
 				return
 			}
 			for i, it := range items {
-				p.settle(it.message, outcomes[i])
 				p.observe(it, outcomes[i], applied)
+				p.settle(it.message, outcomes[i])
 			}
 			return
 		case halve:
@@ -304,9 +300,7 @@ func (p *Projector) observe(it item, outcome store.Outcome, applied time.Time) {
 // met.
 func (p *Projector) fail(err error, attempt, size int, pause time.Duration) {
 	p.metrics.retries.Inc()
-	if p.failing.CompareAndSwap(nil, &failure{err, time.Now()}) {
-		p.metrics.failing.Set(1)
-	}
+	p.failing.CompareAndSwap(nil, &failure{err, time.Now()})
 	if attempt > 1 {
 		p.logger.Warn("a batch was not applied, trying again", "err", err, "events", size, "attempt", attempt, "delay", pause)
 	}
