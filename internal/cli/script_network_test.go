@@ -1,0 +1,66 @@
+package cli_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/clerksync/clerksync/internal/testkit"
+)
+
+// get URL: prints what is there.
+func cmdGet(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "get URL")
+	text, err := get(args[0])
+	ts.Check(err)
+	io.WriteString(ts.Stdout(), text)
+}
+
+// waitget URL TEXT: waits until the text is there.
+func cmdWaitGet(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "waitget URL TEXT")
+	ts.Check(await(func() (bool, string) {
+		text, err := get(args[0])
+		if err != nil {
+			return false, err.Error()
+		}
+		return strings.Contains(text, args[1]), text
+	}))
+}
+
+func get(url string) (string, error) {
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return string(body), err
+}
+
+// nats VARIABLE: starts a NATS server.
+func cmdNATS(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "nats VARIABLE")
+	ts.Setenv(args[0], testkit.NATS(ts.Value(testKey{}).(testing.TB)).URL())
+}
+
+// redirect VARIABLE URL: starts a web server that redirects to a URL.
+func cmdRedirect(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "redirect VARIABLE URL")
+	s := httptest.NewServer(http.RedirectHandler(args[1], http.StatusPermanentRedirect))
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], s.URL)
+}
+
+// occupy VARIABLE: takes a port and names it.
+func cmdOccupy(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "occupy VARIABLE")
+	s := httptest.NewServer(http.NotFoundHandler())
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], s.Listener.Addr().String())
+}
