@@ -17,13 +17,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/clerksync/clerksync/internal/config"
+	"github.com/clerksync/clerksync/internal/dashboard"
 	"github.com/clerksync/clerksync/internal/embedded"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/monitor"
+	"github.com/clerksync/clerksync/internal/probe"
 	"github.com/clerksync/clerksync/internal/projector"
 	"github.com/clerksync/clerksync/internal/receiver"
 	"github.com/clerksync/clerksync/internal/store"
 	"github.com/clerksync/clerksync/internal/tombstone"
+	"github.com/clerksync/clerksync/internal/tracing"
 )
 
 // Options say what a process does, and with what.
@@ -74,6 +77,10 @@ func Start(ctx context.Context, o Options) (_ *App, err error) {
 	registry := monitor.NewRegistry(o.Version)
 	var checks []monitor.Check
 
+	tracer, err := a.startTracing(ctx, o) // first, to get the last spans when all has stopped
+	if err != nil {
+		return nil, err
+	}
 	var st *store.Store
 	if o.Roles.Worker {
 		if st, err = a.startStore(ctx, o); err != nil {
@@ -88,10 +95,11 @@ func Start(ctx context.Context, o Options) (_ *App, err error) {
 	}
 	checks = append(checks, monitor.Check{Name: "event_log", Ready: log.Check, Needed: true})
 	meter := monitor.NewMeter(log, st, o.Logger.With("component", "monitor"))
-	meter.Register(registry)
+	measured := prometheus.NewRegistry() // apart: whoever gathers it has a reading taken
+	meter.Register(measured)
 
 	if o.Roles.Worker {
-		p := a.startProjector(o, log, st, registry)
+		p := a.startProjector(o, log, st, registry, tracer)
 		if err := attend(log, p, o.Version); err != nil {
 			return nil, err
 		}
@@ -101,8 +109,8 @@ func Start(ctx context.Context, o Options) (_ *App, err error) {
 		}})
 		a.startSweeper(o, log, st, registry)
 	}
-	a.startWatch(meter, registry)
-	if err := a.startAdmin(o, checks, meter, registry); err != nil {
+	watch := a.startWatch(meter, registry)
+	if err := a.startAdmin(o, monitor.Options{Checks: checks, Meter: meter, Gatherer: prometheus.Gatherers{registry, measured}}, dashboard.Options{Watch: watch, Log: log, Store: st}); err != nil {
 		return nil, err
 	}
 	if o.Roles.Receiver { // last: from here on events arrive
@@ -112,6 +120,7 @@ func Start(ctx context.Context, o Options) (_ *App, err error) {
 			Store:      c.StoreEvents,
 			Log:        log,
 			Registry:   registry,
+			Tracer:     tracer,
 			Logger:     o.Logger.With("component", "receiver"),
 		})
 		if err != nil {
@@ -122,6 +131,9 @@ func Start(ctx context.Context, o Options) (_ *App, err error) {
 			return nil, err
 		}
 		a.Endpoint = "http://" + reachable(addr) + receiver.Path
+		if c.ProbeURL != "" {
+			a.startProber(o, log, registry)
+		}
 	}
 	if o.DataDir != nil {
 		if err := o.DataDir.Announce(Running{
@@ -168,6 +180,20 @@ func (a *App) endWith(fatal <-chan error) {
 
 func (a *App) onStop(part string, f func(context.Context) error) {
 	a.stops = append(a.stops, stop{part, f})
+}
+
+// startTracing makes the tracer, nil when nothing is traced.
+func (a *App) startTracing(ctx context.Context, o Options) (*tracing.Tracer, error) {
+	url := o.Config.TracesURL()
+	if url == "" {
+		return nil, nil
+	}
+	provider, err := tracing.Start(ctx, tracing.Options{URL: url, Version: o.Version, Logger: o.Logger.With("component", "tracing")})
+	if err != nil {
+		return nil, err
+	}
+	a.onStop("traces", provider.Stop)
+	return tracing.New(provider), nil
 }
 
 // startStore opens the database and checks that it can be worked with.
@@ -289,10 +315,10 @@ func (a *App) startNATS(ctx context.Context, o Options, logger *slog.Logger) (*e
 	return server, nil
 }
 
-func (a *App) startProjector(o Options, log *eventlog.Log, st *store.Store, registry prometheus.Registerer) *projector.Projector {
+func (a *App) startProjector(o Options, log *eventlog.Log, st *store.Store, registry prometheus.Registerer, tracer *tracing.Tracer) *projector.Projector {
 	p := projector.New(projector.Options{
 		Log: log, Apply: st.Apply, Appliers: o.Config.Appliers, Batch: o.Config.Batch,
-		Registry: registry, Logger: o.Logger.With("component", "projector"),
+		Registry: registry, Tracer: tracer, Logger: o.Logger.With("component", "projector"),
 	})
 	p.Start()
 	a.onStop("projector", p.Stop)
@@ -324,30 +350,49 @@ func (a *App) startWatch(meter *monitor.Meter, gatherer prometheus.Gatherer) *mo
 	return w
 }
 
+// startProber sends probes through the public URL.
+func (a *App) startProber(o Options, log *eventlog.Log, registry prometheus.Registerer) {
+	p := probe.New(probe.Options{
+		Probe: probe.Probe{URL: o.Config.ProbeURL, Secret: o.Config.SigningSecrets[0].Reveal(), Log: log},
+		Every: o.Config.ProbeEvery, Registry: registry, Logger: o.Logger.With("component", "probe"),
+	})
+	p.Start()
+	a.onStop("prober", p.Stop)
+}
+
 func (a *App) startSweeper(o Options, log *eventlog.Log, st *store.Store, registry prometheus.Registerer) {
 	sweeper := tombstone.NewSweeper(tombstone.Eraser{Log: log, Store: st}, o.Config.EraseAfter, registry, o.Logger.With("component", "sweeper"))
 	sweeper.Start()
 	a.onStop("sweeper", sweeper.Stop)
 }
 
-func (a *App) startAdmin(o Options, checks []monitor.Check, meter *monitor.Meter, gatherer prometheus.Gatherer) error {
+// startAdmin starts the listener for operators. What is the same for both, it adds.
+func (a *App) startAdmin(o Options, m monitor.Options, d dashboard.Options) error {
 	host, _, _ := net.SplitHostPort(o.Config.Admin.Addr)
 	ip := net.ParseIP(host)
+	m.Token, m.Local = o.Config.Admin.Token.Reveal(), host == "localhost" || ip != nil && ip.IsLoopback()
+	d.Token, d.Local = m.Token, m.Local
+	d.Instance, d.Version, d.Logger = o.Config.InstanceID, o.Version, o.Logger.With("component", "dashboard")
+	page, err := dashboard.New(d)
+	if err != nil {
+		return err
+	}
+	m.Dashboard = page
 	addr, err := a.listen("admin listener", o.Config.Admin.Addr, "CLERKSYNC_ADMIN_ADDR", &http.Server{
-		Handler: monitor.Handler(monitor.Options{
-			Checks: checks, Meter: meter, Gatherer: gatherer, Token: o.Config.Admin.Token.Reveal(),
-			Local: host == "localhost" || ip != nil && ip.IsLoopback(),
-		}),
+		Handler:           monitor.Handler(m),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second,
+		WriteTimeout:      30 * time.Second, // the dashboard's stream sets its own
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 	})
-	if err == nil {
-		a.AdminURL = "http://" + reachable(addr)
+	if err != nil {
+		return err
 	}
-	return err
+	// After the listener in the order of starts: its stop waits for the streams.
+	a.onStop("dashboard", func(context.Context) error { page.Close(); return nil })
+	a.AdminURL = "http://" + reachable(addr)
+	return nil
 }
 
 // publicServer is the server that faces the internet. Every stage of a connection

@@ -41,6 +41,7 @@ type Event struct {
 	Signature  string // svix-signature, as received
 	ReceivedAt time.Time
 	Origin     Origin
+	Trace      string // traceparent of where it was stored, "" without tracing
 	Body       []byte
 
 	Envelope Envelope // what Body says of itself

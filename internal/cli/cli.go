@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/term"
 
 	"github.com/clerksync/clerksync/internal/app"
 )
@@ -30,6 +31,9 @@ type commands struct {
 	Migrate migrateCmd `cmd:"" help:"Make and update the tables."`
 	Send    sendCmd    `cmd:"" help:"Sign events and post them, like Svix does."`
 	Show    showCmd    `cmd:"" help:"Show one user, organization or membership: row, head and stored events."`
+	Lag     lagCmd     `cmd:"" help:"Show how far the rows are behind Clerk, at every hop."`
+	Probe   probeCmd   `cmd:"" help:"Send a signed probe through the public URL and follow it."`
+	Doctor  doctorCmd  `cmd:"" help:"Check the whole way, with the mend for each failure."`
 	Events  eventsCmd  `cmd:"" help:"List, show, export and import the stored events."`
 	Replay  replayCmd  `cmd:"" help:"Apply stored events once more."`
 	Verify  verifyCmd  `cmd:"" help:"Prove that the tables are what the event log says."`
@@ -171,14 +175,10 @@ func plural(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// isTerminal tells a person's terminal from a file or a pipe.
+// isTerminal tells a person's terminal from everything else, /dev/null as well.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // program is how the user calls this program, for lines to copy.

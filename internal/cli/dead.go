@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/clerksync/clerksync/internal/app"
-	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
@@ -84,21 +83,11 @@ func (c *letterSelection) read() (eventlog.Filter, func(*eventlog.Message) bool,
 	}, nil
 }
 
-// reasons explains why events are parked, and what helps.
-var reasons = map[string]string{
-	clerk.ErrUndecodable.Error():   "the body cannot be read: not JSON, a key twice, a field of another type; a newer clerksync may read it",
-	clerk.ErrNoType.Error():        "it does not say what it is: a test message?",
-	clerk.ErrNoID.Error():          "it does not say whom it is about",
-	clerk.ErrUnusableID.Error():    "an id in it is not of the form that Clerk makes",
-	clerk.ErrWrongInstance.Error(): "an event of another Clerk instance, such as the dashboard's examples: discard it, or mend CLERK_INSTANCE_ID and retry",
-	"refused":                      "PostgreSQL refuses its content: a constraint that somebody added? Mend that and retry",
-}
-
 // checkReasons refuses what can be the reason of no dead letter.
 func checkReasons(given []string) error {
 	for _, reason := range given {
-		if _, ok := reasons[reason]; !ok {
-			return usageError(fmt.Sprintf("--reason %q is not one of %s", reason, strings.Join(slices.Sorted(maps.Keys(reasons)), ", ")))
+		if _, ok := eventlog.Reasons[reason]; !ok {
+			return usageError(fmt.Sprintf("--reason %q is not one of %s", reason, strings.Join(slices.Sorted(maps.Keys(eventlog.Reasons)), ", ")))
 		}
 	}
 	return nil

@@ -117,7 +117,7 @@ func (c *deadLsCmd) Run(s *session) error {
 	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "COUNT\tREASON\tWHAT IT MEANS")
 	for _, r := range out.Reasons {
-		fmt.Fprintf(w, "%d\t%s\t%s\n", r.Count, oneLine(r.Reason), reasons[r.Reason])
+		fmt.Fprintf(w, "%d\t%s\t%s\n", r.Count, oneLine(r.Reason), eventlog.Reasons[r.Reason])
 	}
 	fmt.Fprintln(w)
 	if err := w.Flush(); err != nil {

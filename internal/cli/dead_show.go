@@ -50,7 +50,7 @@ func (c *deadShowCmd) Run(s *session) error {
 		}{l, e})
 	}
 	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "reason\t%s: %s\n", oneLine(l.Reason), reasons[l.Reason])
+	fmt.Fprintf(w, "reason\t%s: %s\n", oneLine(l.Reason), eventlog.Reasons[l.Reason])
 	fmt.Fprintf(w, "error\t%s\n", oneLine(l.Error))
 	fmt.Fprintf(w, "tried\t%s, first %s, last %s\n", plural(int(l.Attempts), "time", "times"), l.FirstAt.Format(time.RFC3339), l.LastAt.Format(time.RFC3339))
 	place := "never there: it was parked on its arrival"

@@ -25,7 +25,8 @@ type devCmd struct {
 	SigningSecrets []config.Secret `name:"signing-secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" sep:"," placeholder:"WHSEC" help:"Signing secret of a real endpoint, to receive from Clerk through a tunnel. Without it one is made."`
 	InstanceID     string          `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Take only events of this Clerk instance."`
 	DataDir        string          `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"./.clerksync" type:"path" help:"Folder of the data, which survives a restart. Delete it to begin anew."`
-	PGBin          string          `name:"pg-bin" env:"CLERKSYNC_PG_BIN" placeholder:"DIR" help:"Folder with PostgreSQL's programs, when they are not found."`
+	config.Tracing `embed:""`
+	PGBin          string `name:"pg-bin" env:"CLERKSYNC_PG_BIN" placeholder:"DIR" help:"Folder with PostgreSQL's programs, when they are not found."`
 }
 
 func (c *devCmd) Help() string {
@@ -86,6 +87,7 @@ func (c *devCmd) Run(s *session) error {
 		Receiver: config.Receiver{SigningSecrets: secrets, InstanceID: c.InstanceID, StoreEvents: receiver.DefaultStore, Addr: freeIfTaken(c.Addr, defaultDevAddr)},
 		Worker:   config.Worker{Appliers: 4, Batch: 500, EraseAfter: 30 * 24 * time.Hour},
 		Admin:    config.Admin{Addr: freeIfTaken(c.AdminAddr, defaultDevAdminAddr)},
+		Tracing:  c.Tracing,
 	}
 	roles := config.Roles{Receiver: true, Worker: true}
 	if err := conf.Validate(roles); err != nil {
@@ -135,7 +137,7 @@ func (c *devCmd) welcome(s *session, a *app.App, databaseURL, generated string, 
   webhook endpoint  %s
   signing secret    %s
   database          %s
-  metrics           %s/metrics
+  dashboard         %s
   data folder       %s
 
 Try it, in another terminal:

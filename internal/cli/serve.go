@@ -69,6 +69,7 @@ func (s *session) run(o app.Options, ready func(*app.App)) error {
 	// Most of the memory is what NATS keeps of the last seconds' events, which is not
 	// garbage: half as much on top of it is enough.
 	collectGarbageAt(50)
+	captureOpenTelemetry(s.logger)
 	a, err := app.Start(s.ctx, o)
 	if err != nil {
 		if s.ctx.Err() != nil {

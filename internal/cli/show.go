@@ -26,13 +26,16 @@ type showCmd struct {
 
 // shown is what is known of an entity.
 type shown struct {
-	Kind   clerk.Kind     `json:"kind"`
-	ID     string         `json:"clerk_id"`
-	State  string         `json:"state"` // live, deleted, stub, removed, unknown: see states
-	Row    fields         `json:"row"`   // the row of the table, null when there is none
-	Head   *db.EntityHead `json:"head"`
-	Events []shownEvent   `json:"events"` // null when the event log was not read
-	Note   string         `json:"note,omitempty"`
+	Kind      clerk.Kind     `json:"kind"`
+	ID        string         `json:"clerk_id"`
+	State     string         `json:"state"`     // live, deleted, stub, removed, unknown: see states
+	Freshness *freshness     `json:"freshness"` // null when no event about it was applied
+	Row       fields         `json:"row"`       // the row of the table, null when there is none
+	Head      *db.EntityHead `json:"head"`
+	Events    []shownEvent   `json:"events"` // null when the event log was not read
+	Note      string         `json:"note,omitempty"`
+
+	waiting []shownEvent // newer than what is applied
 }
 
 type shownEvent struct {
@@ -66,9 +69,10 @@ func (c *showCmd) Run(s *session) error {
 			return err
 		}
 	}
-	if out.Events, err = c.events(s, out); err != nil {
+	if err := c.readEvents(s, out); err != nil {
 		out.Note = "the events were not read: " + err.Error()
 	}
+	out.Freshness = freshnessOf(out)
 	if out.State == "unknown" && len(out.Events) == 0 {
 		if out.Events == nil {
 			return fmt.Errorf("%s is not known: no event about it was applied; %s", id, out.Note)
@@ -130,16 +134,16 @@ func state(t *store.Shown) string {
 	return "live"
 }
 
-// events reads the log for the events of the entity.
-func (c *showCmd) events(s *session, out *shown) ([]shownEvent, error) {
+// readEvents reads the log for the events of the entity.
+func (c *showCmd) readEvents(s *session, out *shown) error {
 	log, done, err := c.connect(s, &c.place, &c.database)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer done()
 	scan, err := log.Events(s.ctx, eventlog.Filter{Entity: out.ID}, true)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	events := []shownEvent{}
 	err = scan.Each(s.ctx, func(m *eventlog.Message) error {
@@ -150,7 +154,24 @@ func (c *showCmd) events(s *session, out *shown) ([]shownEvent, error) {
 		})
 		return nil
 	})
-	return events, err
+	if err != nil {
+		return err
+	}
+	state, err := log.State(s.ctx)
+	if err != nil {
+		return err
+	}
+	out.Events = events
+	through := state.AppliedThrough
+	if out.Head != nil { // its ack may be on its way
+		through = max(through, uint64(out.Head.EventSeq))
+	}
+	for _, e := range events {
+		if e.Seq > through {
+			out.waiting = append(out.waiting, e)
+		}
+	}
+	return nil
 }
 
 func (s *session) printShown(out *shown) error {
@@ -163,6 +184,12 @@ func (s *session) printShown(out *shown) error {
 		fmt.Fprintf(s.stdout, " (%s)", why)
 	}
 	fmt.Fprintln(s.stdout)
+	if out.Freshness != nil {
+		fmt.Fprintln(s.stdout, out.Freshness.text())
+	}
+	if len(out.waiting) > 0 {
+		fmt.Fprintln(s.stdout, waitingText(out.waiting))
+	}
 	if out.Row != nil {
 		fmt.Fprintln(s.stdout, "\nRow")
 		if err := s.printFields(out.Row); err != nil {

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/probe"
 	"github.com/clerksync/clerksync/internal/receiver"
 )
 
@@ -35,6 +37,9 @@ type Receiver struct {
 	InstanceID     string   `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Take only events of this Clerk instance, ins_…; others are parked."`
 	StoreEvents    []string `name:"store-events" env:"CLERKSYNC_STORE_EVENTS" sep:"," default:"user.*,organization.*,organizationMembership.*" help:"Types of events to store, globs. E-mails and text messages carry one-time codes: a star does not cover them, name them as email.* and sms.*."`
 	Addr           string   `name:"addr" env:"CLERKSYNC_ADDR" default:":8080" help:"Address of the public listener."`
+
+	ProbeURL   string        `name:"probe-url" env:"CLERKSYNC_PROBE_URL" placeholder:"URL" help:"Public URL of the endpoint, through which a signed probe is sent again and again, for /metrics. Without it there are none."`
+	ProbeEvery time.Duration `name:"probe-every" env:"CLERKSYNC_PROBE_EVERY" default:"1m" help:"How often."`
 }
 
 // Worker is the projector.
@@ -47,8 +52,28 @@ type Worker struct {
 
 // Admin is the listener for operators.
 type Admin struct {
-	Addr  string `name:"admin-addr" env:"CLERKSYNC_ADMIN_ADDR" default:"127.0.0.1:8081" help:"Address of the admin listener: /healthz, /readyz, /metrics."`
+	Addr  string `name:"admin-addr" env:"CLERKSYNC_ADMIN_ADDR" default:"127.0.0.1:8081" help:"Address of the admin listener: the dashboard, /lag, /metrics, /healthz, /readyz."`
 	Token Secret `name:"admin-token" env:"CLERKSYNC_ADMIN_TOKEN" placeholder:"TOKEN" help:"Bearer token that the admin listener asks for, for all but health, when it listens beyond the loopback."`
+}
+
+// Tracing is where traces go. The variables are OpenTelemetry's; its SDK reads those that
+// are not here.
+type Tracing struct {
+	OTLPEndpoint       string `name:"otlp-endpoint" env:"OTEL_EXPORTER_OTLP_ENDPOINT" placeholder:"URL" help:"Collector of OpenTelemetry that gets traces, over HTTP, http://host:4318. Without it nothing is traced."`
+	OTLPTracesEndpoint string `name:"otlp-traces-endpoint" env:"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" placeholder:"URL" help:"The same, for traces alone and with the path, http://host:4318/v1/traces."`
+	OTelDisabled       bool   `name:"otel-sdk-disabled" env:"OTEL_SDK_DISABLED" help:"Trace nothing."`
+}
+
+// TracesURL is what traces are posted to, "" when nothing is traced.
+func (t Tracing) TracesURL() string {
+	switch {
+	case t.OTelDisabled:
+		return ""
+	case t.OTLPTracesEndpoint != "" || t.OTLPEndpoint == "":
+		return t.OTLPTracesEndpoint
+	}
+	joined, _ := url.JoinPath(t.OTLPEndpoint, "v1/traces") // which was validated
+	return joined
 }
 
 // Config is everything that a running clerksync is told.
@@ -58,6 +83,7 @@ type Config struct {
 	Receiver `embed:"" group:"Receiver"`
 	Worker   `embed:"" group:"Worker"`
 	Admin    `embed:"" prefix:"" group:"Admin"`
+	Tracing  `embed:"" group:"Traces"`
 	DataDir  string `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"./.clerksync" type:"path" help:"Folder of what clerksync itself stores."`
 }
 
@@ -98,6 +124,14 @@ func (c *Config) Validate(roles Roles) error {
 		}
 		if err := CheckInstanceID(c.InstanceID); err != nil {
 			fault("CLERK_INSTANCE_ID: %v", err)
+		}
+		if c.ProbeURL != "" {
+			if err := probe.CheckURL(c.ProbeURL); err != nil {
+				fault("CLERKSYNC_PROBE_URL: %v", err)
+			}
+			if c.ProbeEvery < minProbeEvery {
+				fault("CLERKSYNC_PROBE_EVERY: %s is less than %s; every probe is kept in the event log", c.ProbeEvery, minProbeEvery)
+			}
 		}
 	}
 	if roles.Worker {
@@ -145,6 +179,14 @@ func (c *Config) Validate(roles Roles) error {
 	if c.DeadMaxBytes < 0 {
 		fault("CLERKSYNC_DEAD_MAX_BYTES: %d is negative", c.DeadMaxBytes)
 	}
+	if !c.OTelDisabled {
+		if !usableEndpoint(c.OTLPEndpoint) {
+			fault("OTEL_EXPORTER_OTLP_ENDPOINT: not of the form http://host:4318")
+		}
+		if !usableEndpoint(c.OTLPTracesEndpoint) {
+			fault("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: not of the form http://host:4318/v1/traces")
+		}
+	}
 	if err := checkAddr(c.Admin.Addr); err != nil {
 		fault("CLERKSYNC_ADMIN_ADDR: %v", err)
 	}
@@ -153,6 +195,16 @@ func (c *Config) Validate(roles Roles) error {
 	}
 	return nil
 }
+
+// CheckSet returns all that is wrong with what is set, and does not miss what is not: a
+// command may run beside a process that was told more.
+func (c *Config) CheckSet() []string {
+	faults, _ := errors.AsType[Faults](c.Validate(Roles{Receiver: true, Worker: true}))
+	return slices.DeleteFunc(faults, func(fault string) bool { return strings.Contains(fault, ": not set; ") })
+}
+
+// minProbeEvery is the shortest time between two probes.
+const minProbeEvery = 10 * time.Second
 
 // maxSchema is the longest name that PostgreSQL does not cut.
 const maxSchema = 63
@@ -191,6 +243,12 @@ func checkBetween(n, low, high int) error {
 		return fmt.Errorf("%d is not between %d and %d", n, low, high)
 	}
 	return nil
+}
+
+// usableEndpoint reports whether traces can be sent to an address, or there is none.
+func usableEndpoint(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	return endpoint == "" || err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
 }
 
 func checkAddr(addr string) error {

@@ -81,6 +81,21 @@ func TestValidate(t *testing.T) {
 		{name: "bad instance", roles: both, change: func(c *config.Config) { c.InstanceID = "production" }, faults: []string{badID}},
 		{name: "bad instance token", roles: both, change: func(c *config.Config) { c.InstanceID = "ins_a.b" }, faults: []string{badID}},
 
+		{name: "usable probe", roles: both, change: func(c *config.Config) {
+			c.ProbeURL, c.ProbeEvery = "https://public.example/api/webhooks/clerk", 10*time.Second
+		}},
+		{name: "bad probe", roles: both, change: func(c *config.Config) {
+			c.ProbeURL, c.ProbeEvery = "hidden.example/api/webhooks/clerk", 9*time.Second
+		}, faults: []string{
+			"CLERKSYNC_PROBE_URL: not of the form https://host/api/webhooks/clerk",
+			"CLERKSYNC_PROBE_EVERY: 9s is less than 10s; every probe is kept in the event log",
+		}},
+		{name: "a probe with a password", roles: both, change: func(c *config.Config) {
+			c.ProbeURL, c.ProbeEvery = "https://me:hidden@public.example/", time.Minute
+		}, faults: []string{"CLERKSYNC_PROBE_URL: there is a user or a password in it, which Svix does not send"}},
+		{name: "no probe", roles: both, change: func(c *config.Config) { c.ProbeEvery = 1 }},
+		{name: "a worker does not probe", roles: worker, change: func(c *config.Config) { c.NATSURL, c.ProbeURL = "nats://a:4222", "x" }},
+
 		{name: "no database", roles: both, change: func(c *config.Config) { c.Database.URL = "" }, faults: []string{
 			"DATABASE_URL: not set; postgres://user:password@host:port/database",
 		}},
@@ -141,4 +156,17 @@ func TestValidate(t *testing.T) {
 			require.NotContains(t, err.Error(), "hidden")
 		})
 	}
+}
+
+func TestCheckSet(t *testing.T) {
+	t.Parallel()
+	c := usable()
+	require.Empty(t, c.CheckSet())
+	c.SigningSecrets, c.Database.URL = nil, ""
+	require.Empty(t, c.CheckSet(), "what is not set is not missed")
+	c.SigningSecrets, c.NATSURL = []config.Secret{"whsec_aGlkZGVu"}, "localhost:4222"
+	require.Equal(t, []string{
+		"CLERK_WEBHOOK_SIGNING_SECRET: secret 1: the signing secret has 6 bytes, at least 24 are needed: was it copied whole?",
+		"NATS_URL: not of the form nats://host:port",
+	}, c.CheckSet())
 }

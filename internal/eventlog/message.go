@@ -20,6 +20,7 @@ const (
 	headerEventAt       = "Clerksync-Event-At"
 	headerOrigin        = "Clerksync-Origin"
 	headerInstanceID    = "Clerksync-Instance-Id"
+	headerTrace         = "traceparent" // of the W3C's Trace Context
 )
 
 // newMsg makes the message of an event. The body is not copied.
@@ -40,6 +41,9 @@ func newMsg(subjectPrefix string, e *clerk.Event) *nats.Msg {
 	if id := e.Envelope.InstanceID; clerk.ValidToken(id) {
 		msg.Header[headerInstanceID] = []string{id}
 	}
+	if e.Trace != "" {
+		msg.Header[headerTrace] = []string{e.Trace}
+	}
 	return msg
 }
 
@@ -55,11 +59,12 @@ func parseTime(s string) time.Time {
 // Message is a stored event, or a dead letter, as it was delivered: where it stands
 // in its stream, and the means to settle it.
 type Message struct {
-	Event      *clerk.Event // of the Envelope, what its place in the log and its headers say
-	Seq        uint64       // sequence in the stream
-	StoredAt   time.Time    // by the server's clock
-	Deliveries uint64       // 1 at the first delivery
-	Header     nats.Header  // as it is stored
+	Event       *clerk.Event // of the Envelope, what its place in the log and its headers say
+	Seq         uint64       // sequence in the stream
+	StoredAt    time.Time    // by the server's clock
+	Deliveries  uint64       // 1 at the first delivery
+	DeliveredAt time.Time    // to this process, by its clock; zero when it was asked for singly
+	Header      nats.Header  // as it is stored
 
 	msg jetstream.Msg // nil when it was read and not consumed: there is nothing to settle
 }
@@ -72,12 +77,13 @@ func newMessage(msg jetstream.Msg) (*Message, error) {
 	e := newEvent(msg.Headers(), msg.Data())
 	e.Envelope = newEnvelope(msg.Subject(), msg.Headers())
 	return &Message{
-		Event:      e,
-		Seq:        meta.Sequence.Stream,
-		StoredAt:   meta.Timestamp,
-		Deliveries: meta.NumDelivered,
-		Header:     msg.Headers(),
-		msg:        msg,
+		Event:       e,
+		Seq:         meta.Sequence.Stream,
+		StoredAt:    meta.Timestamp,
+		Deliveries:  meta.NumDelivered,
+		DeliveredAt: time.Now(),
+		Header:      msg.Headers(),
+		msg:         msg,
 	}, nil
 }
 
@@ -95,6 +101,7 @@ func newEvent(h nats.Header, body []byte) *clerk.Event {
 		Signature:  h.Get(headerSvixSignature),
 		ReceivedAt: parseTime(h.Get(headerReceivedAt)),
 		Origin:     clerk.Origin(h.Get(headerOrigin)),
+		Trace:      h.Get(headerTrace),
 		Body:       body,
 	}
 }

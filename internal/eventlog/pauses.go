@@ -63,12 +63,13 @@ func (l *Log) eventFrom(ctx context.Context, stream jetstream.Stream, seq uint64
 		return moment{msg.Sequence, msg.Time}, newEnvelope(msg.Subject, nil).Type == clerk.ProbeType, nil
 	}
 	m, isProbe, err := next(Subject + ".>")
-	if err != nil || !isProbe {
+	types := l.Types()
+	if err != nil || !isProbe || types == nil { // nil: there is no telling them apart by subjects
 		return m, err
 	}
 	// By type: the probes may be many.
 	m = moment{}
-	for _, glob := range l.Types() {
+	for _, glob := range types {
 		found, _, err := next(Subject + "." + strings.TrimSuffix(glob, "*") + ">")
 		if err != nil {
 			return moment{}, err

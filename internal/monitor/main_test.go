@@ -43,11 +43,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) meter() *Meter { return NewMeter(w.log, w.store, slog.New(slog.DiscardHandler)) }
 
-// measure takes a reading of its own, not one that was taken a moment ago.
-func (w *world) measure(m *Meter) *Reading {
-	m.lastEnd = time.Time{}
-	return m.Measure(w.t.Context())
-}
+func (w *world) measure(m *Meter) *Reading { return m.Measure(w.t.Context()) }
 
 // await measures until the reading is as it should be.
 func (w *world) await(m *Meter, what string, ok func(*Reading) bool) *Reading {

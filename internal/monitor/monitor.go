@@ -50,6 +50,12 @@ func Handler(o Options) http.Handler {
 	mux.Handle("GET /lag", guard(o, lag(o.Meter)))
 	if o.Dashboard != nil {
 		mux.Handle("/", o.Dashboard)
+		for _, path := range []string{"/healthz", "/readyz", "/metrics", "/lag"} { // not the dashboard's
+			mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Allow", "GET, HEAD")
+				http.Error(w, "this is for GET", http.StatusMethodNotAllowed)
+			})
+		}
 	}
 	return mux
 }

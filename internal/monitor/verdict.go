@@ -29,7 +29,9 @@ func verdict(f *facts) (State, string) {
 	}
 	pending := *r.Pending
 	failing := allFailing(r.Workers)
-	nobody := len(r.Workers) == 0 && r.Workers != nil && !f.asking
+	// One that may not answer, by the permissions of NATS, is known by what it does.
+	working := f.asking || r.AppliedPerSecond != nil && *r.AppliedPerSecond > 0
+	nobody := len(r.Workers) == 0 && r.Workers != nil && !working
 	late := pending > 0 && (r.OldestPendingAge == nil || *r.OldestPendingAge >= inStepWithin.Seconds())
 	switch {
 	case failing != nil && pending > 0:

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -74,12 +75,10 @@ func TestLagsInTheHistory(t *testing.T) {
 	m := w.meter()
 	watch := NewWatch(m, prometheus.NewRegistry())
 	testkit.Eventually(t, "a lag is seen", func() (bool, any) {
-		m.lastEnd = time.Time{}
 		watch.take(t.Context())
 		history := watch.History()
 		return history[len(history)-1].EndToEnd != nil, len(history)
 	})
-	m.lastEnd = time.Time{}
 	watch.take(t.Context())
 	history := watch.History()
 	require.Nil(t, history[len(history)-1].EndToEnd)
@@ -117,4 +116,20 @@ func TestHandlerOfLag(t *testing.T) {
 	require.Equal(t, "application/json", answer.Header().Get("Content-Type"))
 	require.Equal(t, "no-store", answer.Header().Get("Cache-Control"))
 	require.Contains(t, answer.Body.String(), `"in_step": true,`)
+}
+
+// TestOtherMethods of what is not the dashboard's are refused before it sees them.
+func TestOtherMethods(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := Handler(Options{Meter: w.meter(), Gatherer: prometheus.NewRegistry(), Local: true, Dashboard: http.NotFoundHandler()})
+	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/lag"} {
+		answer := httptest.NewRecorder()
+		h.ServeHTTP(answer, httptest.NewRequest("POST", path, nil))
+		require.Equal(t, 405, answer.Code, path)
+		require.Equal(t, "GET, HEAD", answer.Header().Get("Allow"))
+	}
+	answer := httptest.NewRecorder()
+	h.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+	require.Equal(t, 404, answer.Code, "the rest is the dashboard's")
 }

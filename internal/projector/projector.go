@@ -2,6 +2,7 @@ package projector
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/store"
+	"github.com/clerksync/clerksync/internal/tracing"
 )
 
 const (
@@ -47,6 +49,7 @@ type Options struct {
 	Appliers int // 0 is [DefaultAppliers]
 	Batch    int // 0 is [DefaultBatch]
 	Logger   *slog.Logger
+	Tracer   *tracing.Tracer // nil when nothing is traced
 
 	// Registry gets the metrics. Nil, as of a replay, whose events are old: no lag is
 	// measured.
@@ -69,6 +72,7 @@ type Projector struct {
 	appliers     int
 	batch        int
 	logger       *slog.Logger
+	tracer       *tracing.Tracer
 	metrics      *metrics
 	lags         bool // are measured
 	settled      func(*eventlog.Message, store.Outcome)
@@ -97,7 +101,7 @@ type failure struct {
 // New makes a projector, which does nothing until it is started.
 func New(o Options) *Projector {
 	p := &Projector{
-		log: o.Log, applyEntries: o.Apply, appliers: o.Appliers, batch: o.Batch, logger: o.Logger,
+		log: o.Log, applyEntries: o.Apply, appliers: o.Appliers, batch: o.Batch, logger: o.Logger, tracer: o.Tracer,
 		metrics: newMetrics(o.Registry), settled: o.Settled, testOnlyCommitted: o.testOnlyCommitted, lags: o.Registry != nil,
 	}
 	if p.appliers == 0 {
@@ -230,7 +234,7 @@ func (p *Projector) project(batch []*eventlog.Message) {
 		case err != nil:
 			p.park(m, clerk.Reason(err), err)
 		case change == nil:
-			p.settle(m, store.Ignored)
+			p.settle(m, store.Ignored, nil)
 		default:
 			items = append(items, item{m, change})
 		}
@@ -248,7 +252,7 @@ func (p *Projector) apply(items []item) {
 	}
 	for attempt := 1; ; attempt++ {
 		started := time.Now()
-		outcomes, err := p.applyEntries(p.abort, entries)
+		outcomes, span, err := p.transact(items, entries)
 		switch act, pause := decide(err, len(items), attempt); act {
 		case settle:
 			applied := time.Now()
@@ -260,7 +264,7 @@ func (p *Projector) apply(items []item) {
 			}
 			for i, it := range items {
 				p.observe(it, outcomes[i], applied)
-				p.settle(it.message, outcomes[i])
+				p.settle(it.message, outcomes[i], span)
 			}
 			return
 		case halve:
@@ -268,7 +272,7 @@ func (p *Projector) apply(items []item) {
 			p.apply(items[len(items)/2:])
 			return
 		case park:
-			p.park(items[0].message, "refused", err)
+			p.park(items[0].message, eventlog.ReasonRefused, err)
 			return
 		case retry:
 			if p.stopping.Err() != nil { // whoever comes after us tries again
@@ -281,6 +285,26 @@ func (p *Projector) apply(items []item) {
 			wait(p.stopping, pause)
 		}
 	}
+}
+
+// transact tries once to apply the items, and returns the span of that.
+func (p *Projector) transact(items []item, entries []store.Entry) ([]store.Outcome, *tracing.Applying, error) {
+	ctx, span := p.tracer.Apply(p.abort, len(items))
+	if span != nil {
+		for _, it := range items {
+			span.Link(it.message.Event.Trace)
+		}
+	}
+	outcomes, err := p.applyEntries(ctx, entries)
+	switch {
+	case err == nil:
+		span.End(tracing.Committed)
+	case errors.Is(err, store.ErrRefused):
+		span.End(tracing.Refused)
+	default:
+		span.End(tracing.Failed)
+	}
+	return outcomes, span, err
 }
 
 // observe measures an event that was just applied. An import says nothing of how far
@@ -323,11 +347,15 @@ func (p *Projector) park(m *eventlog.Message, reason string, cause error) {
 	}
 	p.metrics.dead.WithLabelValues(reason).Inc()
 	p.logger.Warn("an event can never be applied and was parked", "seq", m.Seq, "svix_id", m.Event.ID, "reason", reason, "err", cause)
-	p.settle(m, store.Dead)
+	p.settle(m, store.Dead, nil)
 }
 
-// settle acknowledges an event of which nothing more is to be done.
-func (p *Projector) settle(m *eventlog.Message, outcome store.Outcome) {
+// settle acknowledges an event of which nothing more is to be done. span is that of the
+// transaction that applied it, nil when there was none.
+func (p *Projector) settle(m *eventlog.Message, outcome store.Outcome, span *tracing.Applying) {
+	p.tracer.Project(tracing.Projected{
+		Traceparent: m.Event.Trace, Seq: m.Seq, Deliveries: m.Deliveries, DeliveredAt: m.DeliveredAt, Outcome: string(outcome), Applying: span,
+	})
 	if err := m.Ack(); err != nil {
 		p.logger.Warn("an event was not acknowledged and will come again", "seq", m.Seq, "err", err)
 	}

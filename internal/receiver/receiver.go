@@ -16,6 +16,7 @@ import (
 
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/tracing"
 )
 
 // Path is where the endpoint is.
@@ -59,6 +60,7 @@ type Options struct {
 	Log        Log
 	Deadline   time.Duration // 0 is [DefaultDeadline]
 	Registry   prometheus.Registerer
+	Tracer     *tracing.Tracer // nil when nothing is traced
 	Logger     *slog.Logger
 
 	testOnlyNow func() time.Time
@@ -72,6 +74,7 @@ type Receiver struct {
 	log        Log
 	deadline   time.Duration
 	logger     *slog.Logger
+	tracer     *tracing.Tracer
 	metrics    *metrics
 	inFlight   chan struct{}
 	now        func() time.Time
@@ -80,7 +83,7 @@ type Receiver struct {
 // New makes a receiver. The error says what is wrong with the options.
 func New(o Options) (*Receiver, error) {
 	r := &Receiver{
-		instanceID: o.InstanceID, store: o.Store, log: o.Log, deadline: o.Deadline, logger: o.Logger,
+		instanceID: o.InstanceID, store: o.Store, log: o.Log, deadline: o.Deadline, logger: o.Logger, tracer: o.Tracer,
 		inFlight: make(chan struct{}, maxInFlight), now: o.testOnlyNow,
 	}
 	if r.now == nil {
@@ -166,7 +169,9 @@ func Reason(text string) string {
 // none of ours.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	started := r.now()
-	a := r.receive(req)
+	ctx, span := r.tracer.Receive(req.Context())
+	a := r.receive(ctx, req, span)
+	span.End(a.outcome, a.status)
 	r.metrics.received.WithLabelValues(a.outcome).Inc()
 	if a.refused != "" {
 		r.metrics.refused.WithLabelValues(a.refused).Inc()
@@ -190,7 +195,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	io.WriteString(w, a.text+"\n")
 }
 
-func (r *Receiver) receive(req *http.Request) answer {
+func (r *Receiver) receive(ctx context.Context, req *http.Request, span *tracing.Receiving) answer {
 	if req.Method != http.MethodPost {
 		return answerMethod
 	}
@@ -215,14 +220,17 @@ func (r *Receiver) receive(req *http.Request) answer {
 	if refused := r.verifier.verify(signed, body); refused != nil {
 		return answerUnauthorized(refused)
 	}
-	return r.take(req.Context(), &clerk.Event{
+	e := &clerk.Event{
 		ID:         signed.id,
 		Timestamp:  signed.timestamp,
 		Signature:  signed.signature,
 		ReceivedAt: r.now(),
 		Origin:     clerk.OriginWebhook,
 		Body:       body,
-	})
+	}
+	a := r.take(ctx, e)
+	span.Verified(e.ID, e.Envelope.Type)
+	return a
 }
 
 // readBody reads the whole body, into memory of its size when that is announced
@@ -271,7 +279,10 @@ func (r *Receiver) take(ctx context.Context, e *clerk.Event) answer {
 		return r.park(ctx, e, err)
 	}
 
+	ctx, span := r.tracer.Store(ctx)
+	e.Trace = span.Traceparent()
 	stored, err := r.log.Append(ctx, e)
+	span.End(stored.Seq, err)
 	switch {
 	case errors.Is(err, eventlog.ErrTooLarge):
 		return answerTooLarge

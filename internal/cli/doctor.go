@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/clerksync/clerksync/internal/app"
+	"github.com/clerksync/clerksync/internal/config"
+	"github.com/clerksync/clerksync/internal/doctor"
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/probe"
+	"github.com/clerksync/clerksync/internal/store"
+)
+
+type doctorCmd struct {
+	URL           string `name:"url" placeholder:"URL" help:"Public URL of the endpoint: a probe is sent through it as well. Without it, CLERKSYNC_PROBE_URL when that is set."`
+	JSON          bool   `name:"json" help:"Print JSON."`
+	config.Config `embed:""`
+}
+
+func (c *doctorCmd) Help() string {
+	return `Takes the settings of clerksync serve, and looks at what they name; without
+DATABASE_URL and NATS_URL, at those of the clerksync running here. It changes nothing.
+Every check is ok, a warning, failed, or unchecked because something before it failed.
+Exit status 1 when anything failed.
+
+--json prints an object: ok, and checks, each with name, status (ok, warning, failed,
+unchecked), seen, and mend.`
+}
+
+func (c *doctorCmd) Run(s *session) error {
+	o := doctor.Options{Faults: c.CheckSet(), Want: c.wanted(), Logger: s.logger, Process: doctor.Process{Folder: c.DataDir}}
+	running, err := c.look(&o.Process)
+	if err != nil {
+		return err
+	}
+	if o.Store, o.NoStore, err = c.openStore(s, running); err != nil {
+		return err
+	}
+	if o.Store != nil {
+		defer o.Store.Close()
+	}
+	l := eventLog{NATSURL: c.NATSURL, NATSCreds: c.NATSCreds}
+	log, done, err := l.connect(s, &place{DataDir: c.DataDir}, &database{Database: c.Database})
+	if err != nil {
+		o.NoLog = err.Error()
+	} else {
+		defer done()
+		o.Log = log
+	}
+	if o.Probe, err = c.probe(running); err != nil {
+		return err
+	}
+	if o.Probe != nil {
+		o.Probe.Log, o.Probe.NoLog = o.Log, o.NoLog
+	}
+
+	report := doctor.Run(s.ctx, o)
+	if s.ctx.Err() != nil {
+		return errStopped
+	}
+	if c.JSON {
+		if err := s.printJSON(report); err != nil {
+			return err
+		}
+	} else {
+		s.printReport(report)
+	}
+	if !report.OK {
+		return fmt.Errorf("%d of %d checks failed", report.Count(doctor.Failed), len(report.Checks))
+	}
+	return nil
+}
+
+// look finds the clerksync running here, nil when there is none.
+func (c *doctorCmd) look(p *doctor.Process) (*app.Running, error) {
+	if _, err := app.ReadRunning(c.DataDir); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	running, err := app.FindRunning(c.DataDir)
+	switch {
+	case errors.Is(err, app.ErrNotRunning):
+		p.Gone = notRunning(err)
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	p.PID, p.Command, p.AdminURL = running.PID, running.Command, running.AdminURL
+	return running, nil
+}
+
+// openStore opens the database that was named, or that of the clerksync running here. Why
+// there is none is a check.
+func (c *doctorCmd) openStore(s *session, running *app.Running) (*store.Store, *doctor.Check, error) {
+	const name = "postgresql"
+	o := store.Options{URL: c.Database.URL.Reveal(), Schema: c.Schema, ApplicationName: "clerksync command", MaxConns: 2}
+	if o.URL == "" && running != nil {
+		o.URL, o.Schema = running.DatabaseURL, running.Schema
+	}
+	if o.URL == "" {
+		return nil, &doctor.Check{Name: name, Status: doctor.Unchecked, Seen: "DATABASE_URL is not set, which only a receiver does without"}, nil
+	}
+	failed := func(err error) (*store.Store, *doctor.Check, error) {
+		return nil, &doctor.Check{Name: name, Status: doctor.Failed, Seen: err.Error(), Mend: "start the server, or correct DATABASE_URL"}, nil
+	}
+	st, err := store.Open(s.ctx, o)
+	if err != nil {
+		return failed(err)
+	}
+	if err := st.Ping(s.ctx); err != nil {
+		st.Close()
+		return failed(err)
+	}
+	return st, nil, nil
+}
+
+// wanted are the limits of the log that are set. Those of another process may be others
+// than the defaults.
+func (c *doctorCmd) wanted() eventlog.Options {
+	o := eventlog.Options{Replicas: c.Replicas, MaxAge: c.MaxAge, MaxBytes: c.MaxBytes, DeadMaxAge: c.DeadMaxAge, DeadMaxBytes: c.DeadMaxBytes}
+	if o.Replicas == 1 {
+		o.Replicas = 0
+	}
+	if o.MaxAge == eventlog.DefaultMaxAge {
+		o.MaxAge = 0
+	}
+	if o.DeadMaxAge == eventlog.DefaultMaxAge {
+		o.DeadMaxAge = 0
+	}
+	return o
+}
+
+// probe is the probe that was asked for, nil when none was.
+func (c *doctorCmd) probe(running *app.Running) (*probe.Probe, error) {
+	p := &probe.Probe{URL: c.URL}
+	if p.URL == "" {
+		p.URL = c.ProbeURL
+	}
+	switch {
+	case len(c.SigningSecrets) > 0:
+		p.Secret = c.SigningSecrets[0].Reveal()
+	case running != nil:
+		p.Secret = running.SigningSecret
+	}
+	switch {
+	case p.URL == "":
+		return nil, nil
+	case p.Secret == "" && c.URL == "":
+		return nil, nil // CLERKSYNC_PROBE_URL is for the receiver
+	case p.Secret == "":
+		return nil, usageError("--url needs the signing secret of the endpoint: set CLERK_WEBHOOK_SIGNING_SECRET")
+	}
+	return p, nil
+}
+
+// printReport prints a line for every check, and one below it that says what to do.
+func (s *session) printReport(r *doctor.Report) {
+	for _, check := range r.Checks {
+		fmt.Fprintf(s.stdout, "%-9s  %-21s  %s\n", check.Status, check.Name, oneLine(check.Seen))
+		if check.Mend != "" {
+			fmt.Fprintf(s.stdout, "%-9s  %-21s  → %s\n", "", "", check.Mend)
+		}
+	}
+}

@@ -1,0 +1,210 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/clerksync/clerksync/internal/app"
+	"github.com/clerksync/clerksync/internal/monitor"
+	"github.com/clerksync/clerksync/internal/store"
+)
+
+type lagCmd struct {
+	Watch      bool          `name:"watch" help:"Go on measuring, until q or Ctrl-C."`
+	Interval   time.Duration `name:"interval" default:"2s" placeholder:"2s" help:"Time between two readings of --watch."`
+	deployment `embed:""`
+}
+
+func (c *lagCmd) Help() string {
+	return `The verdict comes first: in step, silent (nothing was received for longer than is
+usual), behind, stuck, or unknown (the event log cannot be read). Exit status 0 when
+in step, 1 when not; --watch ends with 0 when you end it.
+
+The lags are those of the last events that were applied: delivery, from Clerk emitting
+an event to its receipt; queue, from its storing to its row; end to end. They need the
+database, the rest needs only the event log. While something waits, it takes a second,
+to see how fast.
+
+--json prints an object, --watch --json one a line. What is not known is null: in_step,
+state (in_step, silent, behind, stuck, unknown), verdict, measured_at, pending, in_work,
+oldest_pending_age_seconds, stored_per_second, applied_per_second, seconds_left,
+last_event_received_at, silence (seconds, usual_gap_seconds, longest_gap_seconds,
+limit_seconds), delivery_seconds, queue_seconds and end_to_end_seconds (each p50, p99,
+events), dead_letters, workers (each name, version, started_at, appliers,
+appliers_busy, applied, failing: reason, since), event_log (ok, error, events, bytes,
+max_bytes), postgresql (ok, error), warnings. It is what GET /lag answers.`
+}
+
+const (
+	// The limits of --interval: a reading asks the workers, and some take half a second.
+	leastInterval = 500 * time.Millisecond
+	mostInterval  = time.Hour
+
+	// rateInterval is the time between the two readings that a rate needs.
+	rateInterval = time.Second
+)
+
+var errNotInStep = errors.New("not in step")
+
+func (c *lagCmd) Run(s *session) error {
+	if c.Interval < leastInterval || c.Interval > mostInterval {
+		return usageError("--interval is from 500ms to 1h")
+	}
+	l := &lagReader{lagCmd: c, s: s}
+	r, err := l.read(s.ctx)
+	if err != nil {
+		return err
+	}
+	if c.Watch && !c.JSON && isTerminal(s.stdout) {
+		return c.watchScreen(s, l, r)
+	}
+	defer l.close()
+	if c.Watch {
+		return c.watchLines(s, l, r)
+	}
+	if r.Pending != nil && *r.Pending > 0 {
+		if r, err = l.readAfter(s.ctx, rateInterval); err != nil {
+			return err
+		}
+	}
+	if c.JSON {
+		err = s.printJSON(r)
+	} else {
+		for _, line := range lagLines([]*monitor.Reading{r}, lookOf(s)) {
+			fmt.Fprintln(s.stdout, line)
+		}
+	}
+	if err == nil && !r.InStep {
+		err = errNotInStep
+	}
+	return err
+}
+
+// lagReader takes readings. What cannot be reached is part of a reading, and looked for
+// anew at the next: it may be started again, and somewhere else.
+type lagReader struct {
+	*lagCmd
+	s     *session
+	meter *monitor.Meter // nil while there is no event log
+	done  func()
+}
+
+func (l *lagReader) close() {
+	if l.meter != nil {
+		l.done()
+		l.meter = nil
+	}
+}
+
+// readAfter takes a reading in a while.
+func (l *lagReader) readAfter(ctx context.Context, d time.Duration) (*monitor.Reading, error) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return nil, errStopped
+	}
+	return l.read(ctx)
+}
+
+// read takes a reading. Its error is one that does not pass.
+func (l *lagReader) read(ctx context.Context) (*monitor.Reading, error) {
+	if l.meter == nil {
+		if r, err := l.open(ctx); r != nil || err != nil {
+			return r, err
+		}
+	}
+	r := l.meter.Measure(ctx)
+	if ctx.Err() != nil {
+		return nil, errStopped // what it was in the midst of says nothing
+	}
+	if r.State == monitor.Unknown {
+		l.close()
+	}
+	return r, nil
+}
+
+// open makes the meter. Without an event log it returns a reading that says so.
+func (l *lagReader) open(ctx context.Context) (*monitor.Reading, error) {
+	st, err := l.openDatabase(ctx)
+	if err != nil {
+		return nil, err
+	}
+	closeStore, d := func() {}, (*database)(nil)
+	if st != nil {
+		closeStore, d = st.Close, &l.database
+	}
+	s := *l.s
+	s.ctx = ctx
+	log, done, err := l.openLog(&s, &l.place, d)
+	var wrongUse usageError
+	switch {
+	case err == nil:
+		l.meter, l.done = monitor.NewMeter(log, st, s.logger), func() { done(); closeStore() }
+		if err := l.meter.Learn(ctx); err != nil {
+			s.logger.Debug("how often events come was not learned", "err", err)
+		}
+		return nil, nil
+	case errors.As(err, &wrongUse):
+	case ctx.Err() != nil:
+		err = errStopped
+	default:
+		defer closeStore()
+		return withoutLog(ctx, st, err), nil
+	}
+	closeStore()
+	return nil, err
+}
+
+// withoutLog is the reading when there is no event log.
+func withoutLog(ctx context.Context, st *store.Store, err error) *monitor.Reading {
+	r := &monitor.Reading{
+		State: monitor.Unknown, Verdict: "unknown: " + err.Error(), MeasuredAt: time.Now().UTC(),
+		EventLog: monitor.Neighbour{Error: "the event log cannot be reached"}, Warnings: []string{},
+	}
+	if st == nil {
+		return r
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	r.PostgreSQL = &monitor.Neighbour{OK: true}
+	if err := st.Ping(ctx); err != nil {
+		r.PostgreSQL = &monitor.Neighbour{Error: store.Outage(err)}
+	}
+	return r
+}
+
+// openDatabase opens the database, nil when none is named. Whether it answers, the
+// readings say.
+func (l *lagReader) openDatabase(ctx context.Context) (*store.Store, error) {
+	o := store.Options{URL: l.URL.Reveal(), Schema: l.Schema, ApplicationName: "clerksync command", MaxConns: 2}
+	if o.URL == "" {
+		running, err := app.FindRunning(l.DataDir)
+		if errors.Is(err, app.ErrNotRunning) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		o.URL, o.Schema = running.DatabaseURL, running.Schema
+	}
+	if o.URL == "" {
+		return nil, nil
+	}
+	return store.Open(ctx, o)
+}
+
+// lookOf is how to draw for standard output.
+func lookOf(s *session) look {
+	if !isTerminal(s.stdout) {
+		return look{}
+	}
+	width, _, _ := term.GetSize(int(s.stdout.(*os.File).Fd())) // 0: not known
+	return look{width: width, colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+}

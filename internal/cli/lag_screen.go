@@ -1,0 +1,325 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/monitor"
+)
+
+// look is what a screen is drawn for.
+type look struct {
+	width  int // columns, 0: as wide as it gets
+	height int // lines, 0: as many as it gets
+	colour bool
+}
+
+// The styles, as the terminal's own.
+const (
+	green  = "\x1b[1;32m"
+	yellow = "\x1b[1;33m"
+	red    = "\x1b[1;31m"
+	faint  = "\x1b[2m"
+	plain  = "\x1b[0m"
+)
+
+// stateStyles are the colours of the verdict, which says the same in words.
+var stateStyles = map[monitor.State]string{
+	monitor.InStep: green, monitor.Silent: yellow, monitor.Behind: yellow, monitor.Stuck: red, monitor.Unknown: red,
+}
+
+// labelWidth is the column of what a line is about.
+const labelWidth = 14
+
+// lagLines draws the last of some readings; of several, charts as well.
+func lagLines(readings []*monitor.Reading, l look) []string {
+	r := readings[len(readings)-1]
+	p := &page{look: l}
+	p.text(stateStyles[r.State], "", r.Verdict)
+	for _, warning := range r.Warnings {
+		p.text(yellow, "! ", warning)
+	}
+	p.blank()
+	p.hops(r)
+	p.blank()
+	if len(readings) > 1 {
+		p.charts(readings)
+		p.blank()
+	}
+	p.row("pending", pendingText(r))
+	if rates := ratesText(r); rates != "" {
+		p.row("rates", rates)
+	}
+	p.row("last event", lastEventText(r))
+	p.row("dead letters", numberOf(r.DeadLetters))
+	p.row("event log", eventLogText(r.EventLog))
+	p.row("PostgreSQL", postgresText(r.PostgreSQL))
+	p.workers(r)
+	return p.fit()
+}
+
+// page is a screen in the making.
+type page struct {
+	look
+	lines []string
+}
+
+func (p *page) blank() { p.lines = append(p.lines, "") }
+
+func (p *page) line(style, text string) {
+	if p.colour && style != "" {
+		text = style + text + plain
+	}
+	p.lines = append(p.lines, text)
+}
+
+// text adds a text after a label, in as many lines as it takes.
+func (p *page) text(style, label, text string) {
+	indent := strings.Repeat(" ", utf8.RuneCountInString(label))
+	line, empty := label, true
+	for _, word := range strings.Fields(oneLine(text)) {
+		switch {
+		case empty:
+			line += word
+		case p.width > 0 && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > p.width:
+			p.line(style, line)
+			line = indent + word
+		default:
+			line += " " + word
+		}
+		empty = false
+	}
+	p.line(style, line)
+}
+
+func (p *page) row(label, text string) { p.text("", fmt.Sprintf("%-*s", labelWidth, label), text) }
+
+// hops is the table of the lags.
+func (p *page) hops(r *monitor.Reading) {
+	table := [][]string{{"", "P50", "P99", "EVENTS", "FROM → TO"}}
+	for _, hop := range []struct {
+		name, between string
+		lag           *monitor.Quantiles
+	}{
+		{"delivery", "emitted by Clerk → received", r.Delivery},
+		{"queue", "stored → applied", r.Queue},
+		{"end to end", "emitted by Clerk → applied", r.EndToEnd},
+	} {
+		cells := []string{hop.name, "-", "-", "-", hop.between}
+		if hop.lag != nil {
+			cells[1], cells[2], cells[3] = humane(hop.lag.P50), humane(hop.lag.P99), fmt.Sprint(hop.lag.Events)
+		}
+		table = append(table, cells)
+	}
+	widths := []int{labelWidth, 0, 0, 0, 0}
+	total := 0
+	for i := range widths {
+		for _, cells := range table {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cells[i])+2)
+		}
+		total += widths[i]
+	}
+	for i, cells := range table {
+		if p.width > 0 && total-2 > p.width {
+			cells = cells[:4]
+		}
+		line := ""
+		for j, cell := range cells {
+			line += fmt.Sprintf("%-*s", widths[j], cell)
+		}
+		style := ""
+		if i == 0 {
+			style = faint
+		}
+		p.line(style, strings.TrimRight(line, " "))
+	}
+}
+
+// mostWidth is the column of the greatest value of a chart.
+const mostWidth = 12
+
+// charts shows how it went, a column for every reading.
+func (p *page) charts(readings []*monitor.Reading) {
+	if p.width > 0 {
+		room := max(p.width-labelWidth-2-mostWidth, 1)
+		readings = readings[max(len(readings)-room, 0):]
+	}
+	columns := max(len(readings), len("THE LAST 59 min 59 s"))
+	span := since(readings[0].MeasuredAt, readings[len(readings)-1].MeasuredAt)
+	p.line(faint, fmt.Sprintf("%-*s%-*s  MOST", labelWidth, "", columns, "THE LAST "+span))
+	for _, chart := range []struct {
+		name  string
+		value func(*monitor.Reading) *float64
+		text  func(float64) string
+	}{
+		{"pending", pendingNumber, func(n float64) string { return fmt.Sprintf("%.0f", n) }},
+		{"oldest", func(r *monitor.Reading) *float64 { return r.OldestPendingAge }, humane},
+		{"end to end", endToEndP99, func(s float64) string { return humane(s) + " p99" }},
+		{"applied", func(r *monitor.Reading) *float64 { return r.AppliedPerSecond }, perSecond},
+	} {
+		var values []*float64
+		most := "-"
+		greatest := -1.0
+		for _, r := range readings {
+			v := chart.value(r)
+			if v != nil && *v > greatest {
+				greatest, most = *v, chart.text(*v)
+			}
+			values = append(values, v)
+		}
+		p.line("", fmt.Sprintf("%-*s%-*s  %s", labelWidth, chart.name, columns, sparkline(values), most))
+	}
+}
+
+func pendingNumber(r *monitor.Reading) *float64 {
+	if r.Pending == nil {
+		return nil
+	}
+	n := float64(*r.Pending)
+	return &n
+}
+
+func endToEndP99(r *monitor.Reading) *float64 {
+	if r.EndToEnd == nil {
+		return nil
+	}
+	return &r.EndToEnd.P99
+}
+
+// workers has a line for each.
+func (p *page) workers(r *monitor.Reading) {
+	switch {
+	case r.Workers == nil:
+		p.row("workers", "not known: they could not be asked")
+	case len(r.Workers) == 0:
+		p.row("workers", "none answers")
+	}
+	for i, w := range r.Workers {
+		label := "workers"
+		if i > 0 {
+			label = ""
+		}
+		p.row(label, workerText(&w, r.MeasuredAt))
+	}
+}
+
+func workerText(w *eventlog.Worker, now time.Time) string {
+	text := fmt.Sprintf("%s, version %s, up %s, %d of %s busy",
+		orDash(w.Name), orDash(w.Version), since(w.StartedAt, now), w.Busy, plural(w.Appliers, "applier", "appliers"))
+	if w.Failing != nil {
+		text += fmt.Sprintf("; failing for %s: %s", since(w.Failing.Since, now), w.Failing.Reason)
+	}
+	return text
+}
+
+func numberOf(n *uint64) string {
+	if n == nil {
+		return "-"
+	}
+	return fmt.Sprint(*n)
+}
+
+func pendingText(r *monitor.Reading) string {
+	switch {
+	case r.Pending == nil:
+		return "-"
+	case *r.Pending == 0:
+		return "0"
+	}
+	text := fmt.Sprintf("%d, %s in work", *r.Pending, numberOf(r.InWork))
+	if r.OldestPendingAge != nil {
+		text += ", the oldest for " + humane(*r.OldestPendingAge)
+	}
+	return text
+}
+
+// ratesText is empty as long as they are not known.
+func ratesText(r *monitor.Reading) string {
+	if r.StoredPerSecond == nil || r.AppliedPerSecond == nil {
+		return ""
+	}
+	text := fmt.Sprintf("%s stored, %s applied", perSecond(*r.StoredPerSecond), perSecond(*r.AppliedPerSecond))
+	if r.SecondsLeft != nil {
+		text += ", about " + humane(*r.SecondsLeft) + " left"
+	}
+	return text
+}
+
+func lastEventText(r *monitor.Reading) string {
+	switch {
+	case !r.EventLog.OK:
+		return "-"
+	case r.Silence == nil:
+		return "none from Clerk is in the log"
+	}
+	text := "received " + humane(r.Silence.Seconds) + " ago"
+	if r.Silence.UsualGap == nil || r.Silence.Limit == nil {
+		return text + "; too few to know what is usual"
+	}
+	return fmt.Sprintf("%s; usual gap %s, silent after %s", text, humane(*r.Silence.UsualGap), humane(*r.Silence.Limit))
+}
+
+func eventLogText(n monitor.Neighbour) string {
+	if !n.OK {
+		return n.Error
+	}
+	text := fmt.Sprintf("%d events, %s", n.Events, bytesOf(n.Bytes))
+	if n.MaxBytes > 0 {
+		text += " of " + bytesOf(n.MaxBytes)
+	}
+	return text
+}
+
+func postgresText(n *monitor.Neighbour) string {
+	switch {
+	case n == nil:
+		return "not asked, and no lags without it: set DATABASE_URL"
+	case !n.OK:
+		return n.Error
+	}
+	return "answers"
+}
+
+// fit makes the lines as many as there is room for: without blank ones, and then
+// without the last.
+func (p *page) fit() []string {
+	over := len(p.lines) - p.height
+	if p.height <= 0 || over <= 0 {
+		return p.lines
+	}
+	var tight []string
+	for _, line := range p.lines {
+		if line == "" && over > 0 {
+			over--
+			continue
+		}
+		tight = append(tight, line)
+	}
+	if over == 0 {
+		return tight
+	}
+	if p.height == 1 {
+		return tight[:1]
+	}
+	shown := p.height - 1
+	return append(tight[:shown], fmt.Sprintf("… %d more: make the window higher", len(tight)-shown))
+}
+
+// lagLine is a reading in one line, for a log.
+func lagLine(r *monitor.Reading) string {
+	oldest, p99, applied := "-", "-", "-"
+	if r.OldestPendingAge != nil {
+		oldest = humane(*r.OldestPendingAge)
+	}
+	if r.EndToEnd != nil {
+		p99 = humane(r.EndToEnd.P99)
+	}
+	if r.AppliedPerSecond != nil {
+		applied = perSecond(*r.AppliedPerSecond)
+	}
+	return fmt.Sprintf("%s  pending %s  oldest %s  end to end p99 %s  applied %s  %s",
+		r.MeasuredAt.UTC().Format(time.RFC3339), numberOf(r.Pending), oldest, p99, applied, oneLine(r.Verdict))
+}

@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/clerksync/clerksync/internal/config"
+	"github.com/clerksync/clerksync/internal/probe"
+)
+
+type probeCmd struct {
+	URL      string        `name:"url" env:"CLERKSYNC_PROBE_URL" placeholder:"URL" help:"Public URL of the endpoint. Without it, the endpoint of the clerksync running here."`
+	Secret   config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" placeholder:"WHSEC" help:"Signing secret; of several, comma-separated, the first signs. Without it, that of clerksync dev running here."`
+	Timeout  time.Duration `name:"timeout" default:"30s" help:"How long all of it may take."`
+	eventLog `embed:""`
+	place    `embed:""`
+}
+
+func (c *probeCmd) Help() string {
+	return `Sends a signed event of clerksync's own through the public URL, as Svix does, and
+follows it until the worker has passed it. It says how long every hop took, or where
+it stopped, why, and what mends it. No table is touched.
+
+--json prints an object: ok, stopped_at (url, dns, connect, tls, redirect, answer,
+unauthorized, unavailable, not_stored, not_applied, log, or "" when ok), cause, mend,
+url, svix_id, seq (its place in the event log), hops (dns_seconds, connect_seconds,
+tls_seconds, receive_seconds, queue_seconds, total_seconds; null where it did not
+come to that), clock_off_seconds (how far the endpoint's clock is ahead of ours).`
+}
+
+func (c *probeCmd) Run(s *session) error {
+	if c.Timeout <= 0 {
+		return usageError("--timeout is more than 0s")
+	}
+	to := sendCmd{URL: c.URL, Secret: c.Secret, DataDir: c.DataDir}
+	if err := to.complete(); err != nil {
+		return err
+	}
+	if err := probe.CheckURL(to.URL); err != nil {
+		return usageError("--url: " + err.Error())
+	}
+	p := probe.Probe{URL: to.URL, Secret: to.Secret.Reveal(), Timeout: c.Timeout}
+	log, done, err := c.connect(s, &c.place, nil)
+	var wrongUse usageError
+	switch {
+	case errors.As(err, &wrongUse):
+		return err
+	case err != nil:
+		p.NoLog = err.Error()
+	default:
+		defer done()
+		p.Log = log
+	}
+	r := p.Run(s.ctx)
+	if s.ctx.Err() != nil {
+		return errStopped
+	}
+	if c.JSON {
+		if err := s.printJSON(r); err != nil {
+			return err
+		}
+	} else {
+		s.printProbe(r)
+	}
+	if !r.OK {
+		return fmt.Errorf("the probe stopped at %s: %s; %s", r.StoppedAt, oneLine(r.Cause), r.Mend)
+	}
+	return nil
+}
+
+// noticeable is from where a clock that is off is worth a line, in seconds: it is read
+// to about one.
+const noticeable = 2
+
+// printProbe prints a line for every hop that was passed.
+func (s *session) printProbe(r *probe.Result) {
+	for _, hop := range []struct {
+		name    string
+		seconds *float64
+	}{
+		{"dns", r.Times.DNS},
+		{"connect", r.Times.Connect},
+		{"tls", r.Times.TLS},
+		{"receive", r.Times.Receive},
+		{"queue", r.Times.Queue},
+		{"total", r.Times.Total},
+	} {
+		if hop.seconds != nil {
+			fmt.Fprintf(s.stdout, "%-8s %9.1f ms\n", hop.name, *hop.seconds*1000)
+		}
+	}
+	if off := r.ClockOff; off != nil && (*off > noticeable || *off < -noticeable) {
+		way := "ahead of"
+		if *off < 0 {
+			way = "behind"
+		}
+		fmt.Fprintf(s.stdout, "The clock of the endpoint is %.0f s %s this machine's.\n", max(*off, -*off), way)
+	}
+	if r.OK {
+		fmt.Fprintf(s.stdout, "The way is open: what is sent to %s is stored and applied.\n", r.URL)
+	}
+}

@@ -1,0 +1,82 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/probe"
+	"github.com/clerksync/clerksync/internal/store"
+)
+
+const (
+	// askTimeout bounds every question to a neighbour.
+	askTimeout = 5 * time.Second
+
+	// clockTolerance is by how much two clocks may differ. Those that NTP keeps differ by
+	// milliseconds; a lag is never more right than the clocks.
+	clockTolerance = time.Second
+)
+
+// Options say what to look at. What is nil cannot be reached, and has a reason.
+type Options struct {
+	Faults []string // of the configuration
+
+	Process Process // the clerksync running here
+
+	Store   *store.Store
+	NoStore *Check // why it is nil
+
+	Log   *eventlog.Log
+	NoLog string           // why it is nil
+	Want  eventlog.Options // limits of the log that are configured, 0 for those that are not
+
+	Probe  *probe.Probe // nil: not asked for
+	Logger *slog.Logger
+}
+
+// Run looks at everything.
+func Run(ctx context.Context, o Options) *Report {
+	r := &Report{}
+	if len(o.Faults) > 0 {
+		r.add("configuration", Failed, strings.Join(o.Faults, "; "), "correct the variables; clerksync serve refuses to start like this")
+	} else {
+		r.ok("configuration", "what is set can be used")
+	}
+	o.Process.look(ctx, r)
+	checkPostgreSQL(ctx, r, o)
+	checkLog(ctx, r, o)
+	checkLag(ctx, r, o)
+	checkProbe(ctx, r, o)
+	r.OK = r.Count(Failed) == 0
+	return r
+}
+
+// checkClock compares the clock of a neighbour with ours.
+func checkClock(r *Report, name, whose string, off time.Duration) {
+	if off.Abs() <= clockTolerance {
+		r.ok(name, "the clock of "+whose+" agrees with this machine's")
+		return
+	}
+	way := "ahead of"
+	if off < 0 {
+		way = "behind"
+	}
+	r.add(name, Warning, fmt.Sprintf("the clock of %s is %s %s this machine's: lags are wrong by as much", whose, off.Abs().Round(100*time.Millisecond), way),
+		"let NTP set both clocks")
+}
+
+func checkProbe(ctx context.Context, r *Report, o Options) {
+	if o.Probe == nil {
+		return
+	}
+	p := o.Probe.Run(ctx)
+	if p.OK {
+		r.ok("probe", fmt.Sprintf("what is sent to %s is stored and applied, in %.1f ms", p.URL, *p.Times.Total*1000))
+		return
+	}
+	r.add("probe", Failed, fmt.Sprintf("stopped at %s: %s", p.StoppedAt, p.Cause), p.Mend)
+}

@@ -1,0 +1,121 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/clerksync/clerksync/internal/eventlog"
+)
+
+// checkLog looks at the server, the streams, the consumer, the workers, and the room.
+func checkLog(ctx context.Context, r *Report, o Options) {
+	const streams, consumer, workers, room, clock = "streams", "consumer", "workers", "room", "event_log_clock"
+	if o.Log == nil {
+		r.add("event_log", Failed, o.NoLog, "start the NATS server, or the clerksync that has it inside; correct NATS_URL")
+		r.unchecked("the event log was not reached", streams, consumer, workers, room, clock)
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	i, err := o.Log.Inspect(ctx, o.Want)
+	if err != nil {
+		r.add("event_log", Failed, err.Error(), "look at the log of the NATS server")
+		r.unchecked("the event log did not answer", streams, consumer, workers, room, clock)
+		return
+	}
+	r.ok("event_log", fmt.Sprintf("NATS %s, %s stored", i.ServerVersion, megabytes(i.Bytes)))
+
+	checkSettings(r, streams, "the streams are kept as they should be", i, func(d eventlog.Difference) bool { return d.Of != eventlog.ConsumerName })
+	if i.HasConsumer {
+		checkSettings(r, consumer, "it delivers all events, until they are settled", i, func(d eventlog.Difference) bool { return d.Of == eventlog.ConsumerName })
+	} else {
+		r.add(consumer, Warning, "no worker was ever started on this event log", "start one: clerksync serve --role worker")
+	}
+	checkWorkers(r, o.Log)
+	checkRoom(r, i, o)
+	if i.ClockOff == nil {
+		r.unchecked("a server before 2.10 does not tell its time", clock)
+	} else {
+		checkClock(r, clock, "the NATS server", *i.ClockOff)
+	}
+}
+
+// checkSettings looks at some of the differences.
+func checkSettings(r *Report, name, fine string, i *eventlog.Inspection, ours func(eventlog.Difference) bool) {
+	var seen []string
+	status := Warning
+	for _, d := range i.Differences {
+		if !ours(d) {
+			continue
+		}
+		want := d.Want
+		if want == "" {
+			want = "none"
+		}
+		seen = append(seen, fmt.Sprintf("%s: %s is %s and should be %s", d.Of, d.Setting, d.Is, want))
+		if !d.Limit {
+			status = Failed
+		}
+	}
+	if len(seen) == 0 {
+		r.ok(name, fine)
+		return
+	}
+	r.add(name, status, strings.Join(seen, "; "), "start clerksync serve anew, which brings it to its configuration, and see who else changes it")
+}
+
+func checkWorkers(r *Report, log *eventlog.Log) {
+	workers, err := log.Workers()
+	if err != nil {
+		r.add("workers", Failed, err.Error(), "look at the log of the NATS server")
+		return
+	}
+	var names, failing []string
+	for _, w := range workers {
+		names = append(names, w.Name)
+		if w.Failing != nil {
+			failing = append(failing, fmt.Sprintf("%s gets nothing into PostgreSQL since %s: %s", w.Name, w.Failing.Since.UTC().Format("2006-01-02T15:04:05Z"), w.Failing.Reason))
+		}
+	}
+	switch {
+	case len(workers) == 0:
+		r.add("workers", Failed, "no worker answers: events are stored and not applied", "start one: clerksync serve --role worker")
+	case len(failing) > 0:
+		r.add("workers", Failed, strings.Join(failing, "; "), "look at PostgreSQL; the worker tries without end, and goes on by itself")
+	default:
+		r.ok("workers", fmt.Sprintf("%d at work: %s", len(workers), strings.Join(names, ", ")))
+	}
+}
+
+const (
+	// fullFrom is from where a limit is called near.
+	fullFrom = 0.8
+
+	// leastRoom is from where a disk is called nearly full. The embedded log takes nothing
+	// below a sixteenth of it.
+	leastRoom = 1 << 30
+)
+
+func checkRoom(r *Report, i *eventlog.Inspection, o Options) {
+	const mend = "raise CLERKSYNC_LOG_MAX_BYTES, or lower CLERKSYNC_LOG_MAX_AGE"
+	nearly := func(used, most uint64) bool { return most > 0 && float64(used) >= fullFrom*float64(most) }
+	free, known := uint64(0), false
+	if o.Process.PID != 0 {
+		free, known = freeBytes(o.Process.Folder)
+	}
+	switch {
+	case i.MaxBytes > 0 && i.Bytes >= i.MaxBytes:
+		r.add("room", Failed, "the event log is full: it has "+megabytes(i.Bytes)+" of "+megabytes(i.MaxBytes), mend)
+	case nearly(i.Bytes, i.MaxBytes):
+		r.add("room", Warning, "the event log is nearly full: it has "+megabytes(i.Bytes)+" of "+megabytes(i.MaxBytes), mend)
+	case nearly(i.Used, i.Storage):
+		r.add("room", Warning, "the NATS account stores "+megabytes(i.Used)+" of "+megabytes(i.Storage), "let it store more, or lower CLERKSYNC_LOG_MAX_AGE")
+	case known && free < leastRoom:
+		r.add("room", Warning, "the disk of "+o.Process.Folder+" has "+megabytes(free)+" free", "make room, or set CLERKSYNC_LOG_MAX_BYTES: below 64 MB nothing is taken")
+	default:
+		r.ok("room", "there is room for more events")
+	}
+}
+
+func megabytes(n uint64) string { return fmt.Sprintf("%.1f MB", float64(n)/(1<<20)) }

@@ -1,0 +1,38 @@
+package doctor
+
+import (
+	"context"
+	"strings"
+
+	"github.com/clerksync/clerksync/internal/monitor"
+)
+
+// checkLag asks the meter for its verdict, and for what is odd about the stored events:
+// dead letters, two Clerk instances, clocks.
+func checkLag(ctx context.Context, r *Report, o Options) {
+	if o.Log == nil {
+		r.unchecked("the event log was not reached", "lag", "events")
+		return
+	}
+	meter := monitor.NewMeter(o.Log, o.Store, o.Logger)
+	if err := meter.Learn(ctx); err != nil {
+		o.Logger.Debug("how often events come was not learned", "err", err)
+	}
+	reading := meter.Measure(ctx)
+	switch reading.State {
+	case monitor.InStep:
+		r.ok("lag", reading.Verdict)
+	case monitor.Silent, monitor.Behind:
+		r.add("lag", Warning, reading.Verdict, "clerksync lag --watch shows how it goes on")
+	default:
+		r.add("lag", Failed, reading.Verdict, "clerksync lag --watch shows how it goes on")
+	}
+	switch {
+	case !reading.EventLog.OK:
+		r.unchecked("the event log did not answer", "events")
+	case len(reading.Warnings) > 0:
+		r.add("events", Warning, strings.Join(reading.Warnings, "; "), "clerksync events ls and clerksync dead ls show them")
+	default:
+		r.ok("events", "nothing is odd about the last of them, and there are no dead letters")
+	}
+}

@@ -1,0 +1,93 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/clerksync/clerksync/internal/store"
+)
+
+// checkPostgreSQL looks at the server, the tables, and what may be done with them.
+func checkPostgreSQL(ctx context.Context, r *Report, o Options) {
+	const tables, privileges = "tables", "privileges"
+	const durability, clock = "postgresql_durability", "postgresql_clock"
+	if o.Store == nil {
+		r.Checks = append(r.Checks, *o.NoStore)
+		r.unchecked("PostgreSQL was not reached", tables, privileges, durability, clock)
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	i, err := o.Store.Inspect(ctx)
+	if err != nil {
+		r.add("postgresql", Failed, err.Error(), "look at the server's log")
+		r.unchecked("PostgreSQL did not answer", tables, privileges, durability, clock)
+		return
+	}
+	switch {
+	case i.VersionNumber < store.OldestVersion*10000:
+		r.add("postgresql", Failed, "PostgreSQL "+i.Version+" is too old", fmt.Sprintf("move to PostgreSQL %d or newer", store.OldestVersion))
+	case i.Standby:
+		r.add("postgresql", Failed, "PostgreSQL "+i.Version+", a standby: nothing can be written there", "let DATABASE_URL name the primary")
+	default:
+		r.ok("postgresql", "PostgreSQL "+i.Version)
+	}
+
+	if i.SchemaExists && !i.SchemaUsable {
+		r.unchecked(fmt.Sprintf("%s may not look into schema %s", i.Role, i.Schema), tables)
+	} else {
+		checkTables(ctx, r, o.Store, i)
+	}
+	checkPrivileges(r, i)
+
+	var off []string
+	if i.Fsync == "off" {
+		off = append(off, "fsync")
+	}
+	if i.FullPageWrites == "off" {
+		off = append(off, "full_page_writes")
+	}
+	switch {
+	case len(off) > 0:
+		r.add(durability, Warning, strings.Join(off, " and ")+" off: after a crash of that machine the tables may be broken", "turn it on in postgresql.conf")
+	case i.SynchronousCommit == "off":
+		r.add(durability, Warning, "synchronous_commit off: after a crash of that machine rows of the last moment are missing, and their events count as applied", "turn it on, or run clerksync replay --since 10m after a crash")
+	default:
+		r.ok(durability, "what is committed is on the disk")
+	}
+	checkClock(r, clock, "PostgreSQL", i.ClockOff)
+}
+
+func checkTables(ctx context.Context, r *Report, st *store.Store, i *store.Inspection) {
+	switch err := st.CheckMigrated(ctx); {
+	case errors.Is(err, store.ErrPending) && !i.SchemaExists:
+		r.add("tables", Failed, fmt.Sprintf("there is no schema %s: %v", i.Schema, err), "clerksync migrate up")
+	case errors.Is(err, store.ErrPending):
+		r.add("tables", Failed, err.Error(), "clerksync migrate up")
+	case err != nil:
+		r.add("tables", Failed, err.Error(), "run clerksync doctor as the role that the worker uses")
+	default:
+		r.ok("tables", "all migrations are applied in schema "+i.Schema)
+	}
+}
+
+func checkPrivileges(r *Report, i *store.Inspection) {
+	switch {
+	case !i.SchemaExists:
+		r.unchecked("there are no tables", "privileges")
+	case !i.SchemaUsable:
+		r.add("privileges", Failed, fmt.Sprintf("%s may not look into schema %s", i.Role, i.Schema),
+			fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", i.Schema, i.Role))
+	case len(i.Missing) > 0:
+		var missing []string
+		for _, m := range i.Missing {
+			missing = append(missing, m.Privilege+" on "+m.TableName)
+		}
+		r.add("privileges", Failed, i.Role+" lacks "+strings.Join(missing, ", "),
+			fmt.Sprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %s TO %s", i.Schema, i.Role))
+	default:
+		r.ok("privileges", i.Role+" may do what the worker has to")
+	}
+}

@@ -1,0 +1,137 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Difference is a setting in JetStream that is not as it should be.
+type Difference struct {
+	Of      string // the stream or the consumer
+	Setting string // as JetStream's tools call it
+	Is      string
+	Want    string
+
+	// Limit means that it is how much is kept, and for how long: a matter of taste, while
+	// a difference in anything else can lose events or hold them up.
+	Limit bool
+}
+
+// Inspection is how the log is kept.
+type Inspection struct {
+	ServerVersion string
+	Bytes         uint64
+	MaxBytes      uint64 // 0: no limit but the disk
+	Used, Storage uint64 // of all that the account may store; Storage 0: no limit
+	HasConsumer   bool   // false: no worker was ever started
+
+	// ClockOff is how far the server's clock is ahead of ours; nil when it does not tell,
+	// before 2.10.
+	ClockOff *time.Duration
+
+	Differences []Difference
+}
+
+// Inspect compares how the log is kept with how it should be. Limits that are 0 in o are
+// not compared.
+func (l *Log) Inspect(ctx context.Context, o Options) (*Inspection, error) {
+	asked := time.Now()
+	stream, err := l.js.Stream(ctx, Stream)
+	if err != nil {
+		return nil, fmt.Errorf("read stream %s: %w", Stream, err)
+	}
+	answered := time.Now()
+	info := stream.CachedInfo()
+	i := &Inspection{ServerVersion: l.nc.ConnectedServerVersion(), Bytes: info.State.Bytes, MaxBytes: uint64(max(info.Config.MaxBytes, 0))}
+	if !info.TimeStamp.IsZero() {
+		off := info.TimeStamp.Sub(asked.Add(answered.Sub(asked) / 2))
+		i.ClockOff = &off
+	}
+	account, err := l.js.AccountInfo(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask JetStream for its limits: %w", err)
+	}
+	i.Used, i.Storage = account.Store, uint64(max(account.Limits.MaxStore, 0))
+
+	events, dead := streamConfigs(o, account.API.Level)
+	i.Differences = compareStreams(info.Config, events)
+	switch stream, err := l.js.Stream(ctx, DeadStream); {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		i.Differences = append(i.Differences, Difference{Of: DeadStream, Setting: "stream", Is: "missing", Want: "there"})
+	case err != nil:
+		return nil, fmt.Errorf("read stream %s: %w", DeadStream, err)
+	default:
+		i.Differences = append(i.Differences, compareStreams(stream.CachedInfo().Config, dead)...)
+	}
+	switch consumer, err := l.js.Consumer(ctx, Stream, ConsumerName); {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+	case err != nil:
+		return nil, fmt.Errorf("read consumer %s: %w", ConsumerName, err)
+	default:
+		i.HasConsumer = true
+		i.Differences = append(i.Differences, compareConsumers(consumer.CachedInfo())...)
+	}
+	return i, nil
+}
+
+// differences collects those of one stream or consumer.
+type differences struct {
+	of  string
+	all []Difference
+}
+
+func (d *differences) add(setting string, is, want any, limit bool) {
+	if a, b := fmt.Sprint(is), fmt.Sprint(want); a != b {
+		d.all = append(d.all, Difference{d.of, setting, a, b, limit})
+	}
+}
+
+func compareStreams(is, want jetstream.StreamConfig) []Difference {
+	d := &differences{of: want.Name}
+	d.add("subjects", strings.Join(is.Subjects, " "), strings.Join(want.Subjects, " "), false)
+	d.add("storage", is.Storage, want.Storage, false)
+	d.add("retention", is.Retention, want.Retention, false)
+	d.add("discard", is.Discard, want.Discard, false)
+	d.add("duplicate window", is.Duplicates, want.Duplicates, false)
+	d.add("acknowledgements", !is.NoAck, true, false)
+	d.add("sealed", is.Sealed, false, false)
+	d.add("deny purge", is.DenyPurge, false, false) // erasure needs it
+	d.add("deny delete", is.DenyDelete, false, false)
+	d.add("max messages", unlimited(is.MaxMsgs), "no limit", false)
+	d.add("max messages per subject", unlimited(is.MaxMsgsPerSubject), "no limit", false)
+	if want.Replicas != 0 {
+		d.add("replicas", is.Replicas, want.Replicas, true)
+	}
+	if want.MaxAge != 0 {
+		d.add("max age", is.MaxAge, want.MaxAge, true)
+	}
+	if want.MaxBytes != 0 {
+		d.add("max bytes", unlimited(is.MaxBytes), unlimited(want.MaxBytes), true)
+	}
+	return d.all
+}
+
+func compareConsumers(info *jetstream.ConsumerInfo) []Difference {
+	is, want := info.Config, consumerConfig()
+	d := &differences{of: ConsumerName}
+	d.add("ack policy", is.AckPolicy, want.AckPolicy, false)
+	d.add("ack wait", is.AckWait, want.AckWait, false)
+	d.add("max deliver", unlimited(int64(is.MaxDeliver)), "no limit", false)
+	d.add("max ack pending", is.MaxAckPending, want.MaxAckPending, false)
+	d.add("paused", info.Paused, false, false)
+	d.add("filter", strings.Join(slices.DeleteFunc(append([]string{is.FilterSubject}, is.FilterSubjects...), func(s string) bool { return s == "" }), " "), "", false)
+	return d.all
+}
+
+func unlimited(n int64) string {
+	if n <= 0 {
+		return "no limit"
+	}
+	return fmt.Sprint(n)
+}

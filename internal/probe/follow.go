@@ -1,0 +1,100 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/clerksync/clerksync/internal/eventlog"
+)
+
+// errNotYet means that what was waited for did not come, and that nothing failed.
+var errNotYet = errors.New("not in time")
+
+// follow waits until the probe, which was stored after a sequence, is passed.
+func (p *Probe) follow(ctx context.Context, r *Result, after uint64) {
+	began := time.Now()
+	look, cancel := context.WithTimeout(ctx, storedTimeout)
+	defer cancel()
+	err := poll(look, func() (bool, error) {
+		m, err := p.Log.FindProbe(look, r.SvixID, after)
+		if errors.Is(err, eventlog.ErrNotFound) {
+			return false, nil
+		}
+		if err == nil {
+			r.Seq = m.Seq
+		}
+		return err == nil, err
+	})
+	if errors.Is(err, errNotYet) {
+		r.stop(AtNotStored, fmt.Sprintf("it was taken, and did not come into this event log within %s", waited(began)),
+			"see that NATS_URL is the same here and there, and that clerksync there is not older: what it does not know it does not store")
+		return
+	}
+	var state eventlog.State
+	if err == nil {
+		err = poll(ctx, func() (bool, error) {
+			now, err := p.Log.State(ctx)
+			if err == nil {
+				state = now
+			}
+			return err == nil && state.AppliedThrough >= r.Seq, err
+		})
+	}
+	switch {
+	case errors.Is(err, errNotYet):
+		p.explainWait(r, state, waited(began))
+	case err != nil:
+		r.stop(AtLog, fmt.Sprintf("it was taken, and then the event log could not be read: %v", err), mendLog)
+	}
+}
+
+func waited(since time.Time) time.Duration { return time.Since(since).Round(100 * time.Millisecond) }
+
+// explainWait says why a stored probe is not passed.
+func (p *Probe) explainWait(r *Result, state eventlog.State, wait time.Duration) {
+	stored := fmt.Sprintf("it is stored, as %d, and not passed within %s: ", r.Seq, wait)
+	workers, err := p.Log.Workers()
+	var failing *eventlog.Worker
+	for i := range workers {
+		if workers[i].Failing != nil {
+			failing = &workers[i]
+		}
+	}
+	switch {
+	case err != nil:
+		r.stop(AtNotApplied, stored+"the workers could not be asked", "clerksync doctor tells more")
+	case len(workers) == 0:
+		r.stop(AtNotApplied, stored+"no worker answers", "start one: clerksync serve --role worker")
+	case failing != nil:
+		r.stop(AtNotApplied, fmt.Sprintf("%sthe worker %s gets nothing into PostgreSQL, since %s: %s",
+			stored, failing.Name, failing.Failing.Since.UTC().Format(time.RFC3339), failing.Failing.Reason),
+			"look at PostgreSQL; the worker tries without end, and goes on by itself")
+	default:
+		r.stop(AtNotApplied, fmt.Sprintf("%sthe workers are busy; events before it that are not applied yet: up to %d", stored, r.Seq-1-state.AppliedThrough),
+			"wait, or run more workers: clerksync lag tells how fast it goes")
+	}
+}
+
+// poll asks until the answer is yes, at growing intervals. What fails is tried again
+// until ctx ends; the error is then the last of it, or errNotYet.
+func poll(ctx context.Context, ask func() (bool, error)) error {
+	last := errNotYet
+	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
+		ok, err := ask()
+		if ok {
+			return nil
+		}
+		if ctx.Err() == nil { // otherwise it is why it failed
+			if last = err; err == nil {
+				last = errNotYet
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return last
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package probe
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clerksync/clerksync/internal/embedded"
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/projector"
+	"github.com/clerksync/clerksync/internal/receiver"
+	"github.com/clerksync/clerksync/internal/store"
+	"github.com/clerksync/clerksync/internal/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+var (
+	secret  = "whsec_" + base64.StdEncoding.EncodeToString([]byte("the-secret-of-24-bytes!!"))
+	another = "whsec_" + base64.StdEncoding.EncodeToString([]byte("another-secret-24-bytes!"))
+)
+
+// deployment is a receiver behind a web server, and its log.
+type deployment struct {
+	t      *testing.T
+	nats   *embedded.NATS
+	nc     *nats.Conn
+	log    *eventlog.Log
+	server *httptest.Server
+	front  atomic.Pointer[http.Handler] // what answers instead of the receiver, nil for the receiver
+}
+
+func deploy(t *testing.T, change ...func(*receiver.Options)) *deployment {
+	t.Helper()
+	d := &deployment{t: t, nats: testkit.NATS(t)}
+	d.nc = testkit.Connect(t, d.nats)
+	d.log = testkit.OpenLog(t, d.nc)
+	o := receiver.Options{Secrets: []string{secret}, Log: d.log, Registry: prometheus.NewRegistry()}
+	for _, f := range change {
+		f(&o)
+	}
+	r, err := receiver.New(o)
+	require.NoError(t, err)
+	d.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		switch front := d.front.Load(); {
+		case front != nil:
+			(*front).ServeHTTP(w, req)
+		case req.URL.Path != receiver.Path:
+			http.Error(w, "not found", http.StatusNotFound)
+		default:
+			r.ServeHTTP(w, req)
+		}
+	}))
+	t.Cleanup(d.server.Close)
+	return d
+}
+
+// put puts something in front of the receiver.
+func (d *deployment) put(f http.HandlerFunc) {
+	h := http.Handler(f)
+	d.front.Store(&h)
+}
+
+// work starts a worker, which answers roll calls.
+func (d *deployment) work(apply func(context.Context, []store.Entry) ([]store.Outcome, error), failing *eventlog.Failure) {
+	d.t.Helper()
+	p := projector.New(projector.Options{Log: d.log, Apply: apply, Registry: prometheus.NewRegistry()})
+	p.Start()
+	d.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = p.Stop(ctx) // what a test holds up is cut off
+	})
+	require.NoError(d.t, d.log.Attend(func() eventlog.Worker { return eventlog.Worker{Name: "here/1", Failing: failing} }))
+	require.NoError(d.t, d.nc.Flush())
+}
+
+// probe is the probe of this deployment. One that does not pass ends soon.
+func (d *deployment) probe() *Probe {
+	return &Probe{URL: d.server.URL + receiver.Path, Secret: secret, Log: d.log, Timeout: testkit.Patience}
+}
+
+// run sends a probe and checks what holds for every result.
+func run(t *testing.T, p *Probe) *Result {
+	t.Helper()
+	r := p.Run(t.Context())
+	require.Equal(t, r.OK, r.StoppedAt == "")
+	require.Equal(t, r.OK, r.Cause == "" && r.Mend == "", "what stops has a cause and a mend")
+	if !r.OK {
+		require.Contains(t, Hops, r.StoppedAt)
+		require.Nil(t, r.Times.Total)
+	}
+	text := fmt.Sprintf("%+v", *r)
+	for _, s := range []string{secret, strings.TrimPrefix(secret, "whsec_"), another} {
+		require.NotContains(t, text, s)
+	}
+	require.True(t, strings.HasPrefix(r.SvixID, "probe_"))
+	require.True(t, receiver.ValidID(r.SvixID))
+	return r
+}
+
+// requireStopped checks where a probe stopped, and what is said about it.
+func requireStopped(t *testing.T, r *Result, at Hop, cause, mend string) {
+	t.Helper()
+	require.Equal(t, []string{string(at), cause, mend}, []string{string(r.StoppedAt), r.Cause, r.Mend})
+}
+
+// soon is enough for what does not come.
+const soon = 300 * time.Millisecond
+
+var discard = log.New(io.Discard, "", 0)

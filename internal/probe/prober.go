@@ -1,0 +1,121 @@
+package probe
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// Options say what is probed, and how often.
+type Options struct {
+	Probe    Probe
+	Every    time.Duration
+	Registry prometheus.Registerer
+	Logger   *slog.Logger
+}
+
+// Prober sends a probe again and again, for /metrics and the log.
+type Prober struct {
+	probe   Probe
+	every   time.Duration
+	logger  *slog.Logger
+	metrics *metrics
+	failing bool
+
+	stop  context.CancelFunc
+	ended chan struct{}
+}
+
+// New makes a prober, which does nothing until it is started.
+func New(o Options) *Prober {
+	return &Prober{probe: o.Probe, every: o.Every, logger: o.Logger, metrics: newMetrics(o.Registry)}
+}
+
+// Start begins to probe and returns. The first comes when one interval is over: a proxy
+// has to find out first that this process is there.
+func (p *Prober) Start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	p.stop, p.ended = cancel, make(chan struct{})
+	go func() {
+		defer close(p.ended)
+		tick := time.NewTicker(p.every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if r := p.probe.Run(ctx); ctx.Err() == nil {
+				p.note(r)
+			}
+		}
+	}()
+}
+
+// Stop ends it, and the probe under way. It can be called again.
+func (p *Prober) Stop(ctx context.Context) error {
+	p.stop()
+	select {
+	case <-p.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// note counts a result. The log says when it begins to fail, and when it is over.
+func (p *Prober) note(r *Result) {
+	p.metrics.observe(r)
+	switch {
+	case !r.OK && !p.failing:
+		p.logger.Warn("the probe does not get through", "url", r.URL, "stopped_at", r.StoppedAt, "cause", r.Cause, "mend", r.Mend)
+	case r.OK && p.failing:
+		p.logger.Info("the probe gets through again", "url", r.URL, "seconds", *r.Times.Total)
+	}
+	p.failing = !r.OK
+}
+
+type metrics struct {
+	probes      *prometheus.CounterVec
+	duration    *prometheus.GaugeVec
+	lastSuccess *prometheus.GaugeVec // without labels: missing until it is known
+}
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	f := promauto.With(registry)
+	m := &metrics{
+		probes: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "clerksync_probes_total",
+			Help: "Probes that were sent through the public URL, by result: ok, or the hop where it stopped.",
+		}, []string{"result"}),
+		duration: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "clerksync_probe_duration_seconds",
+			Help: "Time that the last probe that passed took, by hop: receive, queue, total.",
+		}, []string{"hop"}),
+		lastSuccess: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "clerksync_probe_last_success_timestamp_seconds",
+			Help: "When the last probe passed, in Unix seconds.",
+		}, nil),
+	}
+	m.probes.WithLabelValues("ok")
+	for _, hop := range Hops {
+		m.probes.WithLabelValues(string(hop))
+	}
+	return m
+}
+
+func (m *metrics) observe(r *Result) {
+	if !r.OK {
+		m.probes.WithLabelValues(string(r.StoppedAt)).Inc()
+		return
+	}
+	m.probes.WithLabelValues("ok").Inc()
+	m.duration.WithLabelValues("receive").Set(*r.Times.Receive)
+	m.duration.WithLabelValues("queue").Set(*r.Times.Queue)
+	m.duration.WithLabelValues("total").Set(*r.Times.Total)
+	m.lastSuccess.WithLabelValues().SetToCurrentTime()
+}

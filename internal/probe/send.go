@@ -1,0 +1,156 @@
+package probe
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	svix "github.com/svix/svix-webhooks/go"
+
+	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/receiver"
+)
+
+// maxAnswer bounds what is read of an answer: ours have a line.
+const maxAnswer = 1000
+
+// send posts the probe, as Svix would, over a connection of its own.
+func (p *Probe) send(ctx context.Context, r *Result, u *url.URL) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	now := time.Now()
+	req, err := p.sign(ctx, u, r.SvixID, now)
+	if err != nil {
+		r.stop(AtUnauthorized, err.Error(), mendSecret)
+		return
+	}
+	t := &trace{}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DisableKeepAlives = true // every probe looks up and connects anew
+	transport.TLSClientConfig = &tls.Config{RootCAs: p.testOnlyRoots}
+	client := &http.Client{
+		Transport: transport,
+		// Svix does not follow redirects either.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	resp, err := client.Do(req.WithContext(httptrace.WithClientTrace(ctx, t.hooks())))
+	hop := t.times(&r.Times, err == nil)
+	way := time.Since(now)
+	if err != nil {
+		cause, mend := explain(hop, err, u)
+		r.stop(hop, cause, mend)
+		return
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		// The header has whole seconds, cut off.
+		r.ClockOff = seconds(date.Add(500 * time.Millisecond).Sub(now.Add(way / 2)))
+	}
+	if resp.StatusCode != http.StatusNoContent {
+		r.judge(resp, string(text), u)
+	}
+}
+
+func (p *Probe) sign(ctx context.Context, u *url.URL, id string, at time.Time) (*http.Request, error) {
+	if err := receiver.CheckSecret(p.Secret); err != nil {
+		return nil, err
+	}
+	webhook, err := svix.NewWebhook(p.Secret)
+	if err != nil {
+		return nil, errors.New("the signing secret is not usable")
+	}
+	body := clerk.ProbeBody(at)
+	signature, err := webhook.Sign(id, at, body)
+	if err != nil {
+		return nil, errors.New("the signing secret is not usable")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "clerksync-probe")
+	req.Header.Set("Svix-Id", id)
+	req.Header.Set("Svix-Timestamp", strconv.FormatInt(at.Unix(), 10))
+	req.Header.Set("Svix-Signature", signature)
+	return req, nil
+}
+
+// explain says why there was no answer.
+func explain(hop Hop, err error, u *url.URL) (cause, mend string) {
+	var inURL *url.Error // which repeats the address
+	if errors.As(err, &inURL) {
+		err = inURL.Err
+	}
+	slow := errors.Is(err, context.DeadlineExceeded)
+	host := u.Hostname()
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "proxyconnect" {
+		return fmt.Sprintf("no connection to the proxy by which this machine reaches others: %v", op.Err), "correct HTTP_PROXY, HTTPS_PROXY or NO_PROXY"
+	}
+	switch hop {
+	case AtDNS:
+		var unknown *net.DNSError
+		if errors.As(err, &unknown) && unknown.IsNotFound {
+			return "DNS knows no address of " + host, "correct the URL, or make the DNS record"
+		}
+		if slow {
+			err = errors.New("no answer from DNS")
+		}
+		return fmt.Sprintf("the address of %s could not be looked up: %v", host, err), "look at the name servers of this machine"
+	case AtConnect:
+		switch {
+		case errors.Is(err, syscall.ECONNREFUSED):
+			return u.Host + " refuses connections: nobody listens there", "start clerksync, or the proxy in front of it; correct the port of the URL"
+		case slow:
+			return u.Host + " does not answer", "open the firewall in front of it, or correct its DNS record"
+		}
+		return fmt.Sprintf("no connection to %s: %v", u.Host, err), "correct its DNS record, or the network in between"
+	case AtTLS:
+		return explainTLS(err, u, slow)
+	}
+	if slow {
+		return fmt.Sprintf("no answer from %s in time: Svix gives up after %s", u.Host, answerTimeout), "look at the logs of the proxy and of clerksync there"
+	}
+	return fmt.Sprintf("%s closed the connection without an answer", u.Host), "look at the logs of the proxy and of clerksync there"
+}
+
+func explainTLS(err error, u *url.URL, slow bool) (cause, mend string) {
+	const mendCertificate = "install a certificate that is valid for the name, of a public authority, with the whole chain"
+	var (
+		notTLS    tls.RecordHeaderError
+		authority x509.UnknownAuthorityError
+		name      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+	)
+	host := u.Hostname()
+	switch {
+	case slow:
+		return u.Host + " does not answer to TLS", "correct the port of the URL"
+	case errors.As(err, &notTLS), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
+		return "what listens at " + u.Host + " speaks no TLS", "correct the port of the URL, or terminate TLS there"
+	case errors.As(err, &authority):
+		return "the certificate of " + host + " is of an authority that nobody trusts", mendCertificate
+	case errors.As(err, &name):
+		return "the certificate of " + host + " is for another name", mendCertificate
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert.NotBefore.After(time.Now()):
+		return fmt.Sprintf("the certificate of %s is valid from %s on only", host, day(invalid.Cert.NotBefore)), "wait, or correct this machine's clock"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Sprintf("the certificate of %s has expired, on %s", host, day(invalid.Cert.NotAfter)), "renew it"
+	}
+	return fmt.Sprintf("no secure connection to %s: %v", u.Host, err), mendCertificate
+}
+
+func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

@@ -1,0 +1,21 @@
+-- name: ServerGet :one
+-- What the database server says of itself.
+SELECT
+    current_setting('server_version')::text AS version,
+    current_setting('server_version_num')::int AS version_number,
+    current_setting('fsync')::text AS fsync,
+    current_setting('full_page_writes')::text AS full_page_writes,
+    current_setting('synchronous_commit')::text AS synchronous_commit,
+    pg_is_in_recovery()::boolean AS standby,
+    quote_ident(current_user)::text AS role,
+    coalesce(to_regnamespace(current_setting('search_path'))::text, '')::text AS schema, -- as SQL has to write it; '' when there is none
+    coalesce(has_schema_privilege(to_regnamespace(current_setting('search_path')), 'USAGE'), false)::boolean AS schema_usable,
+    clock_timestamp()::timestamptz AS at;
+
+-- name: PrivilegeMissingList :many
+-- What the role may not do with the tables, of what the worker has to.
+SELECT t.name::text AS table_name, p.privilege::text AS privilege
+FROM unnest(ARRAY['users', 'organizations', 'org_memberships', 'entity_heads']) WITH ORDINALITY AS t (name, position)
+CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS p (privilege, position)
+WHERE NOT has_table_privilege(to_regclass(t.name), p.privilege)
+ORDER BY t.position, p.position;
