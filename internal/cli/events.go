@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
-	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
 
@@ -16,35 +14,6 @@ type eventsCmd struct {
 	Show   eventsShowCmd   `cmd:"" help:"Show everything of one stored event."`
 	Export eventsExportCmd `cmd:"" help:"Write stored events to a file, one a line."`
 	Import eventsImportCmd `cmd:"" help:"Put events that were exported into the log."`
-}
-
-// listedEvent is a stored event without its body.
-type listedEvent struct {
-	Seq        uint64       `json:"seq"`
-	Type       string       `json:"type"`
-	Entity     string       `json:"entity"`
-	User       string       `json:"user"` // "" for none, as with org
-	Org        string       `json:"org"`
-	EventAt    *time.Time   `json:"event_at"` // null when the event does not say
-	ReceivedAt *time.Time   `json:"received_at"`
-	StoredAt   time.Time    `json:"stored_at"`
-	Origin     clerk.Origin `json:"origin"`
-	SvixID     string       `json:"svix_id"`
-}
-
-func listEvent(m *eventlog.Message) listedEvent {
-	e := m.Event
-	l := listedEvent{
-		Seq: m.Seq, Type: e.Envelope.Type, Entity: e.Envelope.EntityID, User: e.Envelope.UserID, Org: e.Envelope.OrgID,
-		StoredAt: m.StoredAt.UTC(), Origin: e.Origin, SvixID: e.ID,
-	}
-	if e.Envelope.EventAt != 0 {
-		l.EventAt = new(time.UnixMilli(e.Envelope.EventAt).UTC())
-	}
-	if !e.ReceivedAt.IsZero() {
-		l.ReceivedAt = new(e.ReceivedAt.UTC())
-	}
-	return l
 }
 
 // orDash shows a person that there is nothing.

@@ -47,7 +47,7 @@ func (c *eventsLsCmd) Run(s *session) error {
 	table := &table{out: out}
 	table.add("SEQ", "TYPE", "ENTITY", "USER", "ORG", "STORED", "ORIGIN", "SVIX ID")
 	n, err := c.scanEvents(s, log, f, true, "", func(m *eventlog.Message) error {
-		e := listEvent(m)
+		e := m.Summary()
 		if c.JSON {
 			return enc.Encode(e)
 		}

@@ -36,7 +36,7 @@ it is not JSON) and body_base64 (only then).`
 
 // wholeEvent is a stored event with everything.
 type wholeEvent struct {
-	listedEvent
+	eventlog.Summary
 	Headers    map[string]string `json:"headers"`
 	Body       json.RawMessage   `json:"body"` // null when it is not JSON
 	BodyBase64 string            `json:"body_base64,omitempty"`
@@ -119,7 +119,7 @@ func (s *session) noEvent(log *eventlog.Log, seq uint64) error {
 }
 
 func describe(m *eventlog.Message) *wholeEvent {
-	e := &wholeEvent{listedEvent: listEvent(m), Headers: map[string]string{}}
+	e := &wholeEvent{Summary: m.Summary(), Headers: map[string]string{}}
 	for name, values := range m.Header {
 		if !strings.HasPrefix(name, "Nats-") { // JetStream's own
 			e.Headers[name] = strings.Join(values, ", ")

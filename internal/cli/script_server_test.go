@@ -1,7 +1,6 @@
 package cli_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,12 +11,13 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/clerksync/clerksync/internal/testkit"
 )
 
 // background is what a script has started and not stopped.
@@ -36,27 +36,9 @@ func (b *background) kill() {
 // server is a clerksync in the background.
 type server struct {
 	cmd    *exec.Cmd
-	stdout output
-	stderr output
+	stdout testkit.Output
+	stderr testkit.Output
 	ended  chan struct{}
-}
-
-// output collects what a process writes, for others to read meanwhile.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }
 
 // start NAME ARG...: starts the program and waits until it says that it is ready.

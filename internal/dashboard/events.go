@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
@@ -17,35 +16,6 @@ import (
 
 // listed is how many events a list has at most.
 const listed = 25
-
-// eventJSON is a stored event without its body.
-type eventJSON struct {
-	Seq        uint64       `json:"seq"`
-	Type       string       `json:"type"`
-	Entity     string       `json:"entity"`
-	User       string       `json:"user"`
-	Org        string       `json:"org"`
-	EventAt    *time.Time   `json:"event_at"` // null when the event does not say
-	ReceivedAt *time.Time   `json:"received_at"`
-	StoredAt   time.Time    `json:"stored_at"`
-	Origin     clerk.Origin `json:"origin"`
-	SvixID     string       `json:"svix_id"`
-}
-
-func newEvent(m *eventlog.Message) eventJSON {
-	e := m.Event
-	j := eventJSON{
-		Seq: m.Seq, Type: e.Envelope.Type, Entity: e.Envelope.EntityID, User: e.Envelope.UserID, Org: e.Envelope.OrgID,
-		StoredAt: m.StoredAt.UTC(), Origin: e.Origin, SvixID: e.ID,
-	}
-	if e.Envelope.EventAt != 0 {
-		j.EventAt = new(time.UnixMilli(e.Envelope.EventAt).UTC())
-	}
-	if !e.ReceivedAt.IsZero() {
-		j.ReceivedAt = new(e.ReceivedAt.UTC())
-	}
-	return j
-}
 
 // listEvents answers with the last events that are selected, the newest first.
 func (d *Dashboard) listEvents(w http.ResponseWriter, r *http.Request) {
@@ -56,11 +26,11 @@ func (d *Dashboard) listEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
-	events := []eventJSON{}
+	events := []eventlog.Summary{}
 	scan, err := d.o.Log.Events(ctx, f, true)
 	if err == nil {
 		err = scan.Each(ctx, func(m *eventlog.Message) error {
-			events = append(events, newEvent(m))
+			events = append(events, m.Summary())
 			return nil
 		})
 	}
@@ -70,8 +40,8 @@ func (d *Dashboard) listEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	slices.Reverse(events)
 	d.answer(w, struct {
-		Events []eventJSON `json:"events"`
-		More   bool        `json:"more"` // there may be older ones
+		Events []eventlog.Summary `json:"events"`
+		More   bool               `json:"more"` // there may be older ones
 	}{events, len(events) == listed})
 }
 
@@ -155,9 +125,9 @@ const goneEvent = "this event is not in the log any more: it is too old, or was 
 func (d *Dashboard) event(w http.ResponseWriter, r *http.Request, seq uint64) {
 	if m := d.read(w, r, d.o.Log.Get, seq, goneEvent); m != nil {
 		d.answer(w, struct {
-			eventJSON
+			eventlog.Summary
 			Bytes int `json:"bytes"`
-		}{newEvent(m), len(m.Event.Body)})
+		}{m.Summary(), len(m.Event.Body)})
 	}
 }
 

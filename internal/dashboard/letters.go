@@ -17,7 +17,7 @@ const listedLetters = 50
 // letterJSON is a dead letter without the body of its event. Its type is that under
 // which it is kept: what a body that cannot be read says of itself is payload.
 type letterJSON struct {
-	eventJSON
+	eventlog.Summary
 	Reason   string    `json:"reason"`
 	Meaning  string    `json:"meaning"` // of the reason
 	Error    string    `json:"error"`
@@ -29,7 +29,7 @@ type letterJSON struct {
 
 func newLetter(m *eventlog.Message) letterJSON {
 	l := m.Letter()
-	return letterJSON{newEvent(m), l.Reason, eventlog.Reasons[l.Reason], l.Error, l.Attempts, l.FirstAt, l.LastAt, l.LogSeq}
+	return letterJSON{m.Summary(), l.Reason, eventlog.Reasons[l.Reason], l.Error, l.Attempts, l.FirstAt, l.LastAt, l.LogSeq}
 }
 
 // reasonJSON is the letters that were parked for one reason, the newest first.

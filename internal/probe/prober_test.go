@@ -1,14 +1,12 @@
 package probe
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -39,23 +37,8 @@ func values(t *testing.T, registry *prometheus.Registry, name string) map[string
 	return got
 }
 
-// lines collects what is logged.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) all() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Split(strings.TrimSpace(l.b.String()), "\n")
-}
+// linesOf are the lines that were logged.
+func linesOf(o *testkit.Output) []string { return strings.Split(strings.TrimSpace(o.String()), "\n") }
 
 // TestProber: the metrics tell every result, the log when it begins to fail and when it
 // is over.
@@ -63,7 +46,7 @@ func TestProber(t *testing.T) {
 	t.Parallel()
 	d := deploy(t)
 	d.work(testkit.Store(t).Apply, nil)
-	registry, log := prometheus.NewRegistry(), &lines{}
+	registry, log := prometheus.NewRegistry(), &testkit.Output{}
 	p := New(Options{Probe: *d.probe(), Every: 5 * time.Millisecond, Registry: registry, Logger: slog.New(slog.NewJSONHandler(log, nil))})
 	require.Equal(t, map[string]float64{
 		"ok": 0, "url": 0, "dns": 0, "connect": 0, "tls": 0, "redirect": 0, "answer": 0, "unauthorized": 0, "unavailable": 0,
@@ -101,10 +84,10 @@ func TestProber(t *testing.T) {
 	require.GreaterOrEqual(t, last, float64(before.Unix()))
 	require.LessOrEqual(t, last, float64(time.Now().Unix()+1))
 
-	require.Len(t, log.all(), 2, "not every time: %v", log.all())
+	require.Len(t, linesOf(log), 2, "not every time: %v", linesOf(log))
 	var begin, end map[string]any
-	require.NoError(t, json.Unmarshal([]byte(log.all()[0]), &begin))
-	require.NoError(t, json.Unmarshal([]byte(log.all()[1]), &end))
+	require.NoError(t, json.Unmarshal([]byte(linesOf(log)[0]), &begin))
+	require.NoError(t, json.Unmarshal([]byte(linesOf(log)[1]), &end))
 	require.Equal(t, "WARN the probe does not get through answer", strings.Join([]string{begin["level"].(string), begin["msg"].(string), begin["stopped_at"].(string)}, " "))
 	require.Contains(t, begin["cause"], "answered 502")
 	require.NotEmpty(t, begin["mend"])

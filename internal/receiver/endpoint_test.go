@@ -48,7 +48,7 @@ type endpoint struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	registry *prometheus.Registry
-	logs     *buffer
+	logs     *testkit.Output
 	server   *httptest.Server
 	client   *http.Client
 	receiver *Receiver
@@ -84,7 +84,7 @@ func start(t testing.TB, options ...func(*Options)) *endpoint {
 // startOn starts an endpoint on a log.
 func startOn(t testing.TB, log Log, options ...func(*Options)) *endpoint {
 	t.Helper()
-	e := &endpoint{t: t, registry: prometheus.NewRegistry(), logs: &buffer{}, hidden: &hidden{texts: []string{content}}}
+	e := &endpoint{t: t, registry: prometheus.NewRegistry(), logs: &testkit.Output{}, hidden: &hidden{texts: []string{content}}}
 	o := Options{
 		Secrets: []string{secretA, secretB}, Log: log, Registry: e.registry,
 		Logger:      slog.New(slog.NewJSONHandler(e.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -129,24 +129,6 @@ func (e *endpoint) checkQuiet(where, text string) {
 			e.t.Errorf("%s shows %q: %s", where, s, text)
 		}
 	}
-}
-
-// buffer collects what is logged.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // sign signs as Svix does, without Svix's library.

@@ -1,7 +1,6 @@
 package tombstone_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,29 +22,11 @@ import (
 type sweeping struct {
 	*tombstone.Sweeper
 	registry *prometheus.Registry
-	output   *output
-}
-
-// output collects what is logged.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
+	output   *testkit.Output
 }
 
 func newSweeper(e *tombstone.Eraser, after time.Duration) *sweeping {
-	s := &sweeping{registry: prometheus.NewPedanticRegistry(), output: &output{}}
+	s := &sweeping{registry: prometheus.NewPedanticRegistry(), output: &testkit.Output{}}
 	s.Sweeper = tombstone.NewSweeper(*e, after, s.registry, slog.New(slog.NewTextHandler(s.output, nil)))
 	s.SetInterval(time.Millisecond)
 	return s
