@@ -50,7 +50,7 @@ func (l *lags) read(ctx context.Context, log *eventlog.Log, st *store.Store, thr
 	var delivery, queue, endToEnd []float64
 	for _, msg := range events {
 		at, ok := applied[msg.Seq]
-		if !ok {
+		if !ok || msg.Event.Envelope.EventAt == 0 { // it does not say when it was emitted
 			continue
 		}
 		emitted := time.UnixMilli(msg.Event.Envelope.EventAt)

@@ -82,13 +82,16 @@ func TestLags(t *testing.T) {
 	imported := testkit.Event("msg_import", "user.created", 1, testkit.UserData("user_import", "", "name", 1, 1))
 	imported.Origin = clerk.OriginImport
 	w.append(imported)
+	undated := testkit.Event("msg_undated", "user.created", 0, testkit.UserData("user_undated", "", "name", 1, 1))
+	undated.ReceivedAt = time.Now()
+	w.append(undated)
 	probe := testkit.Event("msg_probe", clerk.ProbeType, 1, testkit.Object{"id": "probe"})
 	probe.Origin = clerk.OriginProbe
 	w.append(probe)
 	m := w.meter()
 	r := w.await(m, "all is applied", func(r *Reading) bool { return *r.Pending == 0 && r.EndToEnd != nil })
 	for _, q := range []*Quantiles{r.Delivery, r.Queue, r.EndToEnd} {
-		require.Equal(t, 4, value(t, q).Events, "an import and a probe say nothing of how far Clerk is away")
+		require.Equal(t, 4, value(t, q).Events, "an import, a probe and an event without a time say nothing of how far Clerk is away")
 		require.LessOrEqual(t, q.P50, q.P99)
 	}
 	require.InDelta(t, ago.Seconds(), r.Delivery.P50, 2)

@@ -60,13 +60,14 @@ func TestLagsAreMeasured(t *testing.T) {
 	imported := at("msg_3", "user_2", 1000*time.Hour)
 	imported.Origin = clerk.OriginImport
 	early := at("msg_4", "user_3", -time.Hour) // of a clock that is ahead of ours
-	w.append(old, imported, early)
-	r.awaitSettled(4)
+	undated := testkit.Event("msg_5", "user.created", 0, testkit.UserData("user_4", "", "name", base, base))
+	w.append(old, imported, early, undated)
+	r.awaitSettled(5)
 
 	queue := r.series("clerksync_queue_lag_seconds").GetHistogram()
-	require.EqualValues(t, 4, queue.GetSampleCount())
-	require.GreaterOrEqual(t, queue.GetSampleSum(), 4*slow.Seconds())
-	require.Less(t, queue.GetSampleSum(), 4*patience.Seconds())
+	require.EqualValues(t, 5, queue.GetSampleCount())
+	require.GreaterOrEqual(t, queue.GetSampleSum(), 5*slow.Seconds())
+	require.Less(t, queue.GetSampleSum(), 5*patience.Seconds())
 	endToEnd := r.series("clerksync_end_to_end_lag_seconds").GetHistogram()
 	require.EqualValues(t, 2, endToEnd.GetSampleCount(), "msg_1 and msg_4")
 	require.GreaterOrEqual(t, endToEnd.GetSampleSum(), time.Minute.Seconds()+slow.Seconds())

@@ -1,11 +1,10 @@
 package projector
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/store"
 )
 
@@ -16,22 +15,8 @@ type metrics struct {
 	retries       prometheus.Counter
 	batchSize     prometheus.Histogram
 	applyDuration prometheus.Histogram
-	queueLag      prometheus.Histogram
-	endToEndLag   prometheus.Histogram
-}
-
-// lagBuckets reach from a millisecond to the 28 hours for which Svix tries.
-var lagBuckets = []float64{
-	.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 28 * 3600,
-}
-
-// lagHistogram has both kinds of buckets: the fixed ones that everybody can read, and
-// native ones for those who scrape them.
-func lagHistogram(name, help string) prometheus.HistogramOpts {
-	return prometheus.HistogramOpts{
-		Name: name, Help: help, Buckets: lagBuckets,
-		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
-	}
+	queueLag      lag.Histogram
+	endToEndLag   lag.Histogram
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -63,10 +48,10 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Help:    "Time to apply a batch in PostgreSQL, commit included.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
 		}),
-		queueLag: f.NewHistogram(lagHistogram("clerksync_queue_lag_seconds",
-			"Time from an event being stored in the log until it was applied.")),
-		endToEndLag: f.NewHistogram(lagHistogram("clerksync_end_to_end_lag_seconds",
-			"Time from Clerk emitting an event until its row was committed.")),
+		queueLag: lag.NewHistogram(registry, "clerksync_queue_lag_seconds",
+			"Time from an event being stored in the log until it was applied."),
+		endToEndLag: lag.NewHistogram(registry, "clerksync_end_to_end_lag_seconds",
+			"Time from Clerk emitting an event until its row was committed."),
 	}
 	for _, o := range store.Outcomes {
 		m.applied.WithLabelValues(string(o))

@@ -308,15 +308,16 @@ func (p *Projector) transact(items []item, entries []store.Entry) ([]store.Outco
 }
 
 // observe measures an event that was just applied. An import says nothing of how far
-// the rows are behind Clerk. What is below 0, because two clocks differ, is 0.
+// the rows are behind Clerk, and nor does an event that does not say when it was
+// emitted.
 func (p *Projector) observe(it item, outcome store.Outcome, applied time.Time) {
 	if !p.lags {
 		return
 	}
-	p.metrics.queueLag.Observe(max(applied.Sub(it.message.StoredAt), 0).Seconds())
-	if outcome == store.Applied && it.message.Event.Origin == clerk.OriginWebhook {
-		emitted := time.UnixMilli(it.change.Version.EventAt)
-		p.metrics.endToEndLag.Observe(max(applied.Sub(emitted), 0).Seconds())
+	p.metrics.queueLag.Observe(it.message.StoredAt, applied)
+	emitted := it.message.Event.Envelope.EventAt
+	if outcome == store.Applied && it.message.Event.Origin == clerk.OriginWebhook && emitted != 0 {
+		p.metrics.endToEndLag.Observe(time.UnixMilli(emitted), applied)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/lag"
 )
 
 type metrics struct {
@@ -14,13 +15,8 @@ type metrics struct {
 	refused       *prometheus.CounterVec
 	dead          *prometheus.CounterVec
 	duration      prometheus.Histogram
-	lag           prometheus.Histogram
+	lag           lag.Histogram
 	disagreements prometheus.Counter
-}
-
-// lagBuckets reach from a millisecond to the 28 hours for which Svix tries.
-var lagBuckets = []float64{
-	.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 28 * 3600,
 }
 
 // disagreement is how much earlier than it was emitted an event may be received: two
@@ -47,14 +43,8 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Help:    "Time from the head of a request to its answer.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15},
 		}),
-		lag: f.NewHistogram(prometheus.HistogramOpts{
-			Name:                            "clerksync_delivery_lag_seconds",
-			Help:                            "Time from Clerk emitting an event until it was received.",
-			Buckets:                         lagBuckets,
-			NativeHistogramBucketFactor:     1.1,
-			NativeHistogramMaxBucketNumber:  100,
-			NativeHistogramMinResetDuration: time.Hour,
-		}),
+		lag: lag.NewHistogram(registry, "clerksync_delivery_lag_seconds",
+			"Time from Clerk emitting an event until it was received."),
 		disagreements: f.NewCounter(prometheus.CounterOpts{
 			Name: "clerksync_clock_disagreements_total",
 			Help: "Events that were received more than a second before they were emitted: the clocks disagree.",
@@ -75,9 +65,9 @@ func (m *metrics) observe(e *clerk.Event) {
 	if e.Envelope.EventAt == 0 { // it does not say
 		return
 	}
-	lag := e.ReceivedAt.Sub(time.UnixMilli(e.Envelope.EventAt))
-	if lag < -disagreement {
+	emitted := time.UnixMilli(e.Envelope.EventAt)
+	if emitted.Sub(e.ReceivedAt) > disagreement {
 		m.disagreements.Inc()
 	}
-	m.lag.Observe(max(lag, 0).Seconds())
+	m.lag.Observe(emitted, e.ReceivedAt)
 }
