@@ -8,8 +8,8 @@ CREATE TABLE sync_status (
     reading     jsonb       NOT NULL  -- as GET /lag answers
 ) WITH (fillfactor = 50); -- every few seconds a new version, beside the old one
 
--- The same, with what time has made of it: one row, always. A measurement of more than
--- a minute ago says nothing of now.
+-- The same, with what time has made of it: one row, always. Workers measure every few
+-- seconds: what is older than 20 says nothing of now.
 CREATE VIEW sync_lag AS
 SELECT
     fresh.yes AND (s.reading ->> 'in_step')::boolean AS in_step,
@@ -17,7 +17,7 @@ SELECT
     CASE
         WHEN fresh.yes THEN s.reading ->> 'verdict'
         WHEN s.measured_at IS NULL THEN 'unknown: no worker has measured yet; is one running?'
-        ELSE 'unknown: no worker has measured since ' || to_char(s.measured_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC; is one running?'
+        ELSE 'unknown: no worker has measured since ' || to_char(s.measured_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC; is one running, and can it write?'
     END AS verdict,
     s.measured_at,
     (s.reading ->> 'pending')::bigint AS pending,
@@ -39,7 +39,7 @@ SELECT
     (s.reading ->> 'dead_letters')::bigint AS dead_letters
 FROM (VALUES (true)) AS one (row)
 LEFT JOIN sync_status AS s ON s.only_row = one.row
-CROSS JOIN LATERAL (SELECT coalesce(s.measured_at > clock_timestamp() - interval '1 minute', false)) AS fresh (yes);
+CROSS JOIN LATERAL (SELECT coalesce(s.measured_at > clock_timestamp() - interval '20 seconds', false)) AS fresh (yes);
 
 -- How fresh every row is, and which event made it.
 CREATE VIEW entity_freshness AS

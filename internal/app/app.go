@@ -84,13 +84,14 @@ func Start(ctx context.Context, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	checks = append(checks, monitor.Check{Name: "event_log", Ready: log.Check, Needed: true})
-	meter := monitor.NewMeter(log, st, o.Logger.With("component", "monitor"))
+	meter := monitor.NewMeter(log, st, o.Roles.Worker, o.Logger.With("component", "monitor"))
 	measured := prometheus.NewRegistry() // apart: whoever gathers it has a reading taken
 	meter.Register(measured)
+	watch := a.startWatch(meter, registry)
 
 	if o.Roles.Worker {
 		p := a.startProjector(o, log, st, registry, tracer)
-		if err := attend(log, p, o.Version); err != nil {
+		if err := attend(log, p, watch, o.Version); err != nil {
 			return nil, err
 		}
 		checks = append(checks, monitor.Check{Name: "projector", Ready: func(context.Context) error {
@@ -99,7 +100,6 @@ func Start(ctx context.Context, o Options) (_ *App, err error) {
 		}})
 		a.startSweeper(o, log, st, registry)
 	}
-	watch := a.startWatch(meter, registry)
 	if err := a.startAdmin(o, monitor.Options{Checks: checks, Meter: meter, Gatherer: prometheus.Gatherers{registry, measured}}, dashboard.Options{Watch: watch, Log: log, Store: st}); err != nil {
 		return nil, err
 	}

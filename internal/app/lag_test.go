@@ -63,6 +63,10 @@ func TestLagWithoutPostgreSQL(t *testing.T) {
 	require.Equal(t, "1", metric(t, a, "clerksync_postgresql_up"))
 
 	bringBack := takeAway(t, url)
+	quiet := awaitLag(t, a, "stuck though nothing waits, and the worker says so", func(l lag) bool {
+		return l.State == "stuck" && len(l.Workers) == 1 && l.Workers[0].(map[string]any)["outage"] != nil
+	})
+	require.Regexp(t, `^stuck: PostgreSQL .* since .*\d\d:\d\d UTC; nothing waits yet$`, quiet.Verdict)
 	post(t, a, "msg_1")
 	l := awaitLag(t, a, "stuck", func(l lag) bool { return l.State == "stuck" && *l.Pending == 1 && *l.OldestPendingAge > 0 })
 	require.False(t, l.InStep)

@@ -42,7 +42,7 @@ func (a *App) startProjector(o Options, log *eventlog.Log, st *store.Store, regi
 }
 
 // attend has the worker of this process answer those who ask how the workers are.
-func attend(log *eventlog.Log, p *projector.Projector, version string) error {
+func attend(log *eventlog.Log, p *projector.Projector, watch *monitor.Watch, version string) error {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
@@ -54,6 +54,9 @@ func attend(log *eventlog.Log, p *projector.Projector, version string) error {
 		w.Applied = p.Settled()
 		if since, err := p.Failing(); err != nil {
 			w.Failing = &eventlog.Failure{Reason: store.Outage(err), Since: since.UTC()}
+		}
+		if r := watch.Latest(); r != nil && !r.PostgreSQL.OK {
+			w.Outage = &eventlog.Failure{Reason: r.PostgreSQL.Error, Since: *r.PostgreSQL.Since}
 		}
 		return w
 	})

@@ -30,7 +30,7 @@ func BenchmarkMeasuring(b *testing.B) {
 			return wall, processorTime(b) - before
 		}
 		registry := prometheus.NewRegistry()
-		meter := monitor.NewMeter(log, st, slog.New(slog.DiscardHandler))
+		meter := monitor.NewMeter(log, st, true, slog.New(slog.DiscardHandler))
 		meter.Register(registry)
 		watch := monitor.NewWatch(meter, registry)
 		watch.Start()

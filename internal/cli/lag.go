@@ -36,8 +36,8 @@ oldest_pending_age_seconds, stored_per_second, applied_per_second, seconds_left,
 last_event_received_at, silence (seconds, usual_gap_seconds, longest_gap_seconds,
 limit_seconds), delivery_seconds, queue_seconds and end_to_end_seconds (each p50, p99,
 events), dead_letters, workers (each name, version, started_at, appliers,
-appliers_busy, applied, failing: reason, since), event_log (ok, error, events, bytes,
-max_bytes), postgresql (ok, error), warnings. It is what GET /lag answers.`
+appliers_busy, applied, failing and outage: each reason, since), event_log (ok, error, events, bytes,
+max_bytes), postgresql (ok, error, since), warnings. It is what GET /lag answers.`
 }
 
 const (
@@ -146,7 +146,7 @@ func (l *lagReader) open(ctx context.Context) (*monitor.Reading, error) {
 	var wrongUse usageError
 	switch {
 	case err == nil:
-		l.meter, l.done = monitor.NewMeter(log, st, s.logger), func() { done(); closeStore() }
+		l.meter, l.done = monitor.NewMeter(log, st, false, s.logger), func() { done(); closeStore() }
 		if err := l.meter.Learn(ctx); err != nil {
 			s.logger.Debug("how often events come was not learned", "err", err)
 		}

@@ -139,7 +139,7 @@ func (p *page) hops(r *monitor.Reading) {
 }
 
 // mostWidth is the column of the greatest value of a chart.
-const mostWidth = 12
+const mostWidth = 16
 
 // charts shows how it went, a column for every reading.
 func (p *page) charts(readings []*monitor.Reading) {
@@ -211,6 +211,8 @@ func workerText(w *eventlog.Worker, now time.Time) string {
 		orDash(w.Name), orDash(w.Version), since(w.StartedAt, now), w.Busy, plural(w.Appliers, "applier", "appliers"))
 	if w.Failing != nil {
 		text += fmt.Sprintf("; failing for %s: %s", since(w.Failing.Since, now), w.Failing.Reason)
+	} else if w.Outage != nil {
+		text += fmt.Sprintf("; for %s: %s", since(w.Outage.Since, now), w.Outage.Reason)
 	}
 	return text
 }

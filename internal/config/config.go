@@ -53,7 +53,7 @@ type Worker struct {
 // Admin is the listener for operators.
 type Admin struct {
 	Addr  string `name:"admin-addr" env:"CLERKSYNC_ADMIN_ADDR" default:"127.0.0.1:8081" help:"Address of the admin listener: the dashboard, /lag, /metrics, /healthz, /readyz."`
-	Token Secret `name:"admin-token" env:"CLERKSYNC_ADMIN_TOKEN" placeholder:"TOKEN" help:"Bearer token that the admin listener asks for, for all but health, when it listens beyond the loopback."`
+	Token Secret `name:"admin-token" env:"CLERKSYNC_ADMIN_TOKEN" placeholder:"TOKEN" help:"Token that the admin listener asks for, for all but health. Beyond the loopback it has to be set."`
 }
 
 // Tracing is where traces go. The variables are OpenTelemetry's; its SDK reads those that

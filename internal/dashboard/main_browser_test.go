@@ -187,7 +187,7 @@ func newScene(t *testing.T, change ...func(*dashboard.Options)) *scene {
 	s := &scene{store: testkit.Store(t), counts: prometheus.NewRegistry()}
 	s.world = newWorld(t, append([]func(*dashboard.Options){func(o *dashboard.Options) {
 		logger := slog.New(slog.DiscardHandler)
-		watch := monitor.NewWatch(monitor.NewMeter(o.Log, s.store, logger), s)
+		watch := monitor.NewWatch(monitor.NewMeter(o.Log, s.store, true, logger), s)
 		watch.Start()
 		t.Cleanup(func() { require.NoError(t, watch.Stop(context.Background())) })
 		o.Store, o.Watch = s.store, watch

@@ -14,7 +14,7 @@ func checkLag(ctx context.Context, r *Report, o Options) {
 		r.unchecked("the event log was not reached", "lag", "events")
 		return
 	}
-	meter := monitor.NewMeter(o.Log, o.Store, o.Logger)
+	meter := monitor.NewMeter(o.Log, o.Store, false, o.Logger)
 	if err := meter.Learn(ctx); err != nil {
 		o.Logger.Debug("how often events come was not learned", "err", err)
 	}

@@ -34,10 +34,11 @@ type Worker struct {
 	Appliers  int       `json:"appliers"`
 	Busy      int       `json:"appliers_busy"`
 	Applied   uint64    `json:"applied"` // events settled since its start
-	Failing   *Failure  `json:"failing"` // null when all is well
+	Failing   *Failure  `json:"failing"` // it gets no batch in; null when the last one got in
+	Outage    *Failure  `json:"outage"`  // PostgreSQL does not answer it, whether or not there is something to apply
 }
 
-// Failure is why a worker gets nothing into PostgreSQL.
+// Failure is what is wrong with PostgreSQL for a worker.
 type Failure struct {
 	Reason string    `json:"reason"` // fixed words, no address and no secret
 	Since  time.Time `json:"since"`

@@ -41,7 +41,7 @@ func newWorld(t *testing.T) *world {
 	return &world{t: t, server: n, nc: nc, log: log, store: testkit.Store(t)}
 }
 
-func (w *world) meter() *Meter { return NewMeter(w.log, w.store, slog.New(slog.DiscardHandler)) }
+func (w *world) meter() *Meter { return NewMeter(w.log, w.store, true, slog.New(slog.DiscardHandler)) }
 
 func (w *world) measure(m *Meter) *Reading { return m.Measure(w.t.Context()) }
 

@@ -35,6 +35,7 @@ const (
 type Meter struct {
 	log    *eventlog.Log
 	store  *store.Store // nil: without the lags and PostgreSQL's health
+	worker bool         // the worker of this process writes there
 	logger *slog.Logger
 
 	mu     sync.Mutex // one reading at a time
@@ -48,17 +49,19 @@ type Meter struct {
 	began  time.Time // the last reading
 }
 
-// NewMeter makes a meter. Without a store, nil, there are no lags.
-func NewMeter(log *eventlog.Log, st *store.Store, logger *slog.Logger) *Meter {
-	return &Meter{log: log, store: st, logger: logger}
+// NewMeter makes a meter. Without a store, nil, there are no lags. worker says that the
+// store is what the worker of this process writes to: when it does not answer, that is
+// the worker's trouble, and not only ours.
+func NewMeter(log *eventlog.Log, st *store.Store, worker bool, logger *slog.Logger) *Meter {
+	return &Meter{log: log, store: st, worker: worker, logger: logger}
 }
 
 // facts are what a verdict is made of, and no more.
 type facts struct {
 	reading   *Reading
 	logErr    error
-	asking    bool // a worker waits for events, whether or not it answers
-	pgOutage  time.Time
+	asking    bool          // a worker waits for events, whether or not it answers
+	pgOutage  time.Time     // zero when it answers, or does not concern the workers
 	still     time.Duration // for how long nothing was applied although events wait
 	falling   bool          // more is stored than is applied
 	attempted bool          // a worker was there once
@@ -97,11 +100,17 @@ func (m *Meter) Measure(ctx context.Context) *Reading {
 		if m.outage.IsZero() {
 			m.outage = now
 		}
-		f.pgOutage = m.outage
+		since := m.outage.UTC()
+		r.PostgreSQL.Since = &since
+		if m.worker || !anyWell(workers) {
+			f.pgOutage = m.outage
+		} else {
+			r.Warnings = append(r.Warnings, r.PostgreSQL.Error+", asked from here, so the lags are not known; the workers reach it")
+		}
 	} else {
 		m.outage = time.Time{}
 	}
-	if workersErr == nil {
+	if workersErr == nil && err == nil { // who does not answer while the log does not either may be there
 		r.Workers = workers
 	}
 	if err != nil {
@@ -168,6 +177,7 @@ func (m *Meter) measureLog(ctx context.Context, r *Reading, b *eventlog.Backlog,
 	}
 	if err := m.lags.read(ctx, m.log, m.store, b.AppliedThrough); err != nil {
 		m.logger.Debug("the lags cannot be read", "err", err)
+		r.Warnings = append(r.Warnings, "the lags cannot be read: "+store.Outage(err)+"; are DATABASE_URL and CLERKSYNC_SCHEMA right?")
 		return
 	}
 	r.Delivery, r.Queue, r.EndToEnd = m.lags.delivery, m.lags.queue, m.lags.endToEnd

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -162,7 +163,7 @@ func TestFailingWorker(t *testing.T) {
 		return nil, context.DeadlineExceeded
 	})
 	w.emit(2, time.Second)
-	receiver := NewMeter(w.log, nil, w.meter().logger)
+	receiver := NewMeter(w.log, nil, false, w.meter().logger)
 	r := w.await(receiver, "the worker says that it fails", func(r *Reading) bool { return r.State == Stuck })
 	require.False(t, r.InStep)
 	require.Regexp(t, `^stuck: PostgreSQL does not answer in time since .*\d\d:\d\d UTC; 2 events wait, the oldest for \d+ m?s$`, r.Verdict)
@@ -340,7 +341,7 @@ func TestReadingInPostgreSQL(t *testing.T) {
 	got = read()
 	require.False(t, got.inStep)
 	require.Equal(t, "unknown", got.state)
-	require.Regexp(t, `^unknown: no worker has measured since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC; is one running\?$`, got.verdict)
+	require.Regexp(t, `^unknown: no worker has measured since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC; is one running, and can it write\?$`, got.verdict)
 	require.Greater(t, *got.age, 600.0, "what waited waits on")
 }
 
@@ -369,4 +370,37 @@ func TestOutageHasNoAddress(t *testing.T) {
 	require.Error(t, err)
 	require.Equal(t, "PostgreSQL refuses connections", store.Outage(err))
 	require.Equal(t, "PostgreSQL cannot be reached", store.Outage(errors.New("hunter2")))
+}
+
+// TestPostgreSQLOutOfOurReach: what only we cannot reach is no trouble of the workers.
+func TestPostgreSQLOutOfOurReach(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	st, err := store.Open(t.Context(), store.Options{URL: "postgres://someone:hunter2@127.0.0.1:1/db"})
+	require.NoError(t, err)
+	t.Cleanup(st.Close)
+	logger := slog.New(slog.DiscardHandler)
+	alone := w.await(NewMeter(w.log, st, false, logger), "nobody reaches it", func(r *Reading) bool { return r.State == Stuck })
+	require.Contains(t, alone.Verdict, "stuck: PostgreSQL refuses connections since ")
+
+	w.worker("first", w.store.Apply)
+	r := w.await(NewMeter(w.log, st, false, logger), "a worker reaches it", func(r *Reading) bool { return len(r.Workers) == 1 })
+	require.Equal(t, "in step", r.Verdict)
+	require.False(t, r.PostgreSQL.OK)
+	require.Equal(t, []string{"PostgreSQL refuses connections, asked from here, so the lags are not known; the workers reach it"}, r.Warnings)
+	own := w.measure(NewMeter(w.log, st, true, logger))
+	require.Equal(t, Stuck, own.State, "it is what our own worker writes to")
+}
+
+// TestAnotherDatabase: without the tables there are no lags, and somebody is told.
+func TestAnotherDatabase(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.worker("first", w.store.Apply)
+	w.emit(1, time.Second)
+	w.await(w.meter(), "it is applied", func(r *Reading) bool { return r.EndToEnd != nil })
+	other := testkit.OpenStore(t, testkit.EmptyDatabaseURL(t))
+	r := w.measure(NewMeter(w.log, other, false, slog.New(slog.DiscardHandler)))
+	require.Nil(t, r.EndToEnd)
+	require.Equal(t, []string{"the lags cannot be read: a table or a column is missing; are DATABASE_URL and CLERKSYNC_SCHEMA right?"}, r.Warnings)
 }

@@ -79,8 +79,9 @@ type Silence struct {
 
 // Neighbour is how something that is needed is doing.
 type Neighbour struct {
-	OK    bool   `json:"ok"`
-	Error string `json:"error,omitempty"` // fixed words, no address and no secret
+	OK    bool       `json:"ok"`
+	Error string     `json:"error,omitempty"` // fixed words, no address and no secret
+	Since *time.Time `json:"since,omitempty"` // it was not OK, as far as was seen; of PostgreSQL
 	// Of the event log.
 	Events   uint64 `json:"events,omitempty"`
 	Bytes    uint64 `json:"bytes,omitempty"`

@@ -43,7 +43,11 @@ func (m *Meter) Learn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h := learn(pauses, time.Since(state.FirstAt))
+	age := time.Duration(0) // of an empty log
+	if !state.FirstAt.IsZero() {
+		age = time.Since(state.FirstAt)
+	}
+	h := learn(pauses, age)
 	m.mu.Lock()
 	m.habit = h
 	m.mu.Unlock()

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/clerksync/clerksync/internal/eventlog"
@@ -20,6 +21,9 @@ func judge(f *facts) {
 	r := f.reading
 	r.State, r.Verdict = verdict(f)
 	r.InStep = r.State == InStep
+	if r.State == Stuck { // at no rate does that end
+		r.SecondsLeft = nil
+	}
 }
 
 func verdict(f *facts) (State, string) {
@@ -28,7 +32,8 @@ func verdict(f *facts) (State, string) {
 		return Unknown, "unknown: the event log cannot be read; is NATS running?"
 	}
 	pending := *r.Pending
-	failing := allFailing(r.Workers)
+	failing := first(r.Workers, func(w eventlog.Worker) *eventlog.Failure { return w.Failing })
+	outage := first(r.Workers, func(w eventlog.Worker) *eventlog.Failure { return w.Outage })
 	// One that may not answer, by the permissions of NATS, is known by what it does.
 	working := f.asking || r.AppliedPerSecond != nil && *r.AppliedPerSecond > 0
 	nobody := len(r.Workers) == 0 && r.Workers != nil && !working
@@ -36,6 +41,8 @@ func verdict(f *facts) (State, string) {
 	switch {
 	case failing != nil && pending > 0:
 		return Stuck, fmt.Sprintf("stuck: %s since %s; %s", failing.Reason, clock(failing.Since, r.MeasuredAt), waiting(r))
+	case outage != nil:
+		return Stuck, fmt.Sprintf("stuck: %s since %s; %s", outage.Reason, clock(outage.Since, r.MeasuredAt), waiting(r))
 	case !f.pgOutage.IsZero():
 		return Stuck, fmt.Sprintf("stuck: %s since %s; %s", r.PostgreSQL.Error, clock(f.pgOutage, r.MeasuredAt), waiting(r))
 	case nobody && late:
@@ -68,6 +75,8 @@ func behind(r *Reading, f *facts) string {
 	switch {
 	case r.SecondsLeft != nil:
 		return fmt.Sprintf("%s and catching up, about %s left", by, spell(seconds(*r.SecondsLeft)))
+	case r.AppliedPerSecond != nil && *r.AppliedPerSecond == 0:
+		return fmt.Sprintf("%s, and nothing is being applied: %s", by, plural(*r.Pending, "event waits", "events wait"))
 	case f.falling:
 		return fmt.Sprintf("%s and falling further behind: %.0f events/s come, %.0f/s are applied", by, *r.StoredPerSecond, *r.AppliedPerSecond)
 	}
@@ -88,16 +97,22 @@ func waiting(r *Reading) string {
 	}
 }
 
-// allFailing is the failure that began first when every worker fails, nil when one of
-// them is well.
-func allFailing(workers []eventlog.Worker) *eventlog.Failure {
+// anyWell tells whether a worker answered that can get events in.
+func anyWell(workers []eventlog.Worker) bool {
+	return slices.ContainsFunc(workers, func(w eventlog.Worker) bool { return w.Failing == nil && w.Outage == nil })
+}
+
+// first is the failure that began first when every worker has one, nil when one of them
+// is well.
+func first(workers []eventlog.Worker, failure func(eventlog.Worker) *eventlog.Failure) *eventlog.Failure {
 	var first *eventlog.Failure
 	for _, w := range workers {
-		if w.Failing == nil {
+		f := failure(w)
+		if f == nil {
 			return nil
 		}
-		if first == nil || w.Failing.Since.Before(first.Since) {
-			first = w.Failing
+		if first == nil || f.Since.Before(first.Since) {
+			first = f
 		}
 	}
 	return first

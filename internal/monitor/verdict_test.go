@@ -34,9 +34,12 @@ func TestVerdict(t *testing.T) {
 		"catching up":                      {facts{reading: &Reading{Pending: n(900), OldestPendingAge: f(42), SecondsLeft: f(180), Workers: well}}, Behind, "behind by 42 s and catching up, about 3 min left"},
 		"falling behind":                   {facts{reading: &Reading{Pending: n(900), OldestPendingAge: f(42), StoredPerSecond: f(50), AppliedPerSecond: f(20), Workers: well}, falling: true}, Behind, "behind by 42 s and falling further behind: 50 events/s come, 20/s are applied"},
 		"standing still":                   {facts{reading: &Reading{Pending: n(900), OldestPendingAge: f(90), Workers: well}, still: 20 * time.Second}, Stuck, "stuck: nothing was applied for 20 s, though a worker is there; 900 events wait, the oldest for 1 min 30 s"},
+		"nothing is applied, for now":      {facts{reading: &Reading{Pending: n(300), OldestPendingAge: f(46), Workers: well, StoredPerSecond: f(0), AppliedPerSecond: f(0)}, still: time.Second}, Behind, "behind by 46 s, and nothing is being applied: 300 events wait"},
 		"not yet standing still":           {facts{reading: &Reading{Pending: n(900), OldestPendingAge: f(90), Workers: well}, still: 19 * time.Second}, Behind, "behind by 1 min 30 s: 900 events wait"},
 		"workers fail":                     {facts{reading: &Reading{Pending: n(1), OldestPendingAge: f(0.1), Workers: failing}}, Stuck, "stuck: PostgreSQL refuses connections since 14:02 UTC; 1 event waits, for 100 ms"},
 		"one of two workers fails":         {facts{reading: &Reading{Pending: n(1), OldestPendingAge: f(0.1), Workers: append(failing[:1:1], well...)}}, InStep, "in step: 1 event is on the way"},
+		"an outage that workers see":       {facts{reading: &Reading{Pending: n(0), Workers: []eventlog.Worker{{Name: "a", Outage: refuses}}}}, Stuck, "stuck: PostgreSQL refuses connections since 14:02 UTC; nothing waits yet"},
+		"an outage that one of two sees":   {facts{reading: &Reading{Pending: n(0), Workers: []eventlog.Worker{{Name: "a", Outage: refuses}, {Name: "b"}}}}, InStep, "in step"},
 		"a failure that is over":           {facts{reading: &Reading{Pending: n(0), Workers: failing}}, InStep, "in step"},
 		"PostgreSQL away, nothing waits":   {facts{reading: &Reading{Pending: n(0), Workers: well, PostgreSQL: &Neighbour{Error: "PostgreSQL refuses connections"}}, pgOutage: now.Add(-48 * time.Hour)}, Stuck, "stuck: PostgreSQL refuses connections since 2025-12-31 14:30 UTC; nothing waits yet"},
 		"no worker":                        {facts{reading: &Reading{Pending: n(7), OldestPendingAge: f(3700), Workers: []eventlog.Worker{}}}, Stuck, "stuck: no worker is running; 7 events wait, the oldest for 1 h 1 min"},
@@ -102,4 +105,15 @@ func TestHabit(t *testing.T) {
 	require.False(t, habit{}.silence(1000*time.Hour, time.Minute).silent(), "nothing was learned yet")
 	require.Zero(t, habit{}.silence(-time.Second, 0).Seconds)
 	require.False(t, (*Silence)(nil).silent())
+}
+
+// TestStuckHasNoEnd: a rate of before is no promise.
+func TestStuckHasNoEnd(t *testing.T) {
+	t.Parallel()
+	left := 25.0
+	pending := uint64(3)
+	r := &Reading{Pending: &pending, SecondsLeft: &left, Workers: []eventlog.Worker{{Failing: &eventlog.Failure{Reason: "PostgreSQL refuses connections"}}}}
+	judge(&facts{reading: r})
+	require.Equal(t, Stuck, r.State)
+	require.Nil(t, r.SecondsLeft)
 }

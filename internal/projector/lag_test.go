@@ -2,6 +2,7 @@ package projector
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -135,4 +136,17 @@ func TestFailingIsMeasured(t *testing.T) {
 	r.awaitSettled(1)
 	require.Zero(t, r.series("clerksync_apply_failing").GetGauge().GetValue())
 	require.InDelta(t, 3, r.series("clerksync_apply_retries_total").GetCounter().GetValue(), 0)
+}
+
+// TestFailingSaysWhatIsWrongNow, and since when something is.
+func TestFailingSaysWhatIsWrongNow(t *testing.T) {
+	t.Parallel()
+	p := New(Options{})
+	p.fail(errors.New("first"), 1, 1, 0)
+	began, err := p.Failing()
+	require.EqualError(t, err, "first")
+	p.fail(errors.New("second"), 1, 1, 0)
+	since, err := p.Failing()
+	require.EqualError(t, err, "second")
+	require.Equal(t, began, since)
 }

@@ -325,7 +325,11 @@ func (p *Projector) observe(it item, outcome store.Outcome, applied time.Time) {
 // met.
 func (p *Projector) fail(err error, attempt, size int, pause time.Duration) {
 	p.metrics.retries.Inc()
-	p.failing.CompareAndSwap(nil, &failure{err, time.Now()})
+	now := &failure{err, time.Now()}
+	if was := p.failing.Load(); was != nil { // what is wrong may have changed: it is still as long that something is
+		now.since = was.since
+	}
+	p.failing.Store(now)
 	if attempt > 1 {
 		p.logger.Warn("a batch was not applied, trying again", "err", err, "events", size, "attempt", attempt, "delay", pause)
 	}

@@ -41,7 +41,7 @@ func outageOf(code string) string {
 	case "42501":
 		return "PostgreSQL refuses access: a privilege is missing"
 	case "42P01", "42703", "3F000":
-		return "a table or a column is missing: clerksync migrate up"
+		return "a table or a column is missing"
 	case "25006":
 		return "PostgreSQL is read-only"
 	case "53100":

@@ -209,7 +209,7 @@ function age() {
 // reason is the verdict without the word that stands above it.
 function reason(reading) {
   let why = reading.verdict.replace(/^(in step|silent|stuck|unknown)(: |; |$)/i, '');
-  if (!why && reading.state === 'in_step') why = 'all that was received is in the tables';
+  if (!why && reading.state === 'in_step') why = reading.dead_letters > 0 ? 'all that can be applied is in the tables' : 'all that was received is in the tables';
   return why && why[0].toUpperCase() + why.slice(1) + (/[.?!]$/.test(why) ? '' : '.');
 }
 
@@ -291,8 +291,8 @@ function render() {
 function renderWorkers(r) {
   reconcile($('workers-rows'), r.workers ?? [], (w) => JSON.stringify(w), (w) => el('tr', {},
     el('td', { class: 'id' }, w.name),
-    w.failing
-      ? el('td', { class: 'failing' }, `Failing since ${when(w.failing.since)}: ${w.failing.reason}`)
+    w.failing || w.outage
+      ? el('td', { class: 'failing' }, `Failing since ${when((w.failing || w.outage).since)}: ${(w.failing || w.outage).reason}`)
       : el('td', {}, w.appliers_busy ? 'At work' : 'Waits for events'),
     el('td', { class: 'number' }, `${w.appliers_busy} of ${w.appliers}`),
     el('td', { class: 'number wide' }, count(w.applied)),
