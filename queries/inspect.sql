@@ -7,6 +7,7 @@ SELECT
     current_setting('full_page_writes')::text AS full_page_writes,
     current_setting('synchronous_commit')::text AS synchronous_commit,
     pg_is_in_recovery()::boolean AS standby,
+    current_setting('transaction_read_only')::boolean AS read_only, -- on a standby as well
     quote_ident(current_user)::text AS role,
     coalesce(to_regnamespace(current_setting('search_path'))::text, '')::text AS schema, -- as SQL has to write it; '' when there is none
     coalesce(has_schema_privilege(to_regnamespace(current_setting('search_path')), 'USAGE'), false)::boolean AS schema_usable,

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/doctor"
@@ -44,7 +46,7 @@ func (c *doctorCmd) Run(s *session) error {
 	l := eventLog{NATSURL: c.NATSURL, NATSCreds: c.NATSCreds}
 	log, done, err := l.connect(s, &place{DataDir: c.DataDir}, &database{Database: c.Database})
 	if err != nil {
-		o.NoLog = err.Error()
+		o.NoLog = c.noLog(err, running)
 	} else {
 		defer done()
 		o.Log = log
@@ -53,7 +55,11 @@ func (c *doctorCmd) Run(s *session) error {
 		return err
 	}
 	if o.Probe != nil {
-		o.Probe.Log, o.Probe.NoLog = o.Log, o.NoLog
+		if o.NoLog == nil {
+			o.Probe.Log = o.Log
+		} else {
+			o.Probe.NoLog = o.NoLog.Seen
+		}
 	}
 
 	report := doctor.Run(s.ctx, o)
@@ -113,6 +119,20 @@ func (c *doctorCmd) openStore(s *session, running *app.Running) (*store.Store, *
 		return failed(err)
 	}
 	return st, nil, nil
+}
+
+// noLog is the check that says why there is no event log.
+func (c *doctorCmd) noLog(err error, running *app.Running) *doctor.Check {
+	mend := "start the NATS server, or the clerksync that has it inside; correct NATS_URL"
+	switch {
+	case errors.Is(err, nats.ErrAuthorization):
+		mend = "correct the user, the password, or CLERKSYNC_NATS_CREDS"
+	case errors.Is(err, eventlog.ErrNoLog):
+		mend = "start clerksync serve, which makes it, or correct NATS_URL"
+	case c.NATSURL == "" && running == nil:
+		mend = "set NATS_URL, or start clerksync"
+	}
+	return &doctor.Check{Name: "event_log", Status: doctor.Failed, Seen: err.Error(), Mend: mend}
 }
 
 // wanted are the limits of the log that are set. Those of another process may be others

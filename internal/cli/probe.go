@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/probe"
 )
@@ -26,7 +27,7 @@ it stopped, why, and what mends it. No table is touched.
 unauthorized, unavailable, not_stored, not_applied, log, or "" when ok), cause, mend,
 url, svix_id, seq (its place in the event log), hops (dns_seconds, connect_seconds,
 tls_seconds, receive_seconds, queue_seconds, total_seconds; null where it did not
-come to that), clock_off_seconds (how far the endpoint's clock is ahead of ours).`
+come to that), clock_off_seconds (how far, at least, the endpoint's clock is ahead of ours).`
 }
 
 func (c *probeCmd) Run(s *session) error {
@@ -34,6 +35,11 @@ func (c *probeCmd) Run(s *session) error {
 		return usageError("--timeout is more than 0s")
 	}
 	to := sendCmd{URL: c.URL, Secret: c.Secret, DataDir: c.DataDir}
+	if to.URL != "" && to.Secret == "" {
+		if _, err := app.FindRunning(to.DataDir); errors.Is(err, app.ErrNotRunning) {
+			return fmt.Errorf("no signing secret: give --secret, or start clerksync dev (%s)", notRunning(err))
+		}
+	}
 	if err := to.complete(); err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ type Options struct {
 	NoStore *Check // why it is nil
 
 	Log   *eventlog.Log
-	NoLog string           // why it is nil
+	NoLog *Check           // why it is nil
 	Want  eventlog.Options // limits of the log that are configured, 0 for those that are not
 
 	Probe  *probe.Probe // nil: not asked for

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/clerksync/clerksync/internal/store"
@@ -30,7 +31,9 @@ func checkPostgreSQL(ctx context.Context, r *Report, o Options) {
 	case i.VersionNumber < store.OldestVersion*10000:
 		r.add("postgresql", Failed, "PostgreSQL "+i.Version+" is too old", fmt.Sprintf("move to PostgreSQL %d or newer", store.OldestVersion))
 	case i.Standby:
-		r.add("postgresql", Failed, "PostgreSQL "+i.Version+", a standby: nothing can be written there", "let DATABASE_URL name the primary")
+		r.add("postgresql", Failed, "this is a standby, which is read-only", "name the primary in DATABASE_URL")
+	case i.ReadOnly:
+		r.add("postgresql", Failed, "PostgreSQL is read-only", "name the primary in DATABASE_URL, or lift default_transaction_read_only")
 	default:
 		r.ok("postgresql", "PostgreSQL "+i.Version)
 	}
@@ -60,10 +63,15 @@ func checkPostgreSQL(ctx context.Context, r *Report, o Options) {
 	checkClock(r, clock, "PostgreSQL", i.ClockOff)
 }
 
+// mendNoTables is for a database that may be another than was meant.
+const mendNoTables = "correct DATABASE_URL or CLERKSYNC_SCHEMA; when the database is new, clerksync migrate up"
+
 func checkTables(ctx context.Context, r *Report, st *store.Store, i *store.Inspection) {
 	switch err := st.CheckMigrated(ctx); {
 	case errors.Is(err, store.ErrPending) && !i.SchemaExists:
-		r.add("tables", Failed, fmt.Sprintf("there is no schema %s: %v", i.Schema, err), "clerksync migrate up")
+		r.add("tables", Failed, fmt.Sprintf("there is no schema %s: %v", i.Schema, err), mendNoTables)
+	case errors.Is(err, store.ErrPending) && noneApplied(ctx, st):
+		r.add("tables", Failed, fmt.Sprintf("there are no tables in schema %s: %v", i.Schema, err), mendNoTables)
 	case errors.Is(err, store.ErrPending):
 		r.add("tables", Failed, err.Error(), "clerksync migrate up")
 	case err != nil:
@@ -71,6 +79,11 @@ func checkTables(ctx context.Context, r *Report, st *store.Store, i *store.Inspe
 	default:
 		r.ok("tables", "all migrations are applied in schema "+i.Schema)
 	}
+}
+
+func noneApplied(ctx context.Context, st *store.Store) bool {
+	all, err := st.Migrations(ctx)
+	return err == nil && !slices.ContainsFunc(all, func(m store.Migration) bool { return !m.AppliedAt.IsZero() })
 }
 
 func checkPrivileges(r *Report, i *store.Inspection) {

@@ -19,6 +19,10 @@ const (
 func (r *Result) judge(resp *http.Response, text string, u *url.URL) {
 	status := fmt.Sprintf("%s answered %d", u.Host, resp.StatusCode)
 	reason := receiver.Reason(text)
+	path := u.EscapedPath()
+	if path == "" {
+		path = "/" // as it is sent
+	}
 	switch code := resp.StatusCode; {
 	case code/100 == 3:
 		to := "elsewhere"
@@ -35,9 +39,9 @@ func (r *Result) judge(resp *http.Response, text string, u *url.URL) {
 	case code/100 == 2:
 		r.stop(AtAnswer, status+", and clerksync answers 204: it is another program", mendPath)
 	case code == http.StatusNotFound:
-		r.stop(AtAnswer, fmt.Sprintf("%s: there is no endpoint at %s", status, u.EscapedPath()), mendPath)
+		r.stop(AtAnswer, fmt.Sprintf("%s: there is no endpoint at %s", status, path), mendPath)
 	case code == http.StatusMethodNotAllowed:
-		r.stop(AtAnswer, fmt.Sprintf("%s: what is at %s takes no POST", status, u.EscapedPath()), mendPath)
+		r.stop(AtAnswer, fmt.Sprintf("%s: what is at %s takes no POST", status, path), mendPath)
 	case code == http.StatusRequestEntityTooLarge:
 		r.stop(AtAnswer, status+": the body is too large for a proxy, at a few bytes", "let the proxy in front of clerksync take bodies up to 1 MiB")
 	case code/100 == 5:

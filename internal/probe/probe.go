@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/clerksync/clerksync/internal/eventlog"
@@ -61,6 +62,11 @@ func parseURL(raw string) (*url.URL, error) {
 		return nil, errors.New("not of the form https://host" + receiver.Path)
 	case u.User != nil:
 		return nil, errors.New("there is a user or a password in it, which Svix does not send")
+	}
+	if port := u.Port(); port != "" {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return nil, errors.New("its port is above 65535")
+		}
 	}
 	return u, nil
 }

@@ -38,7 +38,8 @@ type Result struct {
 	Seq    uint64 `json:"seq"` // in the event log; 0 when it is not known to be there
 	Times  Times  `json:"hops"`
 
-	// ClockOff is how far the clock of who answered is ahead of ours, to about a second.
+	// ClockOff is how far, at least, the clock of who answered is ahead of ours: what the
+	// time that the answer took, and a second around it, cannot explain.
 	ClockOff *float64 `json:"clock_off_seconds"`
 }
 

@@ -26,6 +26,9 @@ import (
 // maxAnswer bounds what is read of an answer: ours have a line.
 const maxAnswer = 1000
 
+// maxDated is how long an answer may take for its date to tell something of the clock.
+const maxDated = 2 * time.Second
+
 // send posts the probe, as Svix would, over a connection of its own.
 func (p *Probe) send(ctx context.Context, r *Result, u *url.URL) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
@@ -47,21 +50,36 @@ func (p *Probe) send(ctx context.Context, r *Result, u *url.URL) {
 	}
 	resp, err := client.Do(req.WithContext(httptrace.WithClientTrace(ctx, t.hooks())))
 	hop := t.times(&r.Times, err == nil)
-	way := time.Since(now)
+	received := now.Add(time.Since(now))
 	if err != nil {
-		cause, mend := explain(hop, err, u)
+		cause, mend := p.explain(hop, err, u)
 		r.stop(hop, cause, mend)
 		return
 	}
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		// The header has whole seconds, cut off.
-		r.ClockOff = seconds(date.Add(500 * time.Millisecond).Sub(now.Add(way / 2)))
+		r.ClockOff = clockOff(date, now, received)
 	}
 	if resp.StatusCode != http.StatusNoContent {
 		r.judge(resp, string(text), u)
 	}
+}
+
+// clockOff is how far the date of an answer lies outside of the time that the answer took,
+// nil when that was too long to tell: it can have been dated at any moment of it.
+func clockOff(date, sent, received time.Time) *float64 {
+	const tolerance = time.Second // the header has whole seconds, cut off
+	early, late := sent.Add(-tolerance), received.Add(tolerance)
+	switch {
+	case received.Sub(sent) > maxDated:
+		return nil
+	case date.Before(early):
+		return seconds(date.Sub(early))
+	case date.After(late):
+		return seconds(date.Sub(late))
+	}
+	return seconds(0)
 }
 
 func (p *Probe) sign(ctx context.Context, u *url.URL, id string, at time.Time) (*http.Request, error) {
@@ -90,7 +108,7 @@ func (p *Probe) sign(ctx context.Context, u *url.URL, id string, at time.Time) (
 }
 
 // explain says why there was no answer.
-func explain(hop Hop, err error, u *url.URL) (cause, mend string) {
+func (p *Probe) explain(hop Hop, err error, u *url.URL) (cause, mend string) {
 	var inURL *url.Error // which repeats the address
 	if errors.As(err, &inURL) {
 		err = inURL.Err
@@ -121,10 +139,14 @@ func explain(hop Hop, err error, u *url.URL) (cause, mend string) {
 	case AtTLS:
 		return explainTLS(err, u, slow)
 	}
-	if slow {
-		return fmt.Sprintf("no answer from %s in time: Svix gives up after %s", u.Host, answerTimeout), "look at the logs of the proxy and of clerksync there"
+	const mendLogs = "look at the logs of the proxy and of clerksync there"
+	switch {
+	case slow && p.Timeout > 0 && p.Timeout < answerTimeout:
+		return fmt.Sprintf("no answer from %s within %s (--timeout)", u.Host, p.Timeout), mendLogs
+	case slow:
+		return fmt.Sprintf("no answer from %s in time: Svix gives up after %s", u.Host, answerTimeout), mendLogs
 	}
-	return fmt.Sprintf("%s closed the connection without an answer", u.Host), "look at the logs of the proxy and of clerksync there"
+	return fmt.Sprintf("%s closed the connection without an answer", u.Host), mendLogs
 }
 
 func explainTLS(err error, u *url.URL, slow bool) (cause, mend string) {

@@ -28,15 +28,16 @@ func TestURLThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	const form = "not of the form https://host/api/webhooks/clerk"
 	for raw, want := range map[string]string{
-		"":                    form,
-		"public.example":      form,
-		"ftp://a.example/":    form,
-		"https://":            form,
-		"https:///path":       form,
-		"https://:443/":       form,
-		"http://a b/":         form,
-		"https://me:pw@h/x":   "there is a user or a password in it, which Svix does not send",
-		"http://127.0.0.1:x/": form,
+		"":                        form,
+		"public.example":          form,
+		"ftp://a.example/":        form,
+		"https://":                form,
+		"https:///path":           form,
+		"https://:443/":           form,
+		"http://a b/":             form,
+		"https://me:pw@h/x":       "there is a user or a password in it, which Svix does not send",
+		"http://127.0.0.1:x/":     form,
+		"http://127.0.0.1:65536/": "its port is above 65535",
 	} {
 		require.EqualError(t, CheckURL(raw), want, raw)
 		r := run(t, &Probe{URL: raw, Secret: secret})
@@ -44,6 +45,7 @@ func TestURLThatCannotBeUsed(t *testing.T) {
 		require.Empty(t, r.URL)
 	}
 	require.NoError(t, CheckURL("https://a.example/api/webhooks/clerk?token=1"))
+	require.NoError(t, CheckURL("https://a.example:65535/api/webhooks/clerk"))
 }
 
 func TestBadSecret(t *testing.T) {
@@ -90,7 +92,7 @@ func TestNobodyThere(t *testing.T) {
 func TestProxyOfThisMachine(t *testing.T) {
 	t.Parallel()
 	err := &url.Error{Op: "Post", URL: "https://a.example/", Err: &net.OpError{Op: "proxyconnect", Net: "tcp", Err: io.EOF}}
-	cause, mend := explain(AtConnect, err, &url.URL{Host: "a.example"})
+	cause, mend := (&Probe{}).explain(AtConnect, err, &url.URL{Host: "a.example"})
 	require.Equal(t, "no connection to the proxy by which this machine reaches others: EOF", cause)
 	require.Equal(t, "correct HTTP_PROXY, HTTPS_PROXY or NO_PROXY", mend)
 }
@@ -117,7 +119,7 @@ func TestWhatListensSaysNothing(t *testing.T) {
 	require.NotNil(t, r.Times.Connect)
 	(<-conns).Close()
 	r = run(t, &Probe{URL: "http://" + at, Secret: secret, Timeout: soon})
-	requireStopped(t, r, AtAnswer, "no answer from "+at+" in time: Svix gives up after 15s", "look at the logs of the proxy and of clerksync there")
+	requireStopped(t, r, AtAnswer, "no answer from "+at+" within 300ms (--timeout)", "look at the logs of the proxy and of clerksync there")
 	require.NotNil(t, r.Times.Connect)
 	require.Nil(t, r.Times.Receive)
 	(<-conns).Close()
@@ -280,7 +282,7 @@ func TestAnswers(t *testing.T) {
 			p := &Probe{URL: s.URL + receiver.Path, Secret: secret, NoLog: "there is none"}
 			r := run(t, p)
 			// The clock is read to the second.
-			cause := strings.NewReplacer("2h0m1s", "2h0m0s", "1h59m59s", "2h0m0s", "7m1s", "7m0s", "6m59s", "7m0s").Replace(r.Cause)
+			cause := strings.NewReplacer("1h59m58s", "2h0m0s", "1h59m59s", "2h0m0s", "7m1s", "7m0s", "6m59s", "7m0s").Replace(r.Cause)
 			require.Equal(t, []string{string(tc.at), strings.ReplaceAll(tc.cause, "HOST", host(s)), tc.mend}, []string{string(r.StoppedAt), cause, r.Mend})
 			require.NotNil(t, r.Times.Receive, "there was an answer")
 		})
@@ -300,6 +302,10 @@ func TestRefusedByAReceiver(t *testing.T) {
 	u.Path = "/elsewhere"
 	p.URL = u.String()
 	requireStopped(t, run(t, p), AtAnswer, host(d.server)+" answered 404: there is no endpoint at /elsewhere", mendPath)
+
+	u.Path = ""
+	p.URL = u.String()
+	requireStopped(t, run(t, p), AtAnswer, host(d.server)+" answered 404: there is no endpoint at /", mendPath)
 
 	d.nats.Stop()
 	testkit.Eventually(t, "the client sees that the server is gone", func() (bool, any) { return !d.nc.IsConnected(), d.nc.Status() })

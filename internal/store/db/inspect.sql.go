@@ -52,6 +52,7 @@ SELECT
     current_setting('full_page_writes')::text AS full_page_writes,
     current_setting('synchronous_commit')::text AS synchronous_commit,
     pg_is_in_recovery()::boolean AS standby,
+    current_setting('transaction_read_only')::boolean AS read_only, -- on a standby as well
     quote_ident(current_user)::text AS role,
     coalesce(to_regnamespace(current_setting('search_path'))::text, '')::text AS schema, -- as SQL has to write it; '' when there is none
     coalesce(has_schema_privilege(to_regnamespace(current_setting('search_path')), 'USAGE'), false)::boolean AS schema_usable,
@@ -65,6 +66,7 @@ type ServerGetRow struct {
 	FullPageWrites    string    `json:"full_page_writes"`
 	SynchronousCommit string    `json:"synchronous_commit"`
 	Standby           bool      `json:"standby"`
+	ReadOnly          bool      `json:"read_only"`
 	Role              string    `json:"role"`
 	Schema            string    `json:"schema"`
 	SchemaUsable      bool      `json:"schema_usable"`
@@ -82,6 +84,7 @@ func (q *Queries) ServerGet(ctx context.Context, db DBTX) (*ServerGetRow, error)
 		&i.FullPageWrites,
 		&i.SynchronousCommit,
 		&i.Standby,
+		&i.ReadOnly,
 		&i.Role,
 		&i.Schema,
 		&i.SchemaUsable,
