@@ -20,10 +20,11 @@ SELECT
         ELSE 'unknown: no worker has measured since ' || to_char(s.measured_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC; is one running, and can it write?'
     END AS verdict,
     s.measured_at,
-    (s.reading ->> 'pending')::bigint AS pending,
-    (s.reading ->> 'in_work')::bigint AS in_work,
+    CASE WHEN fresh.yes THEN (s.reading ->> 'pending')::bigint END AS pending,
+    CASE WHEN fresh.yes THEN (s.reading ->> 'in_work')::bigint END AS in_work,
     -- What waited then and is not known to be applied waits on.
     CASE
+        WHEN NOT fresh.yes AND (s.reading ->> 'pending')::bigint = 0 THEN NULL -- nobody knows what came since
         WHEN (s.reading ->> 'pending')::bigint = 0 THEN 0
         ELSE (s.reading ->> 'oldest_pending_age_seconds')::double precision
             + greatest(extract(epoch FROM clock_timestamp() - s.measured_at), 0)::double precision

@@ -58,6 +58,8 @@ func (a *App) startLog(ctx context.Context, o Options) (*eventlog.Log, error) {
 		// While the connection is away, to publish is an error at once, and not
 		// something to be made up for later.
 		nats.ReconnectBufSize(-1),
+		// A server that does not read holds up who writes, and with him all others.
+		nats.FlusherTimeout(2 * time.Second),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				logger.Warn("the connection to NATS was lost, connecting again", "err", err)

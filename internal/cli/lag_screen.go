@@ -139,7 +139,7 @@ func (p *page) hops(r *monitor.Reading) {
 }
 
 // mostWidth is the column of the greatest value of a chart.
-const mostWidth = 16
+const mostWidth = 12
 
 // charts shows how it went, a column for every reading.
 func (p *page) charts(readings []*monitor.Reading) {

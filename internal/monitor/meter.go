@@ -123,7 +123,7 @@ func (m *Meter) Measure(ctx context.Context) *Reading {
 		f.asking, f.attempted = b.Asking, b.AppliedThrough > 0
 		m.measureLog(ctx, r, b, now)
 		f.still = m.pace.still(now)
-		f.falling = r.StoredPerSecond != nil && *r.StoredPerSecond > *r.AppliedPerSecond
+		f.falling = r.StoredPerSecond != nil && *r.StoredPerSecond > *r.AppliedPerSecond && m.pace.growing()
 	}
 	judge(&f)
 	m.last, m.began = r, now
@@ -175,6 +175,8 @@ func (m *Meter) measureLog(ctx context.Context, r *Reading, b *eventlog.Backlog,
 	if m.store == nil || !r.PostgreSQL.OK {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	if err := m.lags.read(ctx, m.log, m.store, b.AppliedThrough); err != nil {
 		m.logger.Debug("the lags cannot be read", "err", err)
 		r.Warnings = append(r.Warnings, "the lags cannot be read: "+store.Outage(err)+"; are DATABASE_URL and CLERKSYNC_SCHEMA right?")

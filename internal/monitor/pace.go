@@ -26,6 +26,9 @@ func (p *patience) age(b *eventlog.Backlog, now time.Time) *float64 {
 	if p.seq != b.Oldest.Seq {
 		*p = patience{b.Oldest.Seq, now}
 	}
+	if b.At.Sub(b.Oldest.StoredAt) < -clockTolerance { // stored in our future: one of the clocks is wrong
+		return nil
+	}
 	age := max(b.At.Sub(b.Oldest.StoredAt), now.Sub(p.since), time.Millisecond).Seconds()
 	return &age
 }
@@ -68,6 +71,12 @@ func (p *pace) rates() (stored, applied *float64) {
 	s := float64(last.last-first.last) / seconds
 	a := max(float64(last.applied)-float64(first.applied), 0) / seconds
 	return &s, &a
+}
+
+// growing tells whether more waits than at the reading before.
+func (p *pace) growing() bool {
+	n := len(p.points)
+	return n > 1 && p.points[n-1].pending > p.points[n-2].pending
 }
 
 // still is for how long nothing was applied although events wait, as far as we have

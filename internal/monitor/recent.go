@@ -40,11 +40,26 @@ func (e *recent) read(ctx context.Context, log *eventlog.Log, last uint64) error
 	if last == 0 {
 		return nil
 	}
+	err := e.collect(ctx, log, f)
+	if err != nil {
+		return err
+	}
+	if !e.begun && len(e.events) == 0 { // they are behind many that were imported
+		f.Origins = []clerk.Origin{clerk.OriginWebhook}
+		err = e.collect(ctx, log, f) // once: it can be long
+	}
+	e.begun, e.last = true, last
+	e.events = slices.Delete(e.events, 0, max(len(e.events)-sampled, 0))
+	return err
+}
+
+// collect adds the events that are selected.
+func (e *recent) collect(ctx context.Context, log *eventlog.Log, f eventlog.Filter) error {
 	scan, err := log.Events(ctx, f, true)
 	if err != nil {
 		return err
 	}
-	err = scan.Each(ctx, func(msg *eventlog.Message) error {
+	return scan.Each(ctx, func(msg *eventlog.Message) error {
 		if msg.Event.Origin == clerk.OriginWebhook {
 			e.events = append(e.events, received{
 				time.UnixMilli(msg.Event.Envelope.EventAt), msg.Event.ReceivedAt, msg.StoredAt, msg.Event.Envelope.InstanceID,
@@ -52,12 +67,6 @@ func (e *recent) read(ctx context.Context, log *eventlog.Log, last uint64) error
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	e.begun, e.last = true, last
-	e.events = slices.Delete(e.events, 0, max(len(e.events)-sampled, 0))
-	return nil
 }
 
 func (e *recent) lastReceived() time.Time {

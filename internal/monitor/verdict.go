@@ -35,7 +35,7 @@ func verdict(f *facts) (State, string) {
 	failing := first(r.Workers, func(w eventlog.Worker) *eventlog.Failure { return w.Failing })
 	outage := first(r.Workers, func(w eventlog.Worker) *eventlog.Failure { return w.Outage })
 	// One that may not answer, by the permissions of NATS, is known by what it does.
-	working := f.asking || r.AppliedPerSecond != nil && *r.AppliedPerSecond > 0
+	working := f.asking || r.AppliedPerSecond != nil && *r.AppliedPerSecond > 0 && f.still < inStepWithin
 	nobody := len(r.Workers) == 0 && r.Workers != nil && !working
 	late := pending > 0 && (r.OldestPendingAge == nil || *r.OldestPendingAge >= inStepWithin.Seconds())
 	switch {

@@ -268,10 +268,12 @@ func (p *Projector) apply(items []item) {
 			}
 			return
 		case halve:
+			p.failing.Store(nil) // a refusal is an answer
 			p.apply(items[:len(items)/2])
 			p.apply(items[len(items)/2:])
 			return
 		case park:
+			p.failing.Store(nil)
 			p.park(items[0].message, eventlog.ReasonRefused, err)
 			return
 		case retry:
