@@ -106,8 +106,8 @@ type SyncLag struct {
 	State                   string      `json:"state"`
 	Verdict                 interface{} `json:"verdict"`
 	MeasuredAt              *time.Time  `json:"measured_at"`
-	Pending                 int64       `json:"pending"`
-	InWork                  int64       `json:"in_work"`
+	Pending                 interface{} `json:"pending"`
+	InWork                  interface{} `json:"in_work"`
 	OldestPendingAgeSeconds interface{} `json:"oldest_pending_age_seconds"`
 	LastEventReceivedAt     time.Time   `json:"last_event_received_at"`
 	SilenceLimitSeconds     float64     `json:"silence_limit_seconds"`
