@@ -11,6 +11,7 @@ import (
 
 	"github.com/clerksync/clerksync/internal/dashboard"
 	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/testkit"
 )
 
 func TestLogin(t *testing.T) {
@@ -110,7 +111,7 @@ func TestWrongTokensAreCounted(t *testing.T) {
 		require.Equal(t, http.StatusOK, w.do("GET", "/", session).Code)
 		require.Equal(t, http.StatusSeeOther, w.do("GET", "/", header("Authorization", "Bearer "+adminToken)).Code)
 
-		time.Sleep(3 * time.Second)
+		testkit.Pass(3 * time.Second)
 		require.Equal(t, http.StatusSeeOther, w.do("POST", "/login", form("token="+adminToken)).Code)
 	})
 }
@@ -121,13 +122,13 @@ func TestSessionsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := guarded(t)
 		first := w.login()
-		time.Sleep(12 * time.Hour)
+		testkit.Pass(12 * time.Hour)
 		require.Equal(t, http.StatusOK, w.do("GET", "/", first).Code)
-		time.Sleep(time.Second)
+		testkit.Pass(time.Second)
 		require.Equal(t, http.StatusSeeOther, w.do("GET", "/", first).Code)
 
 		second := w.login()
-		time.Sleep(time.Second)
+		testkit.Pass(time.Second)
 		for range 99 {
 			w.login()
 		}

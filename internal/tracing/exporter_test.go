@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/clerksync/clerksync/internal/testkit"
 )
 
 // failing is an exporter that takes nothing.
@@ -33,7 +35,7 @@ func TestComplaintsAreOneAMinute(t *testing.T) {
 		defer e.cut()
 		for range 181 { // three minutes
 			require.NoError(t, e.ExportSpans(t.Context(), make([]sdktrace.ReadOnlySpan, 2)))
-			time.Sleep(time.Second)
+			testkit.Pass(time.Second)
 		}
 		var lost []string
 		for line := range strings.Lines(log.String()) {
