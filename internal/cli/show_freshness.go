@@ -48,10 +48,10 @@ func freshnessOf(out *shown) *freshness {
 func (f *freshness) text() string {
 	after := func(from, to time.Time) string { return humane(to.Sub(from).Seconds()) }
 	if f.StoredAt == nil {
-		return fmt.Sprintf("fresh: emitted %s, applied %s: %s end to end, by event %d (svix id %s)", f.EmittedAt.Format(time.RFC3339),
+		return fmt.Sprintf("freshness: emitted %s, applied %s: %s end to end, by event %d (svix id %s)", f.EmittedAt.Format(time.RFC3339),
 			f.AppliedAt.Format(time.RFC3339), humane(f.EndToEnd), f.EventSeq, f.SvixID)
 	}
-	return fmt.Sprintf("fresh: emitted %s, received after %s, stored after %s, applied after %s: %s end to end, by event %d %s (svix id %s)",
+	return fmt.Sprintf("freshness: emitted %s, received after %s, stored after %s, applied after %s: %s end to end, by event %d %s (svix id %s)",
 		f.EmittedAt.Format(time.RFC3339), after(f.EmittedAt, *f.ReceivedAt), after(*f.ReceivedAt, *f.StoredAt), after(*f.StoredAt, f.AppliedAt),
 		humane(f.EndToEnd), f.EventSeq, f.eventType, f.SvixID)
 }

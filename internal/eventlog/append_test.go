@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clerksync/clerksync/internal/clerk"
-	"github.com/clerksync/clerksync/internal/embedded"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
@@ -317,13 +316,7 @@ func TestTooLarge(t *testing.T) {
 func TestServerStoppedAndStartedAgain(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	start := func() *embedded.NATS {
-		n, err := embedded.StartNATS(t.Context(), embedded.NATSOptions{Dir: dir})
-		require.NoError(t, err)
-		t.Cleanup(n.Stop)
-		return n
-	}
-	n := start()
+	n := startIn(t, dir)
 	way := newLink(t, n)
 	l := open(t, way.connect(t), eventlog.Options{})
 
@@ -365,7 +358,7 @@ func TestServerStoppedAndStartedAgain(t *testing.T) {
 	require.ErrorIs(t, appended, eventlog.ErrUnavailable)
 	require.ErrorIs(t, parked, eventlog.ErrUnavailable)
 
-	n = start()
+	n = startIn(t, dir)
 	way.to(t, n)
 	require.Eventually(t, func() bool {
 		_, err := l.Append(t.Context(), event(90_000_002))

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clerksync/clerksync/internal/clerk"
-	"github.com/clerksync/clerksync/internal/embedded"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
@@ -214,13 +213,7 @@ func TestExclusiveOnAFreshLog(t *testing.T) {
 func TestExclusiveTakesOverFromAKilledPredecessor(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	start := func() *embedded.NATS {
-		n, err := embedded.StartNATS(t.Context(), embedded.NATSOptions{Dir: dir})
-		require.NoError(t, err)
-		t.Cleanup(n.Stop)
-		return n
-	}
-	n := start()
+	n := startIn(t, dir)
 	way := newLink(t, n)
 	predecessor := open(t, way.connect(t), eventlog.Options{Exclusive: true})
 	appendAll(t, predecessor, events(0, 60))
@@ -235,7 +228,7 @@ func TestExclusiveTakesOverFromAKilledPredecessor(t *testing.T) {
 	way.cut() // it gives nothing back
 	n.Stop()
 
-	l := open(t, testkit.Connect(t, start()), eventlog.Options{Exclusive: true})
+	l := open(t, testkit.Connect(t, startIn(t, dir)), eventlog.Options{Exclusive: true})
 	pending, err := l.Pending(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, uint64(40), pending)

@@ -16,18 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clerksync/clerksync/internal/clerk"
-	"github.com/clerksync/clerksync/internal/embedded"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
-
-func startIn(t *testing.T, dir string) *embedded.NATS {
-	t.Helper()
-	n, err := embedded.StartNATS(t.Context(), embedded.NATSOptions{Dir: dir})
-	require.NoError(t, err)
-	t.Cleanup(n.Stop)
-	return n
-}
 
 // filesWith are the files below a folder that have one of the texts in them.
 func filesWith(t *testing.T, dir string, texts ...string) []string {

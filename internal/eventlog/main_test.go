@@ -71,6 +71,15 @@ func open(t *testing.T, nc *nats.Conn, o eventlog.Options) *eventlog.Log {
 	return l
 }
 
+// startIn starts a server on a folder, anew if need be.
+func startIn(t *testing.T, dir string) *embedded.NATS {
+	t.Helper()
+	n, err := embedded.StartNATS(t.Context(), embedded.NATSOptions{Dir: dir})
+	require.NoError(t, err)
+	t.Cleanup(n.Stop)
+	return n
+}
+
 // appendAll appends events one after the other and returns their sequences.
 func appendAll(t *testing.T, l *eventlog.Log, all []*clerk.Event) []uint64 {
 	t.Helper()

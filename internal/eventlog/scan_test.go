@@ -17,7 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clerksync/clerksync/internal/clerk"
-	"github.com/clerksync/clerksync/internal/embedded"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
@@ -210,20 +209,14 @@ func TestScanGoesOnWhenTheServerForgotItsReader(t *testing.T) {
 func TestScanGoesOnWhenTheServerIsStartedAnew(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	start := func() *embedded.NATS {
-		n, err := embedded.StartNATS(t.Context(), embedded.NATSOptions{Dir: dir})
-		require.NoError(t, err)
-		t.Cleanup(n.Stop)
-		return n
-	}
-	n := start()
+	n := startIn(t, dir)
 	way := newLink(t, n)
 	l := open(t, way.connect(t), eventlog.Options{})
 	appendMany(t, l, events(0, 5000))
 	s := scan(t, l, eventlog.Filter{})
 	require.Equal(t, upTo(10), seqsOf(read(t, s, 10)))
 	n.Stop()
-	n = start()
+	n = startIn(t, dir)
 	way.to(t, n)
 	finish(t, patience, "reading on", func() {
 		require.Equal(t, upTo(5000)[10:], seqsOf(readAll(t, s)))

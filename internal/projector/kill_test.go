@@ -14,20 +14,8 @@ import (
 
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
-	"github.com/clerksync/clerksync/internal/store"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
-
-// inOrder are the rows of a history that is applied once, in order.
-func inOrder(t testing.TB, s *store.Store, history []*clerk.Event) []string {
-	t.Helper()
-	testkit.Truncate(t, s)
-	for i, e := range history {
-		_, err := s.Apply(context.Background(), []store.Entry{{Change: testkit.Change(e), Seq: uint64(i + 1)}})
-		require.NoError(t, err)
-	}
-	return testkit.Tables(t, s)
-}
 
 // TestKilledBetweenCommitAndAck: whenever a projector dies after a commit and before
 // the acks, its successor makes the same rows as the history in order.
@@ -45,7 +33,7 @@ func TestKilledBetweenCommitAndAck(t *testing.T) {
 			c.ID = fmt.Sprintf("%s_%d", e.ID, round)
 			history = append(history, &c)
 		}
-		want := inOrder(t, expected, history)
+		want := testkit.InOrder(t, expected, history)
 		testkit.Truncate(t, w.store)
 		open := func() *eventlog.Log {
 			log, err := eventlog.Open(context.Background(), w.nc, eventlog.Options{Exclusive: true})
@@ -147,7 +135,7 @@ func TestTwoProjectorsOnOneLog(t *testing.T) {
 		w.start(func(o *Options) { o.Log, o.Batch = log, 7 })
 	}
 	w.awaitDrained()
-	if diff := cmp.Diff(inOrder(t, expected, history), testkit.Tables(t, w.store)); diff != "" {
+	if diff := cmp.Diff(testkit.InOrder(t, expected, history), testkit.Tables(t, w.store)); diff != "" {
 		t.Fatalf("(-in order +by two):\n%s", diff)
 	}
 }

@@ -69,7 +69,7 @@ func TestReplayKilled(t *testing.T) {
 	shuffled := slices.Clone(history)
 	rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 	w.append(shuffled...)
-	want := inOrder(t, testkit.Store(t), history)
+	want := testkit.InOrder(t, testkit.Store(t), history)
 
 	p := projector.New(projector.Options{Log: w.log, Apply: w.store.Apply, Appliers: 1, Batch: 10})
 	p.Start()

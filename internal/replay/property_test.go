@@ -20,17 +20,6 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// inOrder are the rows of a history that is applied once, in order.
-func inOrder(t testing.TB, s *store.Store, history []*clerk.Event) []string {
-	t.Helper()
-	testkit.Truncate(t, s)
-	for i, e := range history {
-		_, err := s.Apply(context.Background(), []store.Entry{{Change: testkit.Change(e), Seq: uint64(i + 1)}})
-		require.NoError(t, err)
-	}
-	return testkit.Tables(t, s)
-}
-
 // draft is one replay that is going to be.
 type draft struct {
 	filter          eventlog.Filter
@@ -108,7 +97,7 @@ func TestReplayBesideLiveTraffic(t *testing.T) {
 			c.ID = fmt.Sprintf("%s_%d", e.ID, round)
 			history = append(history, &c)
 		}
-		want := inOrder(t, expected, history)
+		want := testkit.InOrder(t, expected, history)
 		testkit.Truncate(t, w.store)
 		state, err := w.log.State(context.Background())
 		require.NoError(r, err)
@@ -169,7 +158,7 @@ func TestReplayIntoEmptyTables(t *testing.T) {
 	began := time.Now()
 	for range 3 {
 		w.replay(eventlog.Filter{})
-		require.Empty(t, cmp.Diff(inOrder(t, expected, history), testkit.Tables(t, w.store)))
+		require.Empty(t, cmp.Diff(testkit.InOrder(t, expected, history), testkit.Tables(t, w.store)))
 		testkit.Truncate(t, w.store)
 	}
 	require.Less(t, time.Since(began), testkit.Patience)

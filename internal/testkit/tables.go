@@ -2,7 +2,9 @@ package testkit
 
 import (
 	"context"
+	"testing"
 
+	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/store"
 )
 
@@ -51,4 +53,16 @@ func Truncate(t T, s *store.Store) {
 	if _, err := s.Pool().Exec(context.Background(), "TRUNCATE users, organizations, org_memberships, entity_heads"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// InOrder are the rows of a history that is applied once, in order.
+func InOrder(t testing.TB, s *store.Store, history []*clerk.Event) []string {
+	t.Helper()
+	Truncate(t, s)
+	for i, e := range history {
+		if _, err := s.Apply(context.Background(), []store.Entry{{Change: Change(e), Seq: uint64(i + 1)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Tables(t, s)
 }
