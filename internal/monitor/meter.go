@@ -123,6 +123,9 @@ func (m *Meter) Measure(ctx context.Context) *Reading {
 		f.asking, f.attempted = b.Asking, b.AppliedThrough > 0
 		m.measureLog(ctx, r, b, now)
 		f.still = m.pace.still(now)
+		if r.OldestPendingAge != nil { // before that, there was nothing to apply
+			f.still = min(f.still, seconds(*r.OldestPendingAge))
+		}
 		f.falling = r.StoredPerSecond != nil && *r.StoredPerSecond > *r.AppliedPerSecond && m.pace.growing()
 	}
 	judge(&f)
@@ -179,7 +182,7 @@ func (m *Meter) measureLog(ctx context.Context, r *Reading, b *eventlog.Backlog,
 	defer cancel()
 	if err := m.lags.read(ctx, m.log, m.store, b.AppliedThrough); err != nil {
 		m.logger.Debug("the lags cannot be read", "err", err)
-		r.Warnings = append(r.Warnings, "the lags cannot be read: "+store.Outage(err)+"; are DATABASE_URL and CLERKSYNC_SCHEMA right?")
+		r.Warnings = append(r.Warnings, "the lags cannot be read: "+store.Outage(err)+"; clerksync doctor tells more")
 		return
 	}
 	r.Delivery, r.Queue, r.EndToEnd = m.lags.delivery, m.lags.queue, m.lags.endToEnd
