@@ -3,27 +3,31 @@ package app
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/clerksync/clerksync/internal/admin"
 	"github.com/clerksync/clerksync/internal/config"
-	"github.com/clerksync/clerksync/internal/dashboard"
-	"github.com/clerksync/clerksync/internal/monitor"
-	"github.com/clerksync/clerksync/internal/receiver"
+	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/lag"
+	"github.com/clerksync/clerksync/internal/metrics"
+	"github.com/clerksync/clerksync/internal/projector"
 	"github.com/clerksync/clerksync/internal/store"
+	"github.com/clerksync/clerksync/internal/tracing"
 )
 
 // Options say what a process does, and with what.
 type Options struct {
 	Config  config.Config
 	Roles   config.Roles
-	Command string // dev or serve, for those who look for this process
+	Command string // dev or serve, for commands that look for this process
 	Version string
 	Migrate bool     // apply pending migrations rather than refuse to start
 	DataDir *DataDir // nil when nothing is stored on this machine: with a NATS server elsewhere
@@ -40,97 +44,72 @@ type App struct {
 	AdminURL string
 	NATSURL  string
 
-	logger *slog.Logger
-	fatal  chan error
-	stops  []stop // in the order of the start
+	o     Options
+	fatal chan error
+	stops []stop // in the order of the start
+
+	// What the parts make for those after them.
+	registry  *prometheus.Registry
+	checks    []admin.Check
+	tracer    *tracing.Tracer // nil when nothing is traced
+	store     *store.Store    // nil without the worker
+	server    *embeddednats.Server
+	nc        *nats.Conn
+	log       *eventlog.Log
+	meter     *lag.Meter
+	measured  *prometheus.Registry // of the meter, apart: to gather it takes a reading
+	watch     *lag.Watch
+	projector *projector.Projector
 }
 
-// stop ends one part of the app.
+// part is one part of a process. Its start returns what stops it, nil when nothing has to.
+type part struct {
+	name  string
+	roles config.Roles // that need it
+	start func(*App, context.Context) (stopFunc, error)
+}
+
+type stopFunc func(context.Context) error
+
+// parts are started in this order and stopped in the reverse one.
+var parts = []part{
+	{"traces", config.AllRoles, (*App).startTracing}, // first, to get the last spans when all has stopped
+	{"PostgreSQL connections", config.RoleWorker, (*App).startStore},
+	{"embedded NATS", config.AllRoles, (*App).startNATS},
+	{"NATS connection", config.AllRoles, (*App).connectNATS},
+	{"event log", config.AllRoles, (*App).openLog},
+	{"watch of the lag", config.AllRoles, (*App).startWatch},
+	{"projector", config.RoleWorker, (*App).startProjector},
+	{"roll call", config.RoleWorker, (*App).attend},
+	{"sweeper", config.RoleWorker, (*App).startSweeper},
+	{"admin listener", config.AllRoles, (*App).startAdmin},
+	{"receiver", config.RoleReceiver, (*App).startReceiver}, // from here on events arrive
+	{"prober", config.RoleReceiver, (*App).startProber},
+	{"announcement", config.AllRoles, (*App).announce},
+}
+
 type stop struct {
-	part string
-	f    func(context.Context) error
+	name string
+	f    stopFunc
 }
 
 // stopTimeout bounds the stop of each part.
 const stopTimeout = 15 * time.Second
 
-// Start starts everything and returns when it is at work. When it fails, what it
-// had started is stopped again.
-func Start(ctx context.Context, o Options) (_ *App, err error) {
-	a := &App{logger: o.Logger, fatal: make(chan error, 4)}
-	defer func() {
+// Start starts the parts that the roles need, and returns when they are at work. When one
+// fails, those before it are stopped again.
+func Start(ctx context.Context, o Options) (*App, error) {
+	a := &App{o: o, fatal: make(chan error, 4), registry: metrics.NewRegistry(o.Version)}
+	for _, p := range parts {
+		if !o.Roles.Has(p.roles) {
+			continue
+		}
+		f, err := p.start(a, ctx)
+		if f != nil {
+			a.stops = append(a.stops, stop{p.name, f})
+		}
 		if err != nil {
-			err = errors.Join(err, a.Stop())
-		}
-	}()
-	c := o.Config
-	registry := monitor.NewRegistry(o.Version)
-	var checks []monitor.Check
-
-	tracer, err := a.startTracing(ctx, o) // first, to get the last spans when all has stopped
-	if err != nil {
-		return nil, err
-	}
-	var st *store.Store
-	if o.Roles.Worker {
-		if st, err = a.startStore(ctx, o); err != nil {
-			return nil, err
-		}
-		checks = append(checks, monitor.Check{Name: "postgresql", Ready: st.Ping, Needed: !o.Roles.Receiver})
-	}
-
-	log, err := a.startLog(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	checks = append(checks, monitor.Check{Name: "event_log", Ready: log.Check, Needed: true})
-	meter := monitor.NewMeter(log, st, o.Roles.Worker, o.Logger.With("component", "monitor"))
-	measured := prometheus.NewRegistry() // apart: whoever gathers it has a reading taken
-	meter.Register(measured)
-	watch := a.startWatch(meter, registry)
-
-	if o.Roles.Worker {
-		p := a.startProjector(o, log, st, registry, tracer)
-		if err := attend(log, p, watch, o.Version); err != nil {
-			return nil, err
-		}
-		checks = append(checks, monitor.Check{Name: "projector", Ready: func(context.Context) error {
-			_, err := p.Failing()
-			return err
-		}})
-		a.startSweeper(o, log, st, registry)
-	}
-	if err := a.startAdmin(o, monitor.Options{Checks: checks, Meter: meter, Gatherer: prometheus.Gatherers{registry, measured}}, dashboard.Options{Watch: watch, Log: log, Store: st}); err != nil {
-		return nil, err
-	}
-	if o.Roles.Receiver { // last: from here on events arrive
-		r, err := receiver.New(receiver.Options{
-			Secrets:    reveal(c.SigningSecrets),
-			InstanceID: c.InstanceID,
-			Store:      c.StoreEvents,
-			Log:        log,
-			Registry:   registry,
-			Tracer:     tracer,
-			Logger:     o.Logger.With("component", "receiver"),
-		})
-		if err != nil {
-			return nil, err
-		}
-		addr, err := a.listen("receiver", c.Receiver.Addr, "CLERKSYNC_ADDR", publicServer(r))
-		if err != nil {
-			return nil, err
-		}
-		a.Endpoint = "http://" + reachable(addr) + receiver.Path
-		if c.ProbeURL != "" {
-			a.startProber(o, log, registry)
-		}
-	}
-	if o.DataDir != nil {
-		if err := o.DataDir.Announce(Running{
-			Command: o.Command, Endpoint: a.Endpoint, SigningSecret: o.AnnouncedSecret, AdminURL: a.AdminURL,
-			DatabaseURL: c.Database.URL.Reveal(), Schema: c.Schema, NATSURL: a.NATSURL, InstanceID: c.InstanceID,
-		}); err != nil {
-			return nil, err
+			return nil, errors.Join(err, a.Stop())
 		}
 	}
 	return a, nil
@@ -139,8 +118,7 @@ func Start(ctx context.Context, o Options) (_ *App, err error) {
 // Fatal delivers the error of a part that ended by itself.
 func (a *App) Fatal() <-chan error { return a.fatal }
 
-// Stop stops everything, in the reverse order of the start, and returns all that
-// went wrong.
+// Stop stops the parts, the last one first, and returns all errors.
 func (a *App) Stop() error {
 	var errs []error
 	for len(a.stops) > 0 {
@@ -148,28 +126,29 @@ func (a *App) Stop() error {
 		a.stops = a.stops[:len(a.stops)-1]
 		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		if err := s.f(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("stop %s: %w", s.part, err))
+			errs = append(errs, fmt.Errorf("stop %s: %w", s.name, err))
 		}
 		cancel()
 	}
 	return errors.Join(errs...)
 }
 
-// endWith ends the app with an error that is delivered until it stops.
-func (a *App) endWith(fatal <-chan error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	a.onStop("watch", func(context.Context) error { cancel(); return nil })
-	go func() {
-		select {
-		case err := <-fatal:
-			a.fatal <- err
-		case <-ctx.Done():
-		}
-	}()
+func (a *App) logger(component string) *slog.Logger { return a.o.Logger.With("component", component) }
+
+func (a *App) check(name string, needed bool, ready func(context.Context) error) {
+	a.checks = append(a.checks, admin.Check{Name: name, Ready: ready, Needed: needed})
 }
 
-func (a *App) onStop(part string, f func(context.Context) error) {
-	a.stops = append(a.stops, stop{part, f})
+// announce writes into the data folder where this process is to be found.
+func (a *App) announce(context.Context) (stopFunc, error) {
+	if a.o.DataDir == nil {
+		return nil, nil
+	}
+	c := a.o.Config
+	return nil, a.o.DataDir.Announce(Running{
+		Command: a.o.Command, Endpoint: a.Endpoint, SigningSecret: a.o.AnnouncedSecret, AdminURL: a.AdminURL,
+		DatabaseURL: c.Database.URL.Reveal(), Schema: c.Schema, NATSURL: a.NATSURL, InstanceID: c.InstanceID,
+	})
 }
 
 func reveal(secrets []config.Secret) []string {
@@ -181,10 +160,3 @@ func reveal(secrets []config.Secret) []string {
 }
 
 func randomToken() (string, error) { return strings.ToLower(rand.Text()), nil }
-
-// NewSigningSecret makes a secret of the form that Svix makes.
-func NewSigningSecret() (string, error) {
-	key := make([]byte, 24)
-	rand.Read(key)
-	return "whsec_" + base64.StdEncoding.EncodeToString(key), nil
-}

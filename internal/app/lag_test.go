@@ -90,7 +90,7 @@ func TestLagOfAReceiverAlone(t *testing.T) {
 	t.Parallel()
 	nats := testkit.NATS(t)
 	a := start(t, options(t, func(o *app.Options) {
-		o.Roles = config.Roles{Receiver: true}
+		o.Roles = config.RoleReceiver
 		o.Config.NATSURL = config.Secret(nats.URL())
 	}))
 	post(t, a, "msg_1")
@@ -103,7 +103,7 @@ func TestLagOfAReceiverAlone(t *testing.T) {
 	require.Equal(t, "2", metric(t, a, "clerksync_pending_events"))
 
 	w := start(t, options(t, database(testkit.DatabaseURL(t)), func(o *app.Options) {
-		o.Roles = config.Roles{Worker: true}
+		o.Roles = config.RoleWorker
 		o.Config.NATSURL = config.Secret(nats.URL())
 	}))
 	awaitLag(t, a, "a worker came", func(l lag) bool { return l.InStep && len(l.Workers) == 1 && *l.Pending == 0 })
@@ -115,7 +115,7 @@ func TestLagWithoutTheLog(t *testing.T) {
 	t.Parallel()
 	nats := testkit.NATS(t)
 	a := start(t, options(t, func(o *app.Options) {
-		o.Roles = config.Roles{Receiver: true}
+		o.Roles = config.RoleReceiver
 		o.Config.NATSURL = config.Secret(nats.URL())
 	}))
 	post(t, a, "msg_1")

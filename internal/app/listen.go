@@ -9,25 +9,28 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/clerksync/clerksync/internal/dashboard"
-	"github.com/clerksync/clerksync/internal/monitor"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/clerksync/clerksync/internal/admin"
+	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/receiver"
 )
 
-// startAdmin starts the listener for operators. What is the same for both, it adds.
-func (a *App) startAdmin(o Options, m monitor.Options, d dashboard.Options) error {
-	host, _, _ := net.SplitHostPort(o.Config.Admin.Addr)
+// startAdmin opens the listener for operators.
+func (a *App) startAdmin(context.Context) (stopFunc, error) {
+	c := a.o.Config
+	host, _, _ := net.SplitHostPort(c.Admin.Addr)
 	ip := net.ParseIP(host)
-	m.Token, m.Local = o.Config.Admin.Token.Reveal(), host == "localhost" || ip != nil && ip.IsLoopback()
-	d.Token, d.Local = m.Token, m.Local
-	d.Instance, d.Version, d.Logger = o.Config.InstanceID, o.Version, o.Logger.With("component", "dashboard")
-	page, err := dashboard.New(d)
+	handler, err := admin.New(admin.Options{
+		Checks: a.checks, Meter: a.meter, Gatherer: prometheus.Gatherers{a.registry, a.measured},
+		Watch: a.watch, Log: a.log, Store: a.store, Instance: c.InstanceID, Version: a.o.Version,
+		Token: c.Admin.Token.Reveal(), Local: host == "localhost" || ip != nil && ip.IsLoopback(), Logger: a.logger("admin"),
+	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	m.Dashboard = page
-	addr, err := a.listen("admin listener", o.Config.Admin.Addr, "CLERKSYNC_ADMIN_ADDR", &http.Server{
-		Handler:           monitor.Handler(m),
+	addr, stop, err := a.listen("admin listener", c.Admin.Addr, "CLERKSYNC_ADMIN_ADDR", &http.Server{
+		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second, // the dashboard's stream sets its own
@@ -35,12 +38,13 @@ func (a *App) startAdmin(o Options, m monitor.Options, d dashboard.Options) erro
 		MaxHeaderBytes:    16 << 10,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	// After the listener in the order of starts: its stop waits for the streams.
-	a.onStop("dashboard", func(context.Context) error { page.Close(); return nil })
 	a.AdminURL = "http://" + reachable(addr)
-	return nil
+	return func(ctx context.Context) error {
+		handler.Close() // ends the streams, for which the listener would wait
+		return stop(ctx)
+	}, nil
 }
 
 // publicServer is the server that faces the internet. Every stage of a connection
@@ -51,7 +55,7 @@ func publicServer(webhook http.Handler) *http.Server {
 		// Not a ServeMux: it redirects paths that are not clean, and Svix takes a
 		// redirect for a failure.
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path != receiver.Path {
+			if r.URL.Path != clerk.WebhookPath {
 				http.Error(w, "not found", http.StatusNotFound)
 				return
 			}
@@ -66,22 +70,21 @@ func publicServer(webhook http.Handler) *http.Server {
 }
 
 // listen serves on addr until the app stops.
-func (a *App) listen(part, addr, variable string, server *http.Server) (net.Addr, error) {
+func (a *App) listen(part, addr, variable string, server *http.Server) (net.Addr, stopFunc, error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("start the %s: %w; %s names another address", part, err, variable)
+		return nil, nil, fmt.Errorf("start the %s: %w; %s names another address", part, err, variable)
 	}
-	server.ErrorLog = slog.NewLogLogger(a.logger.With("component", part).Handler(), slog.LevelDebug)
+	server.ErrorLog = slog.NewLogLogger(a.logger(part).Handler(), slog.LevelDebug)
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			a.fatal <- fmt.Errorf("%s: %w", part, err)
 		}
 	}()
-	a.onStop(part, func(ctx context.Context) error {
+	return listener.Addr(), func(ctx context.Context) error {
 		err := server.Shutdown(ctx)
 		return errors.Join(err, server.Close())
-	})
-	return listener.Addr(), nil
+	}, nil
 }
 
 // reachable is an address that a client on this machine can use.

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -36,15 +35,13 @@ const secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 // options are those of a serve with everything in it.
 func options(t *testing.T, change ...func(*app.Options)) app.Options {
 	t.Helper()
+	c := config.Default()
+	c.Receiver.Addr, c.Admin.Addr = "127.0.0.1:0", "127.0.0.1:0"
+	c.SigningSecrets = []config.Secret{secret}
+	c.Appliers, c.Batch = 2, 100
 	o := app.Options{
-		Config: config.Config{
-			Database: config.Database{Schema: "clerk"},
-			Log:      config.Log{Replicas: 1, MaxAge: time.Hour},
-			Receiver: config.Receiver{SigningSecrets: []config.Secret{secret}, StoreEvents: []string{"user.*"}, Addr: "127.0.0.1:0"},
-			Worker:   config.Worker{Appliers: 2, Batch: 100},
-			Admin:    config.Admin{Addr: "127.0.0.1:0"},
-		},
-		Roles: config.Roles{Receiver: true, Worker: true}, Command: "serve", Version: "test", Logger: slog.New(slog.DiscardHandler),
+		Config: c,
+		Roles:  config.AllRoles, Command: "serve", Version: "test", Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, f := range change {
 		f(&o)

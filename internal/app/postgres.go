@@ -12,7 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/clerksync/clerksync/internal/embedded"
+	"github.com/clerksync/clerksync/internal/embedded/postgres"
 )
 
 // devDatabase is the database of the embedded PostgreSQL.
@@ -20,10 +20,10 @@ const devDatabase = "clerksync"
 
 // StartPostgres starts the embedded PostgreSQL of a data folder, with a database
 // in it, and returns its URL.
-func StartPostgres(ctx context.Context, d *DataDir, binDir string, logger *slog.Logger) (*embedded.Postgres, string, error) {
-	o := embedded.PostgresOptions{Dir: d.file("postgres"), BinDir: binDir, Port: d.lastPort(), Install: true, Log: logger}
-	pg, err := embedded.StartPostgres(ctx, o)
-	if errors.Is(err, embedded.ErrUnreachable) && os.Geteuid() == 0 {
+func StartPostgres(ctx context.Context, d *DataDir, binDir string, logger *slog.Logger) (*postgres.Server, string, error) {
+	o := postgres.Options{Dir: d.file("postgres"), BinDir: binDir, Port: d.lastPort(), Install: true, Log: logger}
+	pg, err := postgres.Start(ctx, o)
+	if errors.Is(err, postgres.ErrUnreachable) && os.Geteuid() == 0 {
 		// Root's own folder is closed to the user who has to run the server.
 		folder, keepErr := d.Keep(postgresFile, func() (string, error) {
 			token, err := randomToken()
@@ -34,7 +34,7 @@ func StartPostgres(ctx context.Context, d *DataDir, binDir string, logger *slog.
 		}
 		o.Dir = folder
 		logger.Info("PostgreSQL does not run as root, and its user cannot enter the data folder: its data is elsewhere", "folder", o.Dir)
-		pg, err = embedded.StartPostgres(ctx, o)
+		pg, err = postgres.Start(ctx, o)
 	}
 	if err != nil {
 		return nil, "", err

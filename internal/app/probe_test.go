@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clerksync/clerksync/internal/app"
-	"github.com/clerksync/clerksync/internal/receiver"
+	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
@@ -25,7 +25,7 @@ func TestProbesGoThroughThePublicURL(t *testing.T) {
 	t.Cleanup(proxy.Close)
 	target.Store(&url.URL{Scheme: "http", Host: "127.0.0.1:1"}) // until the receiver is there
 	a := start(t, options(t, database(testkit.DatabaseURL(t)), func(o *app.Options) {
-		o.Config.ProbeURL, o.Config.ProbeEvery = proxy.URL+receiver.Path, 20*time.Millisecond
+		o.Config.ProbeURL, o.Config.ProbeEvery = proxy.URL+clerk.WebhookPath, 20*time.Millisecond
 	}))
 	endpoint, err := url.Parse(a.Endpoint)
 	require.NoError(t, err)

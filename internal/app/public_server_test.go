@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/receiver"
 )
 
@@ -61,7 +62,7 @@ func TestSlowHeadIsCutOff(t *testing.T) {
 	t.Parallel()
 	addr := servePublic(t, func(http.ResponseWriter, *http.Request) { t.Error("the request was taken") })
 	conn := dial(t, addr)
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nSvix-Id: msg", receiver.Path)
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nSvix-Id: msg", clerk.WebhookPath)
 	_, err := io.ReadAll(conn) // ends when the server closes the connection
 	require.NoError(t, err)
 }
@@ -74,7 +75,7 @@ func TestSlowBodyIsCutOff(t *testing.T) {
 		read <- err
 	})
 	conn := dial(t, addr)
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{", receiver.Path)
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{", clerk.WebhookPath)
 	_, err := io.ReadAll(conn)
 	require.NoError(t, err)
 	require.Error(t, <-read)
@@ -84,7 +85,7 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 	t.Parallel()
 	addr := servePublic(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	conn := dial(t, addr)
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", receiver.Path)
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", clerk.WebhookPath)
 	answer, err := io.ReadAll(conn)
 	require.NoError(t, err)
 	require.Contains(t, string(answer), "204 No Content")
@@ -98,7 +99,7 @@ func TestHeaderFloodIsRefused(t *testing.T) {
 		"many headers":    strings.Repeat("X-Flood: 1\r\n", 10_000),
 	} {
 		conn := dial(t, addr)
-		go fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", receiver.Path, flood)
+		go fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", clerk.WebhookPath, flood)
 		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		require.NoError(t, err, name)
 		require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, answer.StatusCode, name)
@@ -111,10 +112,10 @@ func TestNeverARedirect(t *testing.T) {
 	addr := servePublic(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	for path, want := range map[string]int{
-		receiver.Path:                      http.StatusNoContent,
-		receiver.Path + "?a=b":             http.StatusNoContent,
-		receiver.Path + "/":                http.StatusNotFound,
-		"/" + receiver.Path:                http.StatusNotFound,
+		clerk.WebhookPath:                  http.StatusNoContent,
+		clerk.WebhookPath + "?a=b":         http.StatusNoContent,
+		clerk.WebhookPath + "/":            http.StatusNotFound,
+		"/" + clerk.WebhookPath:            http.StatusNotFound,
 		"/api/../api/webhooks/clerk":       http.StatusNotFound,
 		"/api/webhooks//clerk":             http.StatusNotFound,
 		"/api/webhooks/Clerk":              http.StatusNotFound,

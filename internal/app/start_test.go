@@ -104,8 +104,8 @@ func TestReceiverGoesOnWithoutPostgreSQL(t *testing.T) {
 			t.Parallel()
 			url := testkit.DatabaseURL(t)
 			a := start(t, options(t, database(url), func(o *app.Options) {
-				o.Roles.Receiver = name != "worker"
-				if !o.Roles.Receiver {
+				if name == "worker" {
+					o.Roles = config.RoleWorker
 					o.Config.NATSURL = config.Secret(testkit.NATS(t).URL())
 				}
 			}))
@@ -139,16 +139,16 @@ func TestAdminToken(t *testing.T) {
 	}{
 		"loopback":                      {"127.0.0.1:0", "", 200, "", ""},
 		"localhost":                     {"localhost:0", "", 200, "", ""},
-		"loopback with a token":         {"127.0.0.1:0", token, 401, token, "the bearer token is missing or wrong: it is CLERKSYNC_ADMIN_TOKEN\n"},
-		"beyond loopback":               {"0.0.0.0:0", "", 403, "", "this listener is beyond the loopback: set CLERKSYNC_ADMIN_TOKEN to read more than health\n"},
-		"all interfaces":                {":0", "", 403, "", "this listener is beyond the loopback: set CLERKSYNC_ADMIN_TOKEN to read more than health\n"},
-		"beyond loopback with a token":  {"0.0.0.0:0", token, 401, token, "the bearer token is missing or wrong: it is CLERKSYNC_ADMIN_TOKEN\n"},
-		"all interfaces and with token": {":0", token, 401, token, "the bearer token is missing or wrong: it is CLERKSYNC_ADMIN_TOKEN\n"},
+		"loopback with a token":         {"127.0.0.1:0", token, 401, token, "the token is missing or wrong, or the session has ended: log in with CLERKSYNC_ADMIN_TOKEN\n"},
+		"beyond loopback":               {"0.0.0.0:0", "", 403, "", "this listener is beyond the loopback: set CLERKSYNC_ADMIN_TOKEN to see more than health\n"},
+		"all interfaces":                {":0", "", 403, "", "this listener is beyond the loopback: set CLERKSYNC_ADMIN_TOKEN to see more than health\n"},
+		"beyond loopback with a token":  {"0.0.0.0:0", token, 401, token, "the token is missing or wrong, or the session has ended: log in with CLERKSYNC_ADMIN_TOKEN\n"},
+		"all interfaces and with token": {":0", token, 401, token, "the token is missing or wrong, or the session has ended: log in with CLERKSYNC_ADMIN_TOKEN\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := start(t, options(t, func(o *app.Options) {
-				o.Roles.Worker = false
+				o.Roles = config.RoleReceiver
 				o.Config.Admin = config.Admin{Addr: tt.addr, Token: config.Secret(tt.token)}
 			}))
 			for _, path := range []string{"/healthz", "/readyz"} {

@@ -19,7 +19,8 @@ import (
 	svix "github.com/svix/svix-webhooks/go"
 
 	"github.com/clerksync/clerksync/internal/clerk"
-	"github.com/clerksync/clerksync/internal/embedded"
+	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
+	"github.com/clerksync/clerksync/internal/embedded/postgres"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/projector"
 	"github.com/clerksync/clerksync/internal/receiver"
@@ -28,12 +29,12 @@ import (
 )
 
 // startNATS starts an embedded server and connects to it as serve does.
-func startNATS(tb testing.TB, unsafe bool) (*embedded.NATS, *eventlog.Log) {
+func startNATS(tb testing.TB, unsafe bool) (*embeddednats.Server, *eventlog.Log) {
 	return startNATSIn(tb, tb.TempDir(), unsafe)
 }
 
-func startNATSIn(tb testing.TB, dir string, unsafe bool) (*embedded.NATS, *eventlog.Log) {
-	n, err := embedded.StartNATS(tb.Context(), embedded.NATSOptions{Dir: dir})
+func startNATSIn(tb testing.TB, dir string, unsafe bool) (*embeddednats.Server, *eventlog.Log) {
+	n, err := embeddednats.Start(tb.Context(), embeddednats.Options{Dir: dir})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -43,7 +44,7 @@ func startNATSIn(tb testing.TB, dir string, unsafe bool) (*embedded.NATS, *event
 		tb.Fatal(err)
 	}
 	tb.Cleanup(nc.Close)
-	o := eventlog.Options{Exclusive: true, StoreEvents: receiver.DefaultStore}
+	o := eventlog.Options{Exclusive: true, StoreEvents: clerk.SyncedTypes()}
 	if !unsafe {
 		o.Sync = n.Sync
 	}
@@ -63,7 +64,7 @@ func startPostgres(tb testing.TB) *store.Store {
 	}
 	os.Chmod(dir, 0o755)
 	tb.Cleanup(func() { os.RemoveAll(dir) })
-	pg, err := embedded.StartPostgres(tb.Context(), embedded.PostgresOptions{
+	pg, err := postgres.Start(tb.Context(), postgres.Options{
 		Dir: filepath.Join(dir, "pg"), Install: true, BinDir: os.Getenv("CLERKSYNC_PG_BIN"),
 		// Checkpoints fall into one side of a comparison or the other.
 		Settings: map[string]string{"max_wal_size": "8GB", "checkpoint_timeout": "1h"},

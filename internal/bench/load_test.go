@@ -18,7 +18,7 @@ import (
 
 	svix "github.com/svix/svix-webhooks/go"
 
-	"github.com/clerksync/clerksync/internal/receiver"
+	"github.com/clerksync/clerksync/internal/clerk"
 )
 
 const connections = 64
@@ -51,7 +51,7 @@ func requests(tb testing.TB, prefix string, n int) [][]byte {
 			tb.Fatal(err)
 		}
 		all[i] = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nSvix-Id: %s\r\nSvix-Timestamp: %d\r\nSvix-Signature: %s\r\nContent-Length: %d\r\n\r\n%s",
-			receiver.Path, id, now.Unix(), signature, len(b), b)
+			clerk.WebhookPath, id, now.Unix(), signature, len(b), b)
 	}
 	return all
 }

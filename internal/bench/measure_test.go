@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/clerksync/clerksync/internal/monitor"
+	"github.com/clerksync/clerksync/internal/lag"
 )
 
 // BenchmarkMeasuring: what it costs the projector that its lag is measured: the
@@ -30,9 +30,9 @@ func BenchmarkMeasuring(b *testing.B) {
 			return wall, processorTime(b) - before
 		}
 		registry := prometheus.NewRegistry()
-		meter := monitor.NewMeter(log, st, true, slog.New(slog.DiscardHandler))
+		meter := lag.NewMeter(log, st, true, slog.New(slog.DiscardHandler))
 		meter.Register(registry)
-		watch := monitor.NewWatch(meter, registry)
+		watch := lag.NewWatch(meter, registry)
 		watch.Start()
 		ctx, cancel := context.WithCancel(b.Context())
 		scraped := make(chan struct{})

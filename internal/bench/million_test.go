@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/clerksync/clerksync/internal/embedded"
+	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
 
@@ -51,7 +51,7 @@ func BenchmarkMillionPeople(b *testing.B) {
 	for _, start := range []struct{ dir, metric string }{{killed, "start-after-kill-s"}, {filepath.Join(dir, "nats"), "start-s"}} {
 		before := heapMB()
 		began := time.Now()
-		n, err := embedded.StartNATS(b.Context(), embedded.NATSOptions{Dir: start.dir})
+		n, err := embeddednats.Start(b.Context(), embeddednats.Options{Dir: start.dir})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func BenchmarkMillionPeople(b *testing.B) {
 
 // forgetIDs has the server forget the ids of the last ten minutes, as it does by itself
 // with time: what is left is what the events themselves cost.
-func forgetIDs(b *testing.B, server *embedded.NATS) {
+func forgetIDs(b *testing.B, server *embeddednats.Server) {
 	nc, err := server.Connect()
 	if err != nil {
 		b.Fatal(err)

@@ -2,6 +2,7 @@ package clerk
 
 import (
 	"fmt"
+	"path"
 	"strings"
 	"time"
 )
@@ -47,6 +48,12 @@ type Event struct {
 	Envelope Envelope // what Body says of itself
 }
 
+// WebhookPath is where Clerk's webhooks are received.
+const WebhookPath = "/api/webhooks/clerk"
+
+// MaxBody is the largest body of an event, in bytes. Svix delivers up to about 350 KB.
+const MaxBody = 1 << 20
+
 // Envelope is the part of an event's body that tells where the event belongs.
 type Envelope struct {
 	Type       string // as Clerk wrote it, "user.created"
@@ -62,6 +69,17 @@ type Envelope struct {
 func SplitType(eventType string) (resource, action string) {
 	resource, action, _ = strings.Cut(eventType, ".")
 	return resource, action
+}
+
+// SyncedTypes returns globs for the types of events that are synced.
+func SyncedTypes() []string { return []string{"user.*", "organization.*", "organizationMembership.*"} }
+
+// CheckGlob returns what is wrong with a glob of event types.
+func CheckGlob(glob string) error {
+	if _, err := path.Match(glob, "user.created"); err != nil || glob == "" {
+		return fmt.Errorf("not a glob of event types such as user.* or session.created: %q", glob)
+	}
+	return nil
 }
 
 // Subject is the place of the event in the log below a prefix:

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/clerksync/clerksync/internal/app"
+	"github.com/clerksync/clerksync/internal/config"
+	"github.com/clerksync/clerksync/internal/probe"
 )
 
 // The exit statuses.
@@ -33,7 +35,7 @@ type commands struct {
 	Show    showCmd    `cmd:"" help:"Show one user, organization or membership: row, head and stored events."`
 	Lag     lagCmd     `cmd:"" help:"Show how far the rows are behind Clerk, at every hop."`
 	Probe   probeCmd   `cmd:"" help:"Send a signed probe through the public URL and follow it."`
-	Doctor  doctorCmd  `cmd:"" help:"Check the whole way, with the mend for each failure."`
+	Doctor  doctorCmd  `cmd:"" help:"Check the whole way, with the fix for each failure."`
 	Events  eventsCmd  `cmd:"" help:"List, show, export and import the stored events."`
 	Replay  replayCmd  `cmd:"" help:"Apply stored events once more."`
 	Verify  verifyCmd  `cmd:"" help:"Prove that the tables are what the event log says."`
@@ -71,7 +73,8 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	parser, err := kong.New(&c,
 		kong.Name("clerksync"),
 		kong.Description(description),
-		kong.Vars{"origins": originNames()},
+		kong.Vars(config.Variables()),
+		kong.Vars{"origins": originNames(), "dev_addr": defaultDevAddr, "probe_timeout": probe.DefaultTimeout.String()},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(status int) { exit = status }), // after --help
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),

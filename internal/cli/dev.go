@@ -15,16 +15,15 @@ import (
 
 	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
-	"github.com/clerksync/clerksync/internal/eventlog"
-	"github.com/clerksync/clerksync/internal/receiver"
+	"github.com/clerksync/clerksync/internal/signing"
 )
 
 type devCmd struct {
-	Addr           string          `name:"addr" env:"CLERKSYNC_ADDR" default:"127.0.0.1:8080" help:"Address of the webhook endpoint. When the default is taken, a free port is used."`
-	AdminAddr      string          `name:"admin-addr" env:"CLERKSYNC_ADMIN_ADDR" default:"127.0.0.1:8081" help:"Address of the admin listener. When the default is taken, a free port is used."`
+	Addr           string          `name:"addr" env:"CLERKSYNC_ADDR" default:"${dev_addr}" help:"Address of the webhook endpoint. When the default is taken, a free port is used."`
+	AdminAddr      string          `name:"admin-addr" env:"CLERKSYNC_ADMIN_ADDR" default:"${admin_addr}" help:"Address of the admin listener. When the default is taken, a free port is used."`
 	SigningSecrets []config.Secret `name:"signing-secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" sep:"," placeholder:"WHSEC" help:"Signing secret of a real endpoint, to receive from Clerk through a tunnel. Without it one is made."`
 	InstanceID     string          `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Take only events of this Clerk instance."`
-	DataDir        string          `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"./.clerksync" type:"path" help:"Folder of the data, which survives a restart. Delete it to begin anew."`
+	DataDir        string          `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"${data_dir}" type:"path" help:"Folder of the data, which survives a restart. Delete it to begin anew."`
 	config.Tracing `embed:""`
 	PGBin          string `name:"pg-bin" env:"CLERKSYNC_PG_BIN" placeholder:"DIR" help:"Folder with PostgreSQL's programs, when they are not found."`
 }
@@ -35,10 +34,8 @@ the tables, and takes webhooks. Nothing else on this machine is touched. Ctrl-C
 ends all of it; the data stays.`
 }
 
-const (
-	defaultDevAddr      = "127.0.0.1:8080"
-	defaultDevAdminAddr = "127.0.0.1:8081"
-)
+// defaultDevAddr is on the loopback, unlike that of serve.
+const defaultDevAddr = "127.0.0.1:8080"
 
 func (c *devCmd) Run(s *session) error {
 	started := time.Now()
@@ -52,7 +49,7 @@ func (c *devCmd) Run(s *session) error {
 
 	secrets, generated := c.SigningSecrets, ""
 	if len(secrets) == 0 {
-		if generated, err = dir.Keep("signing-secret", app.NewSigningSecret); err != nil {
+		if generated, err = dir.Keep("signing-secret", func() (string, error) { return signing.NewSecret(), nil }); err != nil {
 			return err
 		}
 		secrets = []config.Secret{config.Secret(generated)}
@@ -81,15 +78,10 @@ func (c *devCmd) Run(s *session) error {
 		}
 	}()
 
-	conf := config.Config{
-		Database: config.Database{URL: config.Secret(databaseURL), Schema: "clerk"},
-		Log:      config.Log{Replicas: 1, MaxAge: eventlog.DefaultMaxAge, DeadMaxAge: eventlog.DefaultMaxAge},
-		Receiver: config.Receiver{SigningSecrets: secrets, InstanceID: c.InstanceID, StoreEvents: receiver.DefaultStore, Addr: freeIfTaken(c.Addr, defaultDevAddr)},
-		Worker:   config.Worker{Appliers: 4, Batch: 500, EraseAfter: 30 * 24 * time.Hour},
-		Admin:    config.Admin{Addr: freeIfTaken(c.AdminAddr, defaultDevAdminAddr)},
-		Tracing:  c.Tracing,
-	}
-	roles := config.Roles{Receiver: true, Worker: true}
+	conf := config.Default()
+	conf.Database.URL, conf.SigningSecrets, conf.InstanceID, conf.Tracing = config.Secret(databaseURL), secrets, c.InstanceID, c.Tracing
+	conf.Receiver.Addr, conf.Admin.Addr = freeIfTaken(c.Addr, defaultDevAddr), freeIfTaken(c.AdminAddr, config.Default().Admin.Addr)
+	roles := config.AllRoles
 	if err := conf.Validate(roles); err != nil {
 		return err
 	}
@@ -125,7 +117,7 @@ func (c *devCmd) welcome(s *session, a *app.App, databaseURL, generated string, 
 		secret = generated
 	}
 	dataDir := "" // for other commands, when it is not where they look
-	if byDefault, err := filepath.Abs("./.clerksync"); err != nil || c.DataDir != byDefault {
+	if byDefault, err := filepath.Abs(config.Default().DataDir); err != nil || c.DataDir != byDefault {
 		dataDir = " --data-dir " + shellQuote(c.DataDir)
 	}
 	send := program() + " send" + dataDir + " " + sampleFile

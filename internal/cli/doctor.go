@@ -11,6 +11,7 @@ import (
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/doctor"
 	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/probe"
 	"github.com/clerksync/clerksync/internal/store"
 )
@@ -28,7 +29,7 @@ Every check is ok, a warning, failed, or unchecked because something before it f
 Exit status 1 when anything failed.
 
 --json prints an object: ok, and checks, each with name, status (ok, warning, failed,
-unchecked), seen, and mend.`
+unchecked), seen, and fix.`
 }
 
 func (c *doctorCmd) Run(s *session) error {
@@ -56,7 +57,7 @@ func (c *doctorCmd) Run(s *session) error {
 	}
 	if o.Probe != nil {
 		if o.NoLog == nil {
-			o.Probe.Log = o.Log
+			o.Probe.Log, o.Probe.Workers = log, func() ([]lag.Worker, error) { return lag.Workers(log) }
 		} else {
 			o.Probe.NoLog = o.NoLog.Seen
 		}
@@ -108,7 +109,7 @@ func (c *doctorCmd) openStore(s *session, running *app.Running) (*store.Store, *
 		return nil, &doctor.Check{Name: name, Status: doctor.Unchecked, Seen: "DATABASE_URL is not set, which only a receiver does without"}, nil
 	}
 	failed := func(err error) (*store.Store, *doctor.Check, error) {
-		return nil, &doctor.Check{Name: name, Status: doctor.Failed, Seen: err.Error(), Mend: "start the server, or correct DATABASE_URL"}, nil
+		return nil, &doctor.Check{Name: name, Status: doctor.Failed, Seen: err.Error(), Fix: "start the server, or correct DATABASE_URL"}, nil
 	}
 	st, err := store.Open(s.ctx, o)
 	if err != nil {
@@ -123,29 +124,30 @@ func (c *doctorCmd) openStore(s *session, running *app.Running) (*store.Store, *
 
 // noLog is the check that says why there is no event log.
 func (c *doctorCmd) noLog(err error, running *app.Running) *doctor.Check {
-	mend := "start the NATS server, or the clerksync that has it inside; correct NATS_URL"
+	fix := "start the NATS server, or the clerksync that has it inside; correct NATS_URL"
 	switch {
 	case errors.Is(err, nats.ErrAuthorization):
-		mend = "correct the user, the password, or CLERKSYNC_NATS_CREDS"
+		fix = "correct the user, the password, or CLERKSYNC_NATS_CREDS"
 	case errors.Is(err, eventlog.ErrNoLog):
-		mend = "start clerksync serve, which makes it, or correct NATS_URL"
+		fix = "start clerksync serve, which makes it, or correct NATS_URL"
 	case c.NATSURL == "" && running == nil:
-		mend = "set NATS_URL, or start clerksync"
+		fix = "set NATS_URL, or start clerksync"
 	}
-	return &doctor.Check{Name: "event_log", Status: doctor.Failed, Seen: err.Error(), Mend: mend}
+	return &doctor.Check{Name: "event_log", Status: doctor.Failed, Seen: err.Error(), Fix: fix}
 }
 
 // wanted are the limits of the log that are set. Those of another process may be others
 // than the defaults.
 func (c *doctorCmd) wanted() eventlog.Options {
 	o := eventlog.Options{Replicas: c.Replicas, MaxAge: c.MaxAge, MaxBytes: c.MaxBytes, DeadMaxAge: c.DeadMaxAge, DeadMaxBytes: c.DeadMaxBytes}
-	if o.Replicas == 1 {
+	d := config.Default()
+	if o.Replicas == d.Replicas {
 		o.Replicas = 0
 	}
-	if o.MaxAge == eventlog.DefaultMaxAge {
+	if o.MaxAge == d.MaxAge {
 		o.MaxAge = 0
 	}
-	if o.DeadMaxAge == eventlog.DefaultMaxAge {
+	if o.DeadMaxAge == d.DeadMaxAge {
 		o.DeadMaxAge = 0
 	}
 	return o
@@ -178,8 +180,8 @@ func (c *doctorCmd) probe(running *app.Running) (*probe.Probe, error) {
 func (s *session) printReport(r *doctor.Report) {
 	for _, check := range r.Checks {
 		fmt.Fprintf(s.stdout, "%-9s  %-21s  %s\n", check.Status, check.Name, oneLine(check.Seen))
-		if check.Mend != "" {
-			fmt.Fprintf(s.stdout, "%-9s  %-21s  → %s\n", "", "", check.Mend)
+		if check.Fix != "" {
+			fmt.Fprintf(s.stdout, "%-9s  %-21s  → %s\n", "", "", check.Fix)
 		}
 	}
 }

@@ -7,8 +7,9 @@ import (
 	"time"
 
 	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/erasure"
 	"github.com/clerksync/clerksync/internal/eventlog"
-	"github.com/clerksync/clerksync/internal/tombstone"
+	"github.com/clerksync/clerksync/internal/store"
 )
 
 type eraseCmd struct {
@@ -49,10 +50,10 @@ func (c *eraseCmd) Run(s *session) error {
 	if kind != clerk.KindUser {
 		return usageError("only users are erased: user_… or an e-mail address")
 	}
-	eraser := tombstone.Eraser{Log: log, Store: st}
+	eraser := erasure.Eraser{Log: log, Store: st}
 	person, err := eraser.Find(s.ctx, id)
 	switch {
-	case errors.Is(err, tombstone.ErrUnknown):
+	case errors.Is(err, store.ErrUnknown):
 		return fmt.Errorf("%w; is the id right?", err)
 	case err != nil:
 		return err
@@ -95,7 +96,7 @@ type erasedJSON struct {
 	Letters int    `json:"dead_letters"`
 }
 
-func (c *eraseCmd) preview(s *session, p *tombstone.Person) error {
+func (c *eraseCmd) preview(s *session, p *erasure.Person) error {
 	live := p.Head == nil || !p.Head.Deleted
 	if c.JSON {
 		return s.printJSON(erasedJSON{p.ID, true, live, len(p.Events), len(p.Letters)})

@@ -1,21 +1,17 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/archive"
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/eventlog"
-	"github.com/clerksync/clerksync/internal/receiver"
+	"github.com/clerksync/clerksync/internal/signing"
 )
 
 type eventsImportCmd struct {
@@ -34,15 +30,6 @@ origin; what it has, by its svix id, is left alone. So an import can be run agai
 has to be when it was stopped in the middle.
 
 Events of people who were erased since the export come back with it.`
-}
-
-// importsInFlight is how many events are stored at once: so many share a commit.
-const importsInFlight = 256
-
-// imported is what came of an import.
-type imported struct {
-	Stored  uint64 `json:"stored"`
-	Present uint64 `json:"present"` // in the log already
 }
 
 func (c *eventsImportCmd) Run(s *session) error {
@@ -82,12 +69,12 @@ func (c *eventsImportCmd) Run(s *session) error {
 
 // importer reads files, twice.
 type importer struct {
-	cmd    *eventsImportCmd
-	s      *session
-	verify func(*clerk.Event) error // nil: the files are trusted
+	cmd       *eventsImportCmd
+	s         *session
+	admission archive.Admission
 }
 
-// prepare finds out how events are checked.
+// prepare decides how events are checked.
 func (i *importer) prepare() error {
 	c := i.cmd
 	if n := len(slices.DeleteFunc(slices.Clone(c.Files), func(name string) bool { return name != "-" })); n > 1 {
@@ -96,6 +83,7 @@ func (i *importer) prepare() error {
 	if err := config.CheckInstanceID(c.InstanceID); err != nil {
 		return usageError("--instance-id is " + err.Error())
 	}
+	i.admission.InstanceID = c.InstanceID
 	if c.Trust {
 		return nil
 	}
@@ -114,7 +102,7 @@ func (i *importer) prepare() error {
 		secrets = []string{running.SigningSecret}
 	}
 	var err error
-	if i.verify, err = receiver.StoredVerifier(secrets); err != nil {
+	if i.admission.Verifier, err = signing.NewVerifier(secrets, nil); err != nil {
 		return usageError(err.Error())
 	}
 	return nil
@@ -170,7 +158,7 @@ func (i *importer) each(f source, take func(*clerk.Event) error) error {
 		case err != nil:
 			return fmt.Errorf("%s: %w", f.name, err)
 		}
-		if err := i.admit(record); err != nil {
+		if err := i.admission.Admit(record); err != nil {
 			return fmt.Errorf("%s: line %d: %w", f.name, r.Line(), err)
 		}
 		if err := take(record.Event); err != nil {
@@ -179,105 +167,29 @@ func (i *importer) each(f source, take func(*clerk.Event) error) error {
 	}
 }
 
-// admit checks an event, and completes it. Its errors say nothing of the content.
-func (i *importer) admit(record *archive.Record) error {
-	e := record.Event
-	claimed := e.Envelope.Type
-	if len(e.Body) > receiver.MaxBody {
-		return errors.New("the body is over 1 MiB, which no endpoint has taken")
-	}
-	if !receiver.ValidID(e.ID) {
-		return errors.New("Svix-Id is not of the form that Svix sends")
-	}
-	var err error
-	if e.Envelope, err = clerk.ParseEnvelope(e.Body); err == nil {
-		err = e.Envelope.CheckIDs()
-	}
+// store stores what the log does not have.
+func (i *importer) store(log *eventlog.Log, files []source, total uint64, types []string) (archive.Counts, error) {
+	ingest, err := archive.NewIngest(i.s.ctx, log, types)
 	if err != nil {
-		return fmt.Errorf("the body is not an event that can be stored: %w", err)
+		return archive.Counts{}, err
 	}
-	if i.verify != nil {
-		if e.Signature == "" {
-			return errors.New("the event has no signature: it did not come from Svix; --trust takes the files as they are")
-		}
-		if err := i.verify(e); err != nil {
-			return errors.New("the signature does not match: was the event received with this signing secret, and not changed since? --secret names another, --trust takes the files as they are")
-		}
-	}
-	if claimed != e.Envelope.Type {
-		return errors.New("the type is not that of the body: the line was changed")
-	}
-	if want := i.cmd.InstanceID; want != "" && e.Envelope.InstanceID != want {
-		return errors.New("the event is of another Clerk instance than CLERK_INSTANCE_ID, or does not say of which; without CLERK_INSTANCE_ID it is taken")
-	}
-	e.Origin = clerk.OriginImport
-	return nil
-}
-
-// store stores what the log does not have, many at once.
-func (i *importer) store(log *eventlog.Log, files []source, total uint64, types []string) (imported, error) {
-	if err := log.Admit(i.s.ctx, types); err != nil {
-		return imported{}, err
-	}
-	holdings, err := log.Holdings(i.s.ctx)
-	if err != nil {
-		return imported{}, err
-	}
-	bar := i.cmd.progress(i.s, total, "imported")
-	defer bar.finish()
-
-	all, ctx := errgroup.WithContext(i.s.ctx)
-	all.SetLimit(importsInFlight)
-	var mu sync.Mutex
-	var result imported
-	take := func(e *clerk.Event) error {
-		if err := ctx.Err(); err != nil {
-			return err // the group knows why
-		}
-		all.Go(func() error {
-			present, err := storeOne(ctx, log, holdings, e)
-			if err != nil {
-				return err
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if present {
-				result.Present++
-			} else {
-				result.Stored++
-			}
-			bar.set(result.Stored + result.Present)
-			return nil
-		})
-		return nil
-	}
+	stop := i.cmd.progress(i.s, total, "imported").follow(func() uint64 {
+		c := ingest.Counts()
+		return c.Stored + c.Present
+	})
+	defer stop()
 	var readErr error
 	for _, f := range files {
-		if readErr = i.each(f, take); readErr != nil {
+		if readErr = i.each(f, ingest.Add); readErr != nil {
 			break
 		}
 	}
-	err = all.Wait()
+	err = ingest.Wait()
 	switch {
 	case i.s.ctx.Err() != nil:
-		return result, errStopped
-	case err != nil:
-		return result, err
+		err = errStopped
+	case err == nil:
+		err = readErr
 	}
-	return result, readErr
-}
-
-// storeOne stores an event unless it is present.
-func storeOne(ctx context.Context, log *eventlog.Log, holdings *eventlog.Holdings, e *clerk.Event) (present bool, err error) {
-	if present, err = holdings.Has(ctx, e); present || err != nil {
-		return present, err
-	}
-	// What has begun is finished, within the time that a commit may take: of what is
-	// stored, all is counted.
-	stored, err := log.Append(context.WithoutCancel(ctx), e)
-	if err != nil {
-		return false, err
-	}
-	holdings.Add(e)
-	return stored.Duplicate, nil
+	return ingest.Counts(), err
 }

@@ -16,7 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/clerksync/clerksync/internal/eventlog"
-	"github.com/clerksync/clerksync/internal/receiver"
+	"github.com/clerksync/clerksync/internal/signing"
 )
 
 type eventsShowCmd struct {
@@ -48,7 +48,7 @@ func (c *eventsShowCmd) Run(s *session) error {
 	}
 	seq, err := strconv.ParseUint(c.Event, 10, 64)
 	bySeq := err == nil && seq > 0
-	if !bySeq && !receiver.ValidID(c.Event) || c.Event == "0" {
+	if !bySeq && !signing.ValidID(c.Event) || c.Event == "0" {
 		return usageError("not the sequence of an event (from 1), nor a svix id of the form msg_…")
 	}
 	log, done, err := c.openLog(s, &c.place, nil)

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/clerksync/clerksync/internal/app"
-	"github.com/clerksync/clerksync/internal/monitor"
+	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/store"
 )
 
@@ -75,7 +75,7 @@ func (c *lagCmd) Run(s *session) error {
 	if c.JSON {
 		err = s.printJSON(r)
 	} else {
-		for _, line := range lagLines([]*monitor.Reading{r}, lookOf(s)) {
+		for _, line := range lagLines([]*lag.Reading{r}, lookOf(s)) {
 			fmt.Fprintln(s.stdout, line)
 		}
 	}
@@ -90,7 +90,7 @@ func (c *lagCmd) Run(s *session) error {
 type lagReader struct {
 	*lagCmd
 	s     *session
-	meter *monitor.Meter // nil while there is no event log
+	meter *lag.Meter // nil while there is no event log
 	done  func()
 }
 
@@ -102,7 +102,7 @@ func (l *lagReader) close() {
 }
 
 // readAfter takes a reading in a while.
-func (l *lagReader) readAfter(ctx context.Context, d time.Duration) (*monitor.Reading, error) {
+func (l *lagReader) readAfter(ctx context.Context, d time.Duration) (*lag.Reading, error) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -114,7 +114,7 @@ func (l *lagReader) readAfter(ctx context.Context, d time.Duration) (*monitor.Re
 }
 
 // read takes a reading. Its error is one that does not pass.
-func (l *lagReader) read(ctx context.Context) (*monitor.Reading, error) {
+func (l *lagReader) read(ctx context.Context) (*lag.Reading, error) {
 	if l.meter == nil {
 		if r, err := l.open(ctx); r != nil || err != nil {
 			return r, err
@@ -124,14 +124,14 @@ func (l *lagReader) read(ctx context.Context) (*monitor.Reading, error) {
 	if ctx.Err() != nil {
 		return nil, errStopped // what it was in the midst of says nothing
 	}
-	if r.State == monitor.Unknown {
+	if r.State == lag.Unknown {
 		l.close()
 	}
 	return r, nil
 }
 
 // open makes the meter. Without an event log it returns a reading that says so.
-func (l *lagReader) open(ctx context.Context) (*monitor.Reading, error) {
+func (l *lagReader) open(ctx context.Context) (*lag.Reading, error) {
 	st, err := l.openDatabase(ctx)
 	if err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func (l *lagReader) open(ctx context.Context) (*monitor.Reading, error) {
 	var wrongUse usageError
 	switch {
 	case err == nil:
-		l.meter, l.done = monitor.NewMeter(log, st, false, s.logger), func() { done(); closeStore() }
+		l.meter, l.done = lag.NewMeter(log, st, false, s.logger), func() { done(); closeStore() }
 		if err := l.meter.Learn(ctx); err != nil {
 			s.logger.Debug("how often events come was not learned", "err", err)
 		}
@@ -163,19 +163,19 @@ func (l *lagReader) open(ctx context.Context) (*monitor.Reading, error) {
 }
 
 // withoutLog is the reading when there is no event log.
-func withoutLog(ctx context.Context, st *store.Store, err error) *monitor.Reading {
-	r := &monitor.Reading{
-		State: monitor.Unknown, Verdict: "unknown: " + err.Error(), MeasuredAt: time.Now().UTC(),
-		EventLog: monitor.Neighbour{Error: "the event log cannot be reached"}, Warnings: []string{},
+func withoutLog(ctx context.Context, st *store.Store, err error) *lag.Reading {
+	r := &lag.Reading{
+		State: lag.Unknown, Verdict: "unknown: " + err.Error(), MeasuredAt: time.Now().UTC(),
+		EventLog: lag.Neighbour{Error: "the event log cannot be reached"}, Warnings: []string{},
 	}
 	if st == nil {
 		return r
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	r.PostgreSQL = &monitor.Neighbour{OK: true}
+	r.PostgreSQL = &lag.Neighbour{OK: true}
 	if err := st.Ping(ctx); err != nil {
-		r.PostgreSQL = &monitor.Neighbour{Error: store.Outage(err)}
+		r.PostgreSQL = &lag.Neighbour{Error: store.Outage(err)}
 	}
 	return r
 }

@@ -6,8 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/clerksync/clerksync/internal/eventlog"
-	"github.com/clerksync/clerksync/internal/monitor"
+	"github.com/clerksync/clerksync/internal/lag"
 )
 
 // look is what a screen is drawn for.
@@ -27,15 +26,15 @@ const (
 )
 
 // stateStyles are the colours of the verdict, which says the same in words.
-var stateStyles = map[monitor.State]string{
-	monitor.InStep: green, monitor.Silent: yellow, monitor.Behind: yellow, monitor.Stuck: red, monitor.Unknown: red,
+var stateStyles = map[lag.State]string{
+	lag.InStep: green, lag.Silent: yellow, lag.Behind: yellow, lag.Stuck: red, lag.Unknown: red,
 }
 
 // labelWidth is the column of what a line is about.
 const labelWidth = 14
 
 // lagLines draws the last of some readings; of several, charts as well.
-func lagLines(readings []*monitor.Reading, l look) []string {
+func lagLines(readings []*lag.Reading, l look) []string {
 	r := readings[len(readings)-1]
 	p := &page{look: l}
 	p.text(stateStyles[r.State], "", r.Verdict)
@@ -98,11 +97,11 @@ func (p *page) text(style, label, text string) {
 func (p *page) row(label, text string) { p.text("", fmt.Sprintf("%-*s", labelWidth, label), text) }
 
 // hops is the table of the lags.
-func (p *page) hops(r *monitor.Reading) {
+func (p *page) hops(r *lag.Reading) {
 	table := [][]string{{"", "P50", "P99", "EVENTS", "FROM → TO"}}
 	for _, hop := range []struct {
 		name, between string
-		lag           *monitor.Quantiles
+		lag           *lag.Quantiles
 	}{
 		{"delivery", "emitted by Clerk → received", r.Delivery},
 		{"queue", "stored → applied", r.Queue},
@@ -142,7 +141,7 @@ func (p *page) hops(r *monitor.Reading) {
 const mostWidth = 12
 
 // charts shows how it went, a column for every reading.
-func (p *page) charts(readings []*monitor.Reading) {
+func (p *page) charts(readings []*lag.Reading) {
 	if p.width > 0 {
 		room := max(p.width-labelWidth-2-mostWidth, 1)
 		readings = readings[max(len(readings)-room, 0):]
@@ -152,13 +151,13 @@ func (p *page) charts(readings []*monitor.Reading) {
 	p.line(faint, fmt.Sprintf("%-*s%-*s  MOST", labelWidth, "", columns, "THE LAST "+span))
 	for _, chart := range []struct {
 		name  string
-		value func(*monitor.Reading) *float64
+		value func(*lag.Reading) *float64
 		text  func(float64) string
 	}{
 		{"pending", pendingNumber, func(n float64) string { return fmt.Sprintf("%.0f", n) }},
-		{"oldest", func(r *monitor.Reading) *float64 { return r.OldestPendingAge }, humane},
+		{"oldest", func(r *lag.Reading) *float64 { return r.OldestPendingAge }, humane},
 		{"end to end", endToEndP99, func(s float64) string { return humane(s) + " p99" }},
-		{"applied", func(r *monitor.Reading) *float64 { return r.AppliedPerSecond }, perSecond},
+		{"applied", func(r *lag.Reading) *float64 { return r.AppliedPerSecond }, perSecond},
 	} {
 		var values []*float64
 		most := "-"
@@ -174,7 +173,7 @@ func (p *page) charts(readings []*monitor.Reading) {
 	}
 }
 
-func pendingNumber(r *monitor.Reading) *float64 {
+func pendingNumber(r *lag.Reading) *float64 {
 	if r.Pending == nil {
 		return nil
 	}
@@ -182,7 +181,7 @@ func pendingNumber(r *monitor.Reading) *float64 {
 	return &n
 }
 
-func endToEndP99(r *monitor.Reading) *float64 {
+func endToEndP99(r *lag.Reading) *float64 {
 	if r.EndToEnd == nil {
 		return nil
 	}
@@ -190,7 +189,7 @@ func endToEndP99(r *monitor.Reading) *float64 {
 }
 
 // workers has a line for each.
-func (p *page) workers(r *monitor.Reading) {
+func (p *page) workers(r *lag.Reading) {
 	switch {
 	case r.Workers == nil:
 		p.row("workers", "not known: they could not be asked")
@@ -206,7 +205,7 @@ func (p *page) workers(r *monitor.Reading) {
 	}
 }
 
-func workerText(w *eventlog.Worker, now time.Time) string {
+func workerText(w *lag.Worker, now time.Time) string {
 	text := fmt.Sprintf("%s, version %s, up %s, %d of %s busy",
 		orDash(w.Name), orDash(w.Version), since(w.StartedAt, now), w.Busy, plural(w.Appliers, "applier", "appliers"))
 	if w.Failing != nil {
@@ -224,7 +223,7 @@ func numberOf(n *uint64) string {
 	return fmt.Sprint(*n)
 }
 
-func pendingText(r *monitor.Reading) string {
+func pendingText(r *lag.Reading) string {
 	switch {
 	case r.Pending == nil:
 		return "-"
@@ -239,7 +238,7 @@ func pendingText(r *monitor.Reading) string {
 }
 
 // ratesText is empty as long as they are not known.
-func ratesText(r *monitor.Reading) string {
+func ratesText(r *lag.Reading) string {
 	if r.StoredPerSecond == nil || r.AppliedPerSecond == nil {
 		return ""
 	}
@@ -250,7 +249,7 @@ func ratesText(r *monitor.Reading) string {
 	return text
 }
 
-func lastEventText(r *monitor.Reading) string {
+func lastEventText(r *lag.Reading) string {
 	switch {
 	case !r.EventLog.OK:
 		return "-"
@@ -264,7 +263,7 @@ func lastEventText(r *monitor.Reading) string {
 	return fmt.Sprintf("%s; usual gap %s, silent after %s", text, humane(*r.Silence.UsualGap), humane(*r.Silence.Limit))
 }
 
-func eventLogText(n monitor.Neighbour) string {
+func eventLogText(n lag.Neighbour) string {
 	if !n.OK {
 		return n.Error
 	}
@@ -275,7 +274,7 @@ func eventLogText(n monitor.Neighbour) string {
 	return text
 }
 
-func postgresText(n *monitor.Neighbour) string {
+func postgresText(n *lag.Neighbour) string {
 	switch {
 	case n == nil:
 		return "not asked, and no lags without it: set DATABASE_URL"
@@ -311,7 +310,7 @@ func (p *page) fit() []string {
 }
 
 // lagLine is a reading in one line, for a log.
-func lagLine(r *monitor.Reading) string {
+func lagLine(r *lag.Reading) string {
 	oldest, p99, applied := "-", "-", "-"
 	if r.OldestPendingAge != nil {
 		oldest = humane(*r.OldestPendingAge)

@@ -13,14 +13,14 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"golang.org/x/term"
 
-	"github.com/clerksync/clerksync/internal/monitor"
+	"github.com/clerksync/clerksync/internal/lag"
 )
 
 // keptReadings is how many are kept for the charts: more columns than a terminal has.
 const keptReadings = 500
 
 // watchLines goes on from a first reading, a line for each, until the user ends it.
-func (c *lagCmd) watchLines(s *session, l *lagReader, r *monitor.Reading) error {
+func (c *lagCmd) watchLines(s *session, l *lagReader, r *lag.Reading) error {
 	for {
 		var err error
 		if c.JSON {
@@ -47,7 +47,7 @@ func unlessStopped(err error) error {
 
 // watchScreen is watchLines on a terminal. It leaves a reading that is under way behind:
 // one that waits for a server that does not answer would keep the user waiting.
-func (c *lagCmd) watchScreen(s *session, l *lagReader, r *monitor.Reading) error {
+func (c *lagCmd) watchScreen(s *session, l *lagReader, r *lag.Reading) error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	if isTerminal(s.stderr) { // where a line of the log would tear the screen
@@ -60,8 +60,8 @@ func (c *lagCmd) watchScreen(s *session, l *lagReader, r *monitor.Reading) error
 		keys = f
 	}
 	screen := &lagScreen{
-		look: lookOf(s), every: c.Interval, readings: []*monitor.Reading{r},
-		next: func() (*monitor.Reading, error) { return l.readAfter(ctx, c.Interval) },
+		look: lookOf(s), every: c.Interval, readings: []*lag.Reading{r},
+		next: func() (*lag.Reading, error) { return l.readAfter(ctx, c.Interval) },
 	}
 	_, err := tea.NewProgram(screen, tea.WithContext(ctx), tea.WithInput(keys), tea.WithOutput(s.stdout), tea.WithoutSignalHandler()).Run()
 	if s.ctx.Err() != nil {
@@ -74,8 +74,8 @@ func (c *lagCmd) watchScreen(s *session, l *lagReader, r *monitor.Reading) error
 type lagScreen struct {
 	look
 	every    time.Duration
-	readings []*monitor.Reading
-	next     func() (*monitor.Reading, error)
+	readings []*lag.Reading
+	next     func() (*lag.Reading, error)
 	err      error // ended it
 }
 
@@ -97,7 +97,7 @@ type watchEnded struct{ err error }
 // Update implements tea.Model.
 func (m *lagScreen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
-	case *monitor.Reading:
+	case *lag.Reading:
 		m.readings = append(m.readings, msg)
 		m.readings = m.readings[max(len(m.readings)-keptReadings, 0):]
 		return m, m.read

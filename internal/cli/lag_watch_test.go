@@ -9,13 +9,13 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/stretchr/testify/require"
 
-	"github.com/clerksync/clerksync/internal/monitor"
+	"github.com/clerksync/clerksync/internal/lag"
 )
 
 func TestLagScreen(t *testing.T) {
 	t.Parallel()
 	screen := func() *lagScreen {
-		m := &lagScreen{readings: []*monitor.Reading{inStep(now)}, every: 2 * time.Second}
+		m := &lagScreen{readings: []*lag.Reading{inStep(now)}, every: 2 * time.Second}
 		m.Update(tea.WindowSizeMsg{Width: 80, Height: 24})
 		return m
 	}
@@ -29,7 +29,7 @@ func TestLagScreen(t *testing.T) {
 
 	// A reading is drawn, and the next one is waited for.
 	m := screen()
-	m.next = func() (*monitor.Reading, error) { return stuck(now.Add(time.Second)), nil }
+	m.next = func() (*lag.Reading, error) { return stuck(now.Add(time.Second)), nil }
 	require.Contains(t, m.View().Content, "in step\n")
 	require.Contains(t, m.View().Content, "\n12:00:00 UTC; every 2s; q ends")
 	require.True(t, m.View().AltScreen)
@@ -60,7 +60,7 @@ func TestLagScreen(t *testing.T) {
 	require.False(t, quits(cmd))
 
 	// What does not pass ends it as well.
-	m.next = func() (*monitor.Reading, error) { return nil, errors.New("no more") }
+	m.next = func() (*lag.Reading, error) { return nil, errors.New("no more") }
 	_, cmd = m.Update(m.Init()())
 	require.True(t, quits(cmd))
 	require.EqualError(t, m.err, "no more")

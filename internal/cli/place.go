@@ -13,7 +13,7 @@ import (
 
 // place is where a command is: beside which clerksync, and before whom.
 type place struct {
-	DataDir string `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"./.clerksync" type:"path" help:"Data folder of the clerksync running here, which is used when nothing else is named."`
+	DataDir string `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"${data_dir}" type:"path" help:"Data folder of the clerksync running here, which is used when nothing else is named."`
 	JSON    bool   `name:"json" help:"Print JSON."`
 }
 

@@ -7,13 +7,15 @@ import (
 
 	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
+	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/probe"
+	"github.com/clerksync/clerksync/internal/signing"
 )
 
 type probeCmd struct {
 	URL      string        `name:"url" env:"CLERKSYNC_PROBE_URL" placeholder:"URL" help:"Public URL of the endpoint. Without it, the endpoint of the clerksync running here."`
 	Secret   config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" placeholder:"WHSEC" help:"Signing secret; of several, comma-separated, the first signs. Without it, that of clerksync dev running here."`
-	Timeout  time.Duration `name:"timeout" default:"30s" help:"How long all of it may take."`
+	Timeout  time.Duration `name:"timeout" default:"${probe_timeout}" help:"How long all of it may take."`
 	eventLog `embed:""`
 	place    `embed:""`
 }
@@ -21,10 +23,10 @@ type probeCmd struct {
 func (c *probeCmd) Help() string {
 	return `Sends a signed event of clerksync's own through the public URL, as Svix does, and
 follows it until the worker has passed it. It says how long every hop took, or where
-it stopped, why, and what mends it. No table is touched.
+it stopped, why, and how to fix it. No table is touched.
 
 --json prints an object: ok, stopped_at (url, dns, connect, tls, redirect, answer,
-unauthorized, unavailable, not_stored, not_applied, log, or "" when ok), cause, mend,
+unauthorized, unavailable, not_stored, not_applied, log, or "" when ok), cause, fix,
 url, svix_id, seq (its place in the event log), hops (dns_seconds, connect_seconds,
 tls_seconds, receive_seconds, queue_seconds, total_seconds; null where it did not
 come to that), clock_off_seconds (how far, at least, the endpoint's clock is ahead of ours).`
@@ -43,7 +45,7 @@ func (c *probeCmd) Run(s *session) error {
 	if err := to.complete(); err != nil {
 		return err
 	}
-	if err := probe.CheckURL(to.URL); err != nil {
+	if err := signing.CheckURL(to.URL); err != nil {
 		return usageError("--url: " + err.Error())
 	}
 	p := probe.Probe{URL: to.URL, Secret: to.Secret.Reveal(), Timeout: c.Timeout}
@@ -56,7 +58,7 @@ func (c *probeCmd) Run(s *session) error {
 		p.NoLog = err.Error()
 	default:
 		defer done()
-		p.Log = log
+		p.Log, p.Workers = log, func() ([]lag.Worker, error) { return lag.Workers(log) }
 	}
 	r := p.Run(s.ctx)
 	if s.ctx.Err() != nil {
@@ -70,7 +72,7 @@ func (c *probeCmd) Run(s *session) error {
 		s.printProbe(r)
 	}
 	if !r.OK {
-		return fmt.Errorf("the probe stopped at %s: %s; %s", r.StoppedAt, oneLine(r.Cause), r.Mend)
+		return fmt.Errorf("the probe stopped at %s: %s; %s", r.StoppedAt, oneLine(r.Cause), r.Fix)
 	}
 	return nil
 }

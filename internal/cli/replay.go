@@ -17,8 +17,8 @@ type replayCmd struct {
 	DryRun     bool `name:"dry-run" help:"Tell what would change, entity by entity, and write nothing. What is told of an entity is against its row of now."`
 	Reapply    bool `name:"reapply" help:"Write rows anew also where the event made them what they are: after an update of clerksync that changed what is made of an event, or after somebody changed rows."`
 	Dead       bool `name:"dead" help:"The dead letters instead of the log, as clerksync dead retry does."`
-	Appliers   int  `name:"appliers" env:"CLERKSYNC_APPLIERS" default:"4" help:"Batches that are applied at once."`
-	Batch      int  `name:"batch" env:"CLERKSYNC_BATCH" default:"500" help:"Most events in one transaction."`
+	Appliers   int  `name:"appliers" env:"CLERKSYNC_APPLIERS" default:"${appliers}" help:"Batches that are applied at once."`
+	Batch      int  `name:"batch" env:"CLERKSYNC_BATCH" default:"${batch}" help:"Most events in one transaction."`
 	selection  `embed:"" group:"Which events"`
 	deployment `embed:""`
 	instance   `embed:""`

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/clerksync/clerksync/internal/replay"
 	"github.com/clerksync/clerksync/internal/store"
-	"github.com/clerksync/clerksync/internal/tombstone"
 )
 
 type restoreCmd struct {
@@ -35,14 +35,14 @@ func (c *restoreCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	r := tombstone.Restorer{Log: log, Store: st}
+	r := replay.Restorer{Log: log, Store: st}
 	plan, err := r.Prepare(s.ctx, kind, id)
 	switch {
 	case errors.Is(err, store.ErrNotDeleted):
 		return fmt.Errorf("%w: there is nothing to restore; clerksync show %s", err, id)
-	case errors.Is(err, tombstone.ErrNothingLeft):
+	case errors.Is(err, replay.ErrNothingLeft):
 		return fmt.Errorf("%w. An export may have it: clerksync events import, then again", err)
-	case errors.Is(err, tombstone.ErrUnknown):
+	case errors.Is(err, store.ErrUnknown):
 		return fmt.Errorf("%w; is the id right?", err)
 	case err != nil:
 		return err
@@ -55,7 +55,7 @@ func (c *restoreCmd) Run(s *session) error {
 		return err
 	}
 	switch err := r.Restore(s.ctx, plan); {
-	case errors.Is(err, tombstone.ErrUnfinished):
+	case errors.Is(err, replay.ErrUnfinished):
 		return fmt.Errorf("%w; clerksync replay --reapply applies it", err)
 	case errors.Is(err, store.ErrNotDeleted):
 		return fmt.Errorf("%w: somebody else was faster; clerksync show %s", err, id)

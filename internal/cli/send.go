@@ -1,14 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"math/big"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,12 +14,10 @@ import (
 	"strings"
 	"time"
 
-	svix "github.com/svix/svix-webhooks/go"
-
 	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/config"
-	"github.com/clerksync/clerksync/internal/receiver"
+	"github.com/clerksync/clerksync/internal/signing"
 )
 
 type sendCmd struct {
@@ -30,7 +25,7 @@ type sendCmd struct {
 	URL     string        `name:"url" env:"CLERKSYNC_URL" placeholder:"URL" help:"The endpoint. Without it, that of the clerksync running here."`
 	Secret  config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" placeholder:"WHSEC" help:"Signing secret; of several, comma-separated, the first signs. Without it, that of clerksync dev running here."`
 	ID      string        `name:"id" placeholder:"MSG" help:"svix-id, for one file: the same id again is a second delivery of the same event. Without it, a new one for each file."`
-	DataDir string        `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"./.clerksync" type:"path" help:"Data folder of the clerksync running here."`
+	DataDir string        `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"${data_dir}" type:"path" help:"Data folder of the clerksync running here."`
 	JSON    bool          `name:"json" help:"Print JSON."`
 }
 
@@ -61,15 +56,11 @@ func (c *sendCmd) Run(s *session) error {
 	if err := c.complete(); err != nil {
 		return err
 	}
-	webhook, err := svix.NewWebhook(c.Secret.Reveal())
+	signer, err := signing.NewSigner(c.Secret.Reveal())
 	if err != nil {
-		return usageError("the signing secret is not usable")
+		return usageError(err.Error())
 	}
-	client := &http.Client{
-		Timeout: 30 * time.Second,
-		// Svix does not follow redirects either.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	client := &http.Client{Timeout: 30 * time.Second, CheckRedirect: signing.NoRedirects}
 
 	all := []sent{}
 	failed := 0
@@ -78,7 +69,7 @@ func (c *sendCmd) Run(s *session) error {
 		if err != nil {
 			return err
 		}
-		r := c.send(s.ctx, client, webhook, file, body)
+		r := c.send(s.ctx, client, signer, file, body)
 		if r.Status == 0 && s.ctx.Err() != nil {
 			break // Ctrl-C
 		}
@@ -145,19 +136,19 @@ func (c *sendCmd) complete() error {
 	}
 	first, _, _ := strings.Cut(c.Secret.Reveal(), ",")
 	c.Secret = config.Secret(first)
-	if err := receiver.CheckSecret(first); err != nil {
+	if err := signing.CheckSecret(first); err != nil {
 		return usageError(err.Error())
 	}
 	if !strings.HasPrefix(c.URL, "http://") && !strings.HasPrefix(c.URL, "https://") {
-		return usageError("--url begins with http:// or https://, and ends with " + receiver.Path)
+		return usageError("--url begins with http:// or https://, and ends with " + clerk.WebhookPath)
 	}
 	return nil
 }
 
-func (c *sendCmd) send(ctx context.Context, client *http.Client, webhook *svix.Webhook, file string, body []byte) sent {
+func (c *sendCmd) send(ctx context.Context, client *http.Client, signer *signing.Signer, file string, body []byte) sent {
 	r := sent{File: file, SvixID: c.ID}
 	if r.SvixID == "" {
-		r.SvixID = newSvixID()
+		r.SvixID = signing.NewID()
 	}
 	if e, err := clerk.ParseEnvelope(body); err == nil {
 		r.Type, r.Entity = e.Type, e.EntityID
@@ -167,19 +158,10 @@ func (c *sendCmd) send(ctx context.Context, client *http.Client, webhook *svix.W
 		return r
 	}
 	now := time.Now()
-	signature, err := webhook.Sign(r.SvixID, now, body)
+	req, err := signer.Request(ctx, c.URL, r.SvixID, now, body)
 	if err != nil {
 		return fail(err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, bytes.NewReader(body))
-	if err != nil {
-		return fail(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "clerksync-send")
-	req.Header.Set("Svix-Id", r.SvixID)
-	req.Header.Set("Svix-Timestamp", strconv.FormatInt(now.Unix(), 10))
-	req.Header.Set("Svix-Signature", signature)
 	resp, err := client.Do(req)
 	r.DurationMS = float64(time.Since(now).Microseconds()) / 1000
 	if err != nil {
@@ -241,15 +223,4 @@ func (s *session) readBody(file string) ([]byte, error) {
 		return body, nil
 	}
 	return os.ReadFile(file)
-}
-
-// newSvixID makes an id of the form that Svix makes.
-func newSvixID() string {
-	const letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	id := []byte("msg_")
-	for range 27 {
-		n, _ := rand.Int(rand.Reader, big.NewInt(int64(len(letters))))
-		id = append(id, letters[n.Int64()])
-	}
-	return string(id)
 }

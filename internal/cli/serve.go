@@ -27,8 +27,7 @@ finished. A second one ends it at once, which loses nothing either.`
 func (c *serveCmd) roles() config.Roles {
 	var roles config.Roles
 	for _, r := range c.Role {
-		roles.Receiver = roles.Receiver || r == "receiver" || r == "all"
-		roles.Worker = roles.Worker || r == "worker" || r == "all"
+		roles |= map[string]config.Roles{"receiver": config.RoleReceiver, "worker": config.RoleWorker, "all": config.AllRoles}[r]
 	}
 	return roles
 }
@@ -51,7 +50,7 @@ func (c *serveCmd) Run(s *session) error {
 		o.DataDir = dir
 	}
 	return s.run(o, func(a *app.App) {
-		s.logger.Info("clerksync is at work", "receiver", roles.Receiver, "worker", roles.Worker, "endpoint", a.Endpoint,
+		s.logger.Info("clerksync is at work", "receiver", roles.Has(config.RoleReceiver), "worker", roles.Has(config.RoleWorker), "endpoint", a.Endpoint,
 			"admin", a.AdminURL, "pid", os.Getpid())
 	})
 }

@@ -14,21 +14,16 @@ const signingSecret = "whsec_b2YtdGhlLWVuZHBvaW50LW9mLWFub3RoZXI="
 
 // usable is a configuration without a fault, for every role.
 func usable() config.Config {
-	return config.Config{
-		Database: config.Database{URL: "postgres://user:hidden@db.internal:5432/app", Schema: "clerk"},
-		Log:      config.Log{Replicas: 1, MaxAge: 90 * 24 * time.Hour, DeadMaxAge: 90 * 24 * time.Hour},
-		Receiver: config.Receiver{
-			SigningSecrets: []config.Secret{signingSecret}, StoreEvents: []string{"user.*", "organization.*"}, Addr: ":8080",
-		},
-		Worker: config.Worker{Appliers: 4, Batch: 500},
-		Admin:  config.Admin{Addr: "127.0.0.1:8081"},
-	}
+	c := config.Default()
+	c.Database.URL = "postgres://user:hidden@db.internal:5432/app"
+	c.SigningSecrets = []config.Secret{signingSecret}
+	return c
 }
 
 var (
-	both     = config.Roles{Receiver: true, Worker: true}
-	receiver = config.Roles{Receiver: true}
-	worker   = config.Roles{Worker: true}
+	both     = config.AllRoles
+	receiver = config.RoleReceiver
+	worker   = config.RoleWorker
 )
 
 func TestValidate(t *testing.T) {
@@ -151,7 +146,7 @@ func TestValidate(t *testing.T) {
 			}
 			var faults config.Faults
 			require.ErrorAs(t, err, &faults)
-			require.Equal(t, test.faults, []string(faults))
+			require.Equal(t, test.faults, texts(faults))
 			require.EqualError(t, err, "the configuration cannot be used:\n  "+strings.Join(test.faults, "\n  "))
 			require.NotContains(t, err.Error(), "hidden")
 		})
@@ -168,5 +163,13 @@ func TestCheckSet(t *testing.T) {
 	require.Equal(t, []string{
 		"CLERK_WEBHOOK_SIGNING_SECRET: secret 1: the signing secret has 6 bytes, at least 24 are needed: was it copied whole?",
 		"NATS_URL: not of the form nats://host:port",
-	}, c.CheckSet())
+	}, texts(c.CheckSet()))
+}
+
+func texts(faults config.Faults) []string {
+	var all []string
+	for _, f := range faults {
+		all = append(all, f.String())
+	}
+	return all
 }

@@ -33,8 +33,8 @@ func TestEndpointsOfTraces(t *testing.T) {
 		c := usable()
 		c.OTLPEndpoint, c.OTLPTracesEndpoint = bad, bad
 		require.Equal(t, config.Faults{
-			"OTEL_EXPORTER_OTLP_ENDPOINT: not of the form http://host:4318",
-			"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: not of the form http://host:4318/v1/traces",
+			{Variable: "OTEL_EXPORTER_OTLP_ENDPOINT", Text: "not of the form http://host:4318"},
+			{Variable: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", Text: "not of the form http://host:4318/v1/traces"},
 		}, c.Validate(both))
 		c.OTelDisabled = true
 		require.NoError(t, c.Validate(both))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/probe"
 	"github.com/clerksync/clerksync/internal/store"
@@ -23,7 +24,7 @@ const (
 
 // Options say what to look at. What is nil cannot be reached, and has a reason.
 type Options struct {
-	Faults []string // of the configuration
+	Faults config.Faults
 
 	Process Process // the clerksync running here
 
@@ -42,7 +43,11 @@ type Options struct {
 func Run(ctx context.Context, o Options) *Report {
 	r := &Report{}
 	if len(o.Faults) > 0 {
-		r.add("configuration", Failed, strings.Join(o.Faults, "; "), "correct the variables; clerksync serve refuses to start like this")
+		var texts []string
+		for _, f := range o.Faults {
+			texts = append(texts, f.String())
+		}
+		r.add("configuration", Failed, strings.Join(texts, "; "), "correct the variables; clerksync serve refuses to start like this")
 	} else {
 		r.ok("configuration", "what is set can be used")
 	}
@@ -78,5 +83,5 @@ func checkProbe(ctx context.Context, r *Report, o Options) {
 		r.ok("probe", fmt.Sprintf("what is sent to %s is stored and applied, in %.1f ms", p.URL, *p.Times.Total*1000))
 		return
 	}
-	r.add("probe", Failed, fmt.Sprintf("stopped at %s: %s", p.StoppedAt, p.Cause), p.Mend)
+	r.add("probe", Failed, fmt.Sprintf("stopped at %s: %s", p.StoppedAt, p.Cause), p.Fix)
 }

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/clerksync/clerksync/internal/disk"
 	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/lag"
 )
 
 // checkLog looks at the server, the streams, the consumer, the workers, and the room.
@@ -66,7 +68,7 @@ func checkSettings(r *Report, name, fine string, i *eventlog.Inspection, ours fu
 }
 
 func checkWorkers(r *Report, log *eventlog.Log) {
-	workers, err := log.Workers()
+	workers, err := lag.Workers(log)
 	if err != nil {
 		r.add("workers", Failed, err.Error(), "look at the log of the NATS server")
 		return
@@ -98,17 +100,17 @@ const (
 )
 
 func checkRoom(r *Report, i *eventlog.Inspection, o Options) {
-	const mend = "raise CLERKSYNC_LOG_MAX_BYTES, or lower CLERKSYNC_LOG_MAX_AGE"
+	const fix = "raise CLERKSYNC_LOG_MAX_BYTES, or lower CLERKSYNC_LOG_MAX_AGE"
 	nearly := func(used, most uint64) bool { return most > 0 && float64(used) >= fullFrom*float64(most) }
 	free, known := uint64(0), false
 	if o.Process.PID != 0 {
-		free, known = freeBytes(o.Process.Folder)
+		free, known = disk.Free(o.Process.Folder)
 	}
 	switch {
 	case i.MaxBytes > 0 && i.Bytes >= i.MaxBytes:
-		r.add("room", Failed, "the event log is full: it has "+megabytes(i.Bytes)+" of "+megabytes(i.MaxBytes), mend)
+		r.add("room", Failed, "the event log is full: it has "+megabytes(i.Bytes)+" of "+megabytes(i.MaxBytes), fix)
 	case nearly(i.Bytes, i.MaxBytes):
-		r.add("room", Warning, "the event log is nearly full: it has "+megabytes(i.Bytes)+" of "+megabytes(i.MaxBytes), mend)
+		r.add("room", Warning, "the event log is nearly full: it has "+megabytes(i.Bytes)+" of "+megabytes(i.MaxBytes), fix)
 	case nearly(i.Used, i.Storage):
 		r.add("room", Warning, "the NATS account stores "+megabytes(i.Used)+" of "+megabytes(i.Storage), "let it store more, or lower CLERKSYNC_LOG_MAX_AGE")
 	case known && free < leastRoom:

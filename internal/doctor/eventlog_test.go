@@ -8,21 +8,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
 // TestRoom: what is nearly full is a warning, what is full is not.
 func TestRoom(t *testing.T) {
 	t.Parallel()
-	const mend = "raise CLERKSYNC_LOG_MAX_BYTES, or lower CLERKSYNC_LOG_MAX_AGE"
+	const fix = "raise CLERKSYNC_LOG_MAX_BYTES, or lower CLERKSYNC_LOG_MAX_AGE"
 	for name, tc := range map[string]struct {
 		i    eventlog.Inspection
 		want Check
 	}{
 		"no limit": {eventlog.Inspection{Bytes: 1 << 40}, Check{"room", OK, "there is room for more events", ""}},
 		"below":    {eventlog.Inspection{Bytes: 7 << 20, MaxBytes: 10 << 20}, Check{"room", OK, "there is room for more events", ""}},
-		"near":     {eventlog.Inspection{Bytes: 8 << 20, MaxBytes: 10 << 20}, Check{"room", Warning, "the event log is nearly full: it has 8.0 MB of 10.0 MB", mend}},
-		"full":     {eventlog.Inspection{Bytes: 10 << 20, MaxBytes: 10 << 20}, Check{"room", Failed, "the event log is full: it has 10.0 MB of 10.0 MB", mend}},
+		"near":     {eventlog.Inspection{Bytes: 8 << 20, MaxBytes: 10 << 20}, Check{"room", Warning, "the event log is nearly full: it has 8.0 MB of 10.0 MB", fix}},
+		"full":     {eventlog.Inspection{Bytes: 10 << 20, MaxBytes: 10 << 20}, Check{"room", Failed, "the event log is full: it has 10.0 MB of 10.0 MB", fix}},
 		"account": {
 			eventlog.Inspection{Used: 9 << 20, Storage: 10 << 20},
 			Check{"room", Warning, "the NATS account stores 9.0 MB of 10.0 MB", "let it store more, or lower CLERKSYNC_LOG_MAX_AGE"},
@@ -41,15 +42,15 @@ func TestRoom(t *testing.T) {
 func TestFailingWorkers(t *testing.T) {
 	t.Parallel()
 	log := testkit.Log(t)
-	require.NoError(t, log.Attend(func() eventlog.Worker { return eventlog.Worker{Name: "b:2"} }))
-	failing := &eventlog.Failure{Reason: "PostgreSQL cannot be reached", Since: time.Date(2026, 1, 12, 9, 0, 0, 0, time.UTC)}
+	attend(t, log, lag.Worker{Name: "b:2"})
+	failing := &lag.Failure{Reason: "PostgreSQL cannot be reached", Since: time.Date(2026, 1, 12, 9, 0, 0, 0, time.UTC)}
 	check := func() Check {
 		r := &Report{}
 		checkWorkers(r, log)
 		return r.Checks[0]
 	}
 	require.Equal(t, Check{"workers", OK, "1 at work: b:2", ""}, check())
-	require.NoError(t, log.Attend(func() eventlog.Worker { return eventlog.Worker{Name: "a:1", Failing: failing} }))
+	attend(t, log, lag.Worker{Name: "a:1", Failing: failing})
 	require.Equal(t, Check{
 		"workers", Failed, "a:1 gets nothing into PostgreSQL since 2026-01-12T09:00:00Z: PostgreSQL cannot be reached",
 		"look at PostgreSQL; the worker tries without end, and goes on by itself",
@@ -60,5 +61,12 @@ func TestReportJSON(t *testing.T) {
 	t.Parallel()
 	text, err := json.Marshal(Report{Checks: []Check{{"lag", Warning, "s", "m"}}})
 	require.NoError(t, err)
-	require.Equal(t, `{"ok":false,"checks":[{"name":"lag","status":"warning","seen":"s","mend":"m"}]}`, string(text))
+	require.Equal(t, `{"ok":false,"checks":[{"name":"lag","status":"warning","seen":"s","fix":"m"}]}`, string(text))
+}
+
+func attend(t *testing.T, log *eventlog.Log, w lag.Worker) {
+	t.Helper()
+	stop, err := lag.Attend(log, func() lag.Worker { return w })
+	require.NoError(t, err)
+	t.Cleanup(stop)
 }

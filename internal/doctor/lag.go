@@ -4,7 +4,7 @@ import (
 	"context"
 	"strings"
 
-	"github.com/clerksync/clerksync/internal/monitor"
+	"github.com/clerksync/clerksync/internal/lag"
 )
 
 // checkLag asks the meter for its verdict, and for what is odd about the stored events:
@@ -14,15 +14,15 @@ func checkLag(ctx context.Context, r *Report, o Options) {
 		r.unchecked("the event log was not reached", "lag", "events")
 		return
 	}
-	meter := monitor.NewMeter(o.Log, o.Store, false, o.Logger)
+	meter := lag.NewMeter(o.Log, o.Store, false, o.Logger)
 	if err := meter.Learn(ctx); err != nil {
 		o.Logger.Debug("how often events come was not learned", "err", err)
 	}
 	reading := meter.Measure(ctx)
 	switch reading.State {
-	case monitor.InStep:
+	case lag.InStep:
 		r.ok("lag", reading.Verdict)
-	case monitor.Silent, monitor.Behind:
+	case lag.Silent, lag.Behind:
 		r.add("lag", Warning, reading.Verdict, "clerksync lag --watch shows how it goes on")
 	default:
 		r.add("lag", Failed, reading.Verdict, "clerksync lag --watch shows how it goes on")

@@ -63,15 +63,15 @@ func checkPostgreSQL(ctx context.Context, r *Report, o Options) {
 	checkClock(r, clock, "PostgreSQL", i.ClockOff)
 }
 
-// mendNoTables is for a database that may be another than was meant.
-const mendNoTables = "correct DATABASE_URL or CLERKSYNC_SCHEMA; when the database is new, clerksync migrate up"
+// fixNoTables is for a database that may be another than was meant.
+const fixNoTables = "correct DATABASE_URL or CLERKSYNC_SCHEMA; when the database is new, clerksync migrate up"
 
 func checkTables(ctx context.Context, r *Report, st *store.Store, i *store.Inspection) {
 	switch err := st.CheckMigrated(ctx); {
 	case errors.Is(err, store.ErrPending) && !i.SchemaExists:
-		r.add("tables", Failed, fmt.Sprintf("there is no schema %s: %v", i.Schema, err), mendNoTables)
+		r.add("tables", Failed, fmt.Sprintf("there is no schema %s: %v", i.Schema, err), fixNoTables)
 	case errors.Is(err, store.ErrPending) && noneApplied(ctx, st):
-		r.add("tables", Failed, fmt.Sprintf("there are no tables in schema %s: %v", i.Schema, err), mendNoTables)
+		r.add("tables", Failed, fmt.Sprintf("there are no tables in schema %s: %v", i.Schema, err), fixNoTables)
 	case errors.Is(err, store.ErrPending):
 		r.add("tables", Failed, err.Error(), "clerksync migrate up")
 	case err != nil:

@@ -16,7 +16,7 @@ type Check struct {
 	Name   string `json:"name"`
 	Status Status `json:"status"`
 	Seen   string `json:"seen"` // no secret
-	Mend   string `json:"mend"` // "" when there is nothing to do
+	Fix    string `json:"fix"`  // "" when there is nothing to do
 }
 
 // Report is all that was looked at, in the order of the way.
@@ -25,8 +25,8 @@ type Report struct {
 	Checks []Check `json:"checks"`
 }
 
-func (r *Report) add(name string, status Status, seen, mend string) {
-	r.Checks = append(r.Checks, Check{name, status, seen, mend})
+func (r *Report) add(name string, status Status, seen, fix string) {
+	r.Checks = append(r.Checks, Check{name, status, seen, fix})
 }
 
 func (r *Report) ok(name, seen string) { r.add(name, OK, seen, "") }

@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
-	"github.com/clerksync/clerksync/internal/embedded"
+	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
 )
 
 // childDir is the environment variable that makes of this test binary a server, with
@@ -24,7 +24,7 @@ const childDir = "CLERKSYNC_TEST_CHILD_DIR"
 
 // serveChild runs a server until nobody is interested in it any more.
 func serveChild(dir string) error {
-	n, err := embedded.StartNATS(context.Background(), embedded.NATSOptions{Dir: dir})
+	n, err := embeddednats.Start(context.Background(), embeddednats.Options{Dir: dir})
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (l *Log) consume(ctx context.Context, deliver func(*Message)) error {
 		},
 		jetstream.PullMaxMessagesWithBytesLimit(prefetch, prefetchBytes),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			// Missing heartbeats and lost connections are mended by the client.
+			// Missing heartbeats and lost connections are handled by the client.
 			if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
 				select {
 				case failed <- err:

@@ -76,11 +76,3 @@ func (s *Scan) ForgetConsumers(ctx context.Context) error {
 	}
 	return nil
 }
-
-// LongestPauses looks for pauses among events of a test's own making.
-func LongestPauses(first, last uint64, n int, least time.Duration, eventFrom func(uint64) (uint64, time.Time)) ([]Pause, error) {
-	return longestPauses(first, last, n, least, func(seq uint64) (moment, error) {
-		seq, at := eventFrom(seq)
-		return moment{seq, at}, nil
-	})
-}

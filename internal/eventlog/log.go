@@ -128,6 +128,9 @@ func (l *Log) Close() {
 	l.loops.Wait()
 }
 
+// Conn is the connection of the log, for messages beside it that are not stored.
+func (l *Log) Conn() *nats.Conn { return l.nc }
+
 // Fatal delivers the reason when the log takes nothing any more until the process is
 // started anew.
 func (l *Log) Fatal() <-chan error {

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clerksync/clerksync/internal/clerk"
-	"github.com/clerksync/clerksync/internal/embedded"
+	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
@@ -72,9 +72,9 @@ func open(t *testing.T, nc *nats.Conn, o eventlog.Options) *eventlog.Log {
 }
 
 // startIn starts a server on a folder, anew if need be.
-func startIn(t *testing.T, dir string) *embedded.NATS {
+func startIn(t *testing.T, dir string) *embeddednats.Server {
 	t.Helper()
-	n, err := embedded.StartNATS(t.Context(), embedded.NATSOptions{Dir: dir})
+	n, err := embeddednats.Start(t.Context(), embeddednats.Options{Dir: dir})
 	require.NoError(t, err)
 	t.Cleanup(n.Stop)
 	return n
@@ -298,7 +298,7 @@ type linkConn struct {
 	link *link
 }
 
-func newLink(t *testing.T, n *embedded.NATS) *link {
+func newLink(t *testing.T, n *embeddednats.Server) *link {
 	t.Helper()
 	l := &link{conns: map[*linkConn]bool{}}
 	l.changed = sync.NewCond(&l.mu)
@@ -306,7 +306,7 @@ func newLink(t *testing.T, n *embedded.NATS) *link {
 	return l
 }
 
-func (l *link) to(t *testing.T, n *embedded.NATS) {
+func (l *link) to(t *testing.T, n *embeddednats.Server) {
 	t.Helper()
 	u, err := url.Parse(n.URL())
 	require.NoError(t, err)

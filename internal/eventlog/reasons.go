@@ -13,6 +13,6 @@ var Reasons = map[string]string{
 	clerk.ErrNoType.Error():        "it does not say what it is: a test message?",
 	clerk.ErrNoID.Error():          "it does not say whom it is about",
 	clerk.ErrUnusableID.Error():    "an id in it is not of the form that Clerk makes",
-	clerk.ErrWrongInstance.Error(): "an event of another Clerk instance, such as the dashboard's examples: discard it, or mend CLERK_INSTANCE_ID and retry",
-	ReasonRefused:                  "PostgreSQL refuses its content: a constraint that somebody added? Mend that and retry",
+	clerk.ErrWrongInstance.Error(): "an event of another Clerk instance, such as the dashboard's examples: discard it, or correct CLERK_INSTANCE_ID and retry",
+	ReasonRefused:                  "PostgreSQL refuses its content: a constraint that somebody added? remove it and retry",
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/clerksync/clerksync/internal/clerk"
 )
 
 // reading is what a scan asks of the server.
@@ -169,3 +171,64 @@ func (r reading) matching(ctx context.Context, f Filter, from, to uint64) ([]uin
 
 // span is how many sequences there are between two, both included.
 func span(from, to uint64) int { return int(to + 1 - min(from, to+1)) }
+
+// FirstSince returns the sequence of the first event that was stored at or after a
+// time, and that of the last event. The first is greater when there is none.
+func (l *Log) FirstSince(ctx context.Context, t time.Time) (first, last uint64, err error) {
+	stream, err := l.js.Stream(ctx, Stream)
+	if err != nil {
+		return 0, 0, fmt.Errorf("read stream %s: %w", Stream, err)
+	}
+	first, err = reading{nc: l.nc, stream: stream}.firstSince(ctx, t)
+	return first, stream.CachedInfo().State.LastSeq, err
+}
+
+// NextEvent returns the first event at or after a sequence that is no probe, with or
+// without its body. The error is [ErrNotFound] when there is none.
+func (l *Log) NextEvent(ctx context.Context, seq uint64) (*Message, error) {
+	next := func(subject string) (*Message, error) {
+		msg, err := l.getFrom(ctx, seq, subject)
+		if err != nil {
+			return nil, err
+		}
+		return newRawMessage(msg), nil
+	}
+	m, err := next(Subject + ".>")
+	types := l.Types()
+	if err != nil || m.Event.Envelope.Type != clerk.ProbeType || types == nil { // nil: subjects do not tell probes apart
+		return m, err
+	}
+	// By type: the probes may be many.
+	m = nil
+	for _, glob := range types {
+		found, err := next(Subject + "." + strings.TrimSuffix(glob, "*") + ">")
+		switch {
+		case errors.Is(err, ErrNotFound):
+		case err != nil:
+			return nil, err
+		case m == nil || found.Seq < m.Seq:
+			m = found
+		}
+	}
+	if m == nil {
+		return nil, fmt.Errorf("event from %d on: %w", seq, ErrNotFound)
+	}
+	return m, nil
+}
+
+// getFrom reads the first event at or after a sequence under a subject. The error is
+// [ErrNotFound] when there is none.
+func (l *Log) getFrom(ctx context.Context, seq uint64, subject string) (*jetstream.RawStreamMsg, error) {
+	stream, err := l.js.Stream(ctx, Stream)
+	if err != nil {
+		return nil, fmt.Errorf("read stream %s: %w", Stream, err)
+	}
+	msg, err := stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(subject))
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return nil, fmt.Errorf("event from %d on: %w", seq, ErrNotFound)
+	case err != nil:
+		return nil, fmt.Errorf("read stream %s: %w", Stream, err)
+	}
+	return msg, nil
+}

@@ -6,19 +6,21 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/receiver"
+	"github.com/clerksync/clerksync/internal/signing"
 )
 
 const (
-	mendSecret = "use the secret from the Clerk dashboard → Webhooks → your endpoint, as CLERK_WEBHOOK_SIGNING_SECRET there and here"
-	mendProxy  = "look at the proxy in front of clerksync: it has to pass the request as it is"
-	mendPath   = "correct the path of the URL: it is " + receiver.Path + ", unless the proxy in front of clerksync changes it"
+	fixSecret = "use the secret from the Clerk dashboard → Webhooks → your endpoint, as CLERK_WEBHOOK_SIGNING_SECRET there and here"
+	fixProxy  = "look at the proxy in front of clerksync: it has to pass the request as it is"
+	fixPath   = "correct the path of the URL: it is " + clerk.WebhookPath + ", unless the proxy in front of clerksync changes it"
 )
 
 // judge says what an answer other than the right one means.
-func (r *Result) judge(resp *http.Response, text string, u *url.URL) {
+func (r *Result) judge(resp *http.Response, u *url.URL) {
 	status := fmt.Sprintf("%s answered %d", u.Host, resp.StatusCode)
-	reason := receiver.Reason(text)
+	reason := resp.Header.Get(receiver.ReasonHeader)
 	path := u.EscapedPath()
 	if path == "" {
 		path = "/" // as it is sent
@@ -32,24 +34,24 @@ func (r *Result) judge(resp *http.Response, text string, u *url.URL) {
 		r.stop(AtRedirect, fmt.Sprintf("%s: it redirects %s, and Svix does not follow", status, to), "register the URL that it leads to, or let the proxy redirect nothing there")
 	case code == http.StatusUnauthorized:
 		r.judgeUnauthorized(reason, status)
-	case reason == "unavailable":
+	case reason == receiver.ReasonUnavailable:
 		r.stop(AtUnavailable, "the receiver answers, and cannot store anything: its event log is down or full", "clerksync doctor, where it runs, tells what is wrong with the event log; Svix tries again for 28 hours")
-	case reason == "busy":
+	case reason == receiver.ReasonBusy:
 		r.stop(AtUnavailable, "the receiver answers, and has too many requests at once", "run more receivers; Svix tries again")
 	case code/100 == 2:
-		r.stop(AtAnswer, status+", and clerksync answers 204: it is another program", mendPath)
+		r.stop(AtAnswer, status+", and clerksync answers 204: it is another program", fixPath)
 	case code == http.StatusNotFound:
-		r.stop(AtAnswer, fmt.Sprintf("%s: there is no endpoint at %s", status, path), mendPath)
+		r.stop(AtAnswer, fmt.Sprintf("%s: there is no endpoint at %s", status, path), fixPath)
 	case code == http.StatusMethodNotAllowed:
-		r.stop(AtAnswer, fmt.Sprintf("%s: what is at %s takes no POST", status, path), mendPath)
+		r.stop(AtAnswer, fmt.Sprintf("%s: what is at %s takes no POST", status, path), fixPath)
 	case code == http.StatusRequestEntityTooLarge:
 		r.stop(AtAnswer, status+": the body is too large for a proxy, at a few bytes", "let the proxy in front of clerksync take bodies up to 1 MiB")
 	case code/100 == 5:
 		r.stop(AtAnswer, status+", and not clerksync: a proxy in front of it does not reach it", "start clerksync, and look at where the proxy looks for it")
-	case reason == "broken":
-		r.stop(AtAnswer, status+": the body did not arrive whole", mendProxy)
+	case reason == receiver.ReasonBroken:
+		r.stop(AtAnswer, status+": the body did not arrive whole", fixProxy)
 	default:
-		r.stop(AtAnswer, status+", and not clerksync: something in front of it refuses the request", mendProxy)
+		r.stop(AtAnswer, status+", and not clerksync: something in front of it refuses the request", fixProxy)
 	}
 }
 
@@ -59,17 +61,17 @@ func (r *Result) judgeUnauthorized(reason, status string) {
 	if r.ClockOff != nil && (*r.ClockOff > 60 || *r.ClockOff < -60) {
 		off = time.Duration(max(*r.ClockOff, -*r.ClockOff) * float64(time.Second)).Round(time.Second).String()
 	}
-	const mendClock = "let NTP set the clock of both machines: if it is the endpoint's that is wrong, all deliveries are refused"
+	const fixClock = "let NTP set the clock of both machines: if it is the endpoint's that is wrong, all deliveries are refused"
 	switch reason {
-	case "too_old":
-		r.stop(AtUnauthorized, "the endpoint's clock is "+off+" ahead of this machine's", mendClock)
-	case "too_new":
-		r.stop(AtUnauthorized, "the endpoint's clock is "+off+" behind this machine's", mendClock)
-	case "bad_signature":
-		r.stop(AtUnauthorized, "the signature does not match: the secret is another, or a proxy changes the body", mendSecret)
-	case "no_headers", "bad_timestamp":
-		r.stop(AtUnauthorized, "the svix headers do not arrive as they were sent: a proxy removes or changes them", mendProxy)
+	case signing.TooOld:
+		r.stop(AtUnauthorized, "the endpoint's clock is "+off+" ahead of this machine's", fixClock)
+	case signing.TooNew:
+		r.stop(AtUnauthorized, "the endpoint's clock is "+off+" behind this machine's", fixClock)
+	case signing.BadSignature:
+		r.stop(AtUnauthorized, "the signature does not match: the secret is another, or a proxy changes the body", fixSecret)
+	case signing.NoHeaders, signing.BadTimestamp:
+		r.stop(AtUnauthorized, "the svix headers do not arrive as they were sent: a proxy removes or changes them", fixProxy)
 	default:
-		r.stop(AtAnswer, status+", and not clerksync: something in front of it asks for a login", mendProxy)
+		r.stop(AtAnswer, status+", and not clerksync: something in front of it asks for a login", fixProxy)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/lag"
 )
 
 // errNotYet means that what was waited for did not come, and that nothing failed.
@@ -46,7 +47,7 @@ func (p *Probe) follow(ctx context.Context, r *Result, after uint64) {
 	case errors.Is(err, errNotYet):
 		p.explainWait(r, state, waited(began))
 	case err != nil:
-		r.stop(AtLog, fmt.Sprintf("it was taken, and then the event log could not be read: %v", err), mendLog)
+		r.stop(AtLog, fmt.Sprintf("it was taken, and then the event log could not be read: %v", err), fixLog)
 	}
 }
 
@@ -55,8 +56,8 @@ func waited(since time.Time) time.Duration { return time.Since(since).Round(100 
 // explainWait says why a stored probe is not passed.
 func (p *Probe) explainWait(r *Result, state eventlog.State, wait time.Duration) {
 	stored := fmt.Sprintf("it is stored, as %d, and not passed within %s: ", r.Seq, wait)
-	workers, err := p.Log.Workers()
-	var failing *eventlog.Worker
+	workers, err := p.Workers()
+	var failing *lag.Worker
 	for i := range workers {
 		if workers[i].Failing != nil {
 			failing = &workers[i]

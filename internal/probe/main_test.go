@@ -17,10 +17,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
-	"github.com/clerksync/clerksync/internal/embedded"
+	"github.com/clerksync/clerksync/internal/clerk"
+	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
 	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/projector"
 	"github.com/clerksync/clerksync/internal/receiver"
+	"github.com/clerksync/clerksync/internal/signing"
 	"github.com/clerksync/clerksync/internal/store"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
@@ -35,7 +38,7 @@ var (
 // deployment is a receiver behind a web server, and its log.
 type deployment struct {
 	t      *testing.T
-	nats   *embedded.NATS
+	nats   *embeddednats.Server
 	nc     *nats.Conn
 	log    *eventlog.Log
 	server *httptest.Server
@@ -57,7 +60,7 @@ func deploy(t *testing.T, change ...func(*receiver.Options)) *deployment {
 		switch front := d.front.Load(); {
 		case front != nil:
 			(*front).ServeHTTP(w, req)
-		case req.URL.Path != receiver.Path:
+		case req.URL.Path != clerk.WebhookPath:
 			http.Error(w, "not found", http.StatusNotFound)
 		default:
 			r.ServeHTTP(w, req)
@@ -74,7 +77,7 @@ func (d *deployment) put(f http.HandlerFunc) {
 }
 
 // work starts a worker, which answers roll calls.
-func (d *deployment) work(apply func(context.Context, []store.Entry) ([]store.Outcome, error), failing *eventlog.Failure) {
+func (d *deployment) work(apply func(context.Context, []store.Entry) ([]store.Outcome, error), failing *lag.Failure) {
 	d.t.Helper()
 	p := projector.New(projector.Options{Log: d.log, Apply: apply, Registry: prometheus.NewRegistry()})
 	p.Start()
@@ -83,13 +86,15 @@ func (d *deployment) work(apply func(context.Context, []store.Entry) ([]store.Ou
 		defer cancel()
 		_ = p.Stop(ctx) // what a test holds up is cut off
 	})
-	require.NoError(d.t, d.log.Attend(func() eventlog.Worker { return eventlog.Worker{Name: "here/1", Failing: failing} }))
+	stop, err := lag.Attend(d.log, func() lag.Worker { return lag.Worker{Name: "here/1", Failing: failing} })
+	require.NoError(d.t, err)
+	d.t.Cleanup(stop)
 	require.NoError(d.t, d.nc.Flush())
 }
 
 // probe is the probe of this deployment. One that does not pass ends soon.
 func (d *deployment) probe() *Probe {
-	return &Probe{URL: d.server.URL + receiver.Path, Secret: secret, Log: d.log, Timeout: testkit.Patience}
+	return &Probe{URL: d.server.URL + clerk.WebhookPath, Secret: secret, Log: d.log, Workers: func() ([]lag.Worker, error) { return lag.Workers(d.log) }, Timeout: testkit.Patience}
 }
 
 // run sends a probe and checks what holds for every result.
@@ -97,7 +102,7 @@ func run(t *testing.T, p *Probe) *Result {
 	t.Helper()
 	r := p.Run(t.Context())
 	require.Equal(t, r.OK, r.StoppedAt == "")
-	require.Equal(t, r.OK, r.Cause == "" && r.Mend == "", "what stops has a cause and a mend")
+	require.Equal(t, r.OK, r.Cause == "" && r.Fix == "", "what stops has a cause and a fix")
 	if !r.OK {
 		require.Contains(t, Hops, r.StoppedAt)
 		require.Nil(t, r.Times.Total)
@@ -107,14 +112,14 @@ func run(t *testing.T, p *Probe) *Result {
 		require.NotContains(t, text, s)
 	}
 	require.True(t, strings.HasPrefix(r.SvixID, "probe_"))
-	require.True(t, receiver.ValidID(r.SvixID))
+	require.True(t, signing.ValidID(r.SvixID))
 	return r
 }
 
 // requireStopped checks where a probe stopped, and what is said about it.
-func requireStopped(t *testing.T, r *Result, at Hop, cause, mend string) {
+func requireStopped(t *testing.T, r *Result, at Hop, cause, fix string) {
 	t.Helper()
-	require.Equal(t, []string{string(at), cause, mend}, []string{string(r.StoppedAt), r.Cause, r.Mend})
+	require.Equal(t, []string{string(at), cause, fix}, []string{string(r.StoppedAt), r.Cause, r.Fix})
 }
 
 // soon is enough for what does not come.

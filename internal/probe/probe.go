@@ -4,21 +4,17 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/x509"
-	"errors"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/clerksync/clerksync/internal/eventlog"
-	"github.com/clerksync/clerksync/internal/receiver"
+	"github.com/clerksync/clerksync/internal/lag"
+	"github.com/clerksync/clerksync/internal/signing"
 )
 
 const (
 	// DefaultTimeout bounds a probe from its beginning to its end.
 	DefaultTimeout = 30 * time.Second
-
-	// answerTimeout is how long Svix waits for an answer.
-	answerTimeout = 15 * time.Second
 
 	// storedTimeout is how long what was answered may take to be seen in the log: the
 	// answer says that it is there, but a replica may be a moment behind.
@@ -28,14 +24,16 @@ const (
 	lookTimeout = 3 * time.Second
 )
 
-const mendLog = "clerksync doctor tells what is wrong with the event log"
+const fixLog = "clerksync doctor tells what is wrong with the event log"
 
 // Log is the event log, as far as a probe needs it. *eventlog.Log is one.
 type Log interface {
 	State(context.Context) (eventlog.State, error)
 	FindProbe(ctx context.Context, id string, after uint64) (*eventlog.Message, error)
-	Workers() ([]eventlog.Worker, error)
 }
+
+// Workers asks the workers how they are, see [lag.Workers].
+type Workers func() ([]lag.Worker, error)
 
 // Probe says what to look at.
 type Probe struct {
@@ -43,32 +41,10 @@ type Probe struct {
 	Secret  string        // its signing secret
 	Log     Log           // nil when it cannot be reached
 	NoLog   string        // then, why
+	Workers Workers       // nil exactly when Log is
 	Timeout time.Duration // 0 is [DefaultTimeout]
 
 	testOnlyRoots *x509.CertPool // who is trusted beside the system's authorities
-}
-
-// CheckURL returns what is wrong with the URL of an endpoint, and never the URL: there
-// may be a password in it.
-func CheckURL(raw string) error {
-	_, err := parseURL(raw)
-	return err
-}
-
-func parseURL(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
-		return nil, errors.New("not of the form https://host" + receiver.Path)
-	case u.User != nil:
-		return nil, errors.New("there is a user or a password in it, which Svix does not send")
-	}
-	if port := u.Port(); port != "" {
-		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-			return nil, errors.New("its port is above 65535")
-		}
-	}
-	return u, nil
 }
 
 // shown is a URL without what may be secret in it.
@@ -86,7 +62,7 @@ func (p *Probe) Run(ctx context.Context) *Result {
 	defer cancel()
 
 	r := &Result{SvixID: "probe_" + rand.Text()}
-	u, err := parseURL(p.URL)
+	u, err := signing.ParseURL(p.URL)
 	if err != nil {
 		r.stop(AtURL, "the URL cannot be used: "+err.Error(), "give the URL that is registered in the Clerk dashboard → Webhooks")
 		return r
@@ -111,7 +87,7 @@ func (p *Probe) Run(ctx context.Context) *Result {
 	}
 	answered := time.Now()
 	if noLog != "" {
-		r.stop(AtLog, "it was taken; what became of it is not known: "+noLog, mendLog)
+		r.stop(AtLog, "it was taken; what became of it is not known: "+noLog, fixLog)
 		return r
 	}
 	if p.follow(ctx, r, after); r.StoppedAt != "" {

@@ -11,12 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
 	svix "github.com/svix/svix-webhooks/go"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/clerksync/clerksync/internal/clerk"
-	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/receiver"
 	"github.com/clerksync/clerksync/internal/store"
 	"github.com/clerksync/clerksync/internal/testkit"
@@ -33,7 +32,7 @@ func TestProbePasses(t *testing.T) {
 		r := run(t, d.probe())
 		require.True(t, r.OK, "%+v", r)
 		require.Equal(t, seq+1, r.Seq)
-		require.Equal(t, d.server.URL+receiver.Path, r.URL)
+		require.Equal(t, d.server.URL+clerk.WebhookPath, r.URL)
 		require.Nil(t, r.Times.DNS, "an address needs none")
 		require.Nil(t, r.Times.TLS)
 		sum := *r.Times.Connect + *r.Times.Receive + *r.Times.Queue
@@ -79,10 +78,10 @@ func TestProbeAmongOthers(t *testing.T) {
 // TestResultJSON: the names are a contract, and what is not known is null.
 func TestResultJSON(t *testing.T) {
 	t.Parallel()
-	r := Result{StoppedAt: AtTLS, Cause: "c", Mend: "m", URL: "https://h/", SvixID: "probe_1", Times: Times{DNS: seconds(time.Millisecond)}}
+	r := Result{StoppedAt: AtTLS, Cause: "c", Fix: "m", URL: "https://h/", SvixID: "probe_1", Times: Times{DNS: seconds(time.Millisecond)}}
 	text, err := json.Marshal(r)
 	require.NoError(t, err)
-	require.Equal(t, `{"ok":false,"stopped_at":"tls","cause":"c","mend":"m","url":"https://h/","svix_id":"probe_1","seq":0,`+
+	require.Equal(t, `{"ok":false,"stopped_at":"tls","cause":"c","fix":"m","url":"https://h/","svix_id":"probe_1","seq":0,`+
 		`"hops":{"dns_seconds":0.001,"connect_seconds":null,"tls_seconds":null,"receive_seconds":null,"queue_seconds":null,"total_seconds":null},`+
 		`"clock_off_seconds":null}`, string(text))
 }
@@ -125,7 +124,7 @@ func TestWorkerThatGetsNothingIn(t *testing.T) {
 	d := deploy(t)
 	refuse := func(context.Context, []store.Entry) ([]store.Outcome, error) { return nil, errors.New("no") }
 	since := time.Date(2026, 1, 12, 9, 0, 0, 0, time.UTC)
-	d.work(refuse, &eventlog.Failure{Reason: "PostgreSQL cannot be reached", Since: since})
+	d.work(refuse, &lag.Failure{Reason: "PostgreSQL cannot be reached", Since: since})
 	e := testkit.Event("msg_1", "user.created", since.UnixMilli(), testkit.UserData("user_1", "", "", 1, 1))
 	_, err := d.log.Append(t.Context(), e)
 	require.NoError(t, err)

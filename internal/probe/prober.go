@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/clerksync/clerksync/internal/background"
 )
 
 // Options say what is probed, and how often.
@@ -25,8 +27,7 @@ type Prober struct {
 	metrics *metrics
 	failing bool
 
-	stop  context.CancelFunc
-	ended chan struct{}
+	loop background.Loop
 }
 
 // New makes a prober, which does nothing until it is started.
@@ -34,45 +35,25 @@ func New(o Options) *Prober {
 	return &Prober{probe: o.Probe, every: o.Every, logger: o.Logger, metrics: newMetrics(o.Registry)}
 }
 
-// Start begins to probe and returns. The first comes when one interval is over: a proxy
-// has to find out first that this process is there.
+// Start begins to probe and returns. The first probe comes after one interval: a proxy
+// has to notice first that this process is there.
 func (p *Prober) Start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	p.stop, p.ended = cancel, make(chan struct{})
-	go func() {
-		defer close(p.ended)
-		tick := time.NewTicker(p.every)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			if r := p.probe.Run(ctx); ctx.Err() == nil {
-				p.note(r)
-			}
+	p.loop.Start(p.every, p.every, func(ctx context.Context) {
+		if r := p.probe.Run(ctx); ctx.Err() == nil {
+			p.note(r)
 		}
-	}()
+	})
 }
 
-// Stop ends it, and the probe under way. It can be called again.
-func (p *Prober) Stop(ctx context.Context) error {
-	p.stop()
-	select {
-	case <-p.ended:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+// Stop ends it, and the probe under way. It can be called again, and before Start.
+func (p *Prober) Stop(ctx context.Context) error { return p.loop.Stop(ctx) }
 
 // note counts a result. The log says when it begins to fail, and when it is over.
 func (p *Prober) note(r *Result) {
 	p.metrics.observe(r)
 	switch {
 	case !r.OK && !p.failing:
-		p.logger.Warn("the probe does not get through", "url", r.URL, "stopped_at", r.StoppedAt, "cause", r.Cause, "mend", r.Mend)
+		p.logger.Warn("the probe does not get through", "url", r.URL, "stopped_at", r.StoppedAt, "cause", r.Cause, "fix", r.Fix)
 	case r.OK && p.failing:
 		p.logger.Info("the probe gets through again", "url", r.URL, "seconds", *r.Times.Total)
 	}

@@ -90,7 +90,7 @@ func TestProber(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(linesOf(log)[1]), &end))
 	require.Equal(t, "WARN the probe does not get through answer", strings.Join([]string{begin["level"].(string), begin["msg"].(string), begin["stopped_at"].(string)}, " "))
 	require.Contains(t, begin["cause"], "answered 502")
-	require.NotEmpty(t, begin["mend"])
+	require.NotEmpty(t, begin["fix"])
 	require.Equal(t, "INFO the probe gets through again", end["level"].(string)+" "+end["msg"].(string))
 }
 

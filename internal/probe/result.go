@@ -31,7 +31,7 @@ type Result struct {
 	OK        bool   `json:"ok"`
 	StoppedAt Hop    `json:"stopped_at"` // "" when ok
 	Cause     string `json:"cause"`      // why it stopped, no secret
-	Mend      string `json:"mend"`       // what to do about it
+	Fix       string `json:"fix"`        // what to do about it
 
 	URL    string `json:"url"` // without a query, which can hold a secret
 	SvixID string `json:"svix_id"`
@@ -55,8 +55,8 @@ type Times struct {
 }
 
 // stop ends a probe.
-func (r *Result) stop(at Hop, cause, mend string) {
-	r.StoppedAt, r.Cause, r.Mend = at, cause, mend
+func (r *Result) stop(at Hop, cause, fix string) {
+	r.StoppedAt, r.Cause, r.Fix = at, cause, fix
 }
 
 func seconds(d time.Duration) *float64 {

@@ -1,68 +1,60 @@
 package probe
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	svix "github.com/svix/svix-webhooks/go"
-
 	"github.com/clerksync/clerksync/internal/clerk"
-	"github.com/clerksync/clerksync/internal/receiver"
+	"github.com/clerksync/clerksync/internal/signing"
 )
-
-// maxAnswer bounds what is read of an answer: ours have a line.
-const maxAnswer = 1000
 
 // maxDated is how long an answer may take for its date to tell something of the clock.
 const maxDated = 2 * time.Second
 
 // send posts the probe, as Svix would, over a connection of its own.
 func (p *Probe) send(ctx context.Context, r *Result, u *url.URL) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, signing.Timeout)
 	defer cancel()
 	now := time.Now()
-	req, err := p.sign(ctx, u, r.SvixID, now)
+	signer, err := signing.NewSigner(p.Secret)
 	if err != nil {
-		r.stop(AtUnauthorized, err.Error(), mendSecret)
+		r.stop(AtUnauthorized, err.Error(), fixSecret)
+		return
+	}
+	req, err := signer.Request(ctx, u.String(), r.SvixID, now, clerk.ProbeBody(now))
+	if err != nil {
+		r.stop(AtURL, err.Error(), fixSecret)
 		return
 	}
 	t := &trace{}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DisableKeepAlives = true // every probe looks up and connects anew
 	transport.TLSClientConfig = &tls.Config{RootCAs: p.testOnlyRoots}
-	client := &http.Client{
-		Transport: transport,
-		// Svix does not follow redirects either.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	client := &http.Client{Transport: transport, CheckRedirect: signing.NoRedirects}
 	resp, err := client.Do(req.WithContext(httptrace.WithClientTrace(ctx, t.hooks())))
 	hop := t.times(&r.Times, err == nil)
 	received := now.Add(time.Since(now))
 	if err != nil {
-		cause, mend := p.explain(hop, err, u)
-		r.stop(hop, cause, mend)
+		cause, fix := p.explain(hop, err, u)
+		r.stop(hop, cause, fix)
 		return
 	}
 	defer resp.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		r.ClockOff = clockOff(date, now, received)
 	}
 	if resp.StatusCode != http.StatusNoContent {
-		r.judge(resp, string(text), u)
+		r.judge(resp, u)
 	}
 }
 
@@ -82,33 +74,8 @@ func clockOff(date, sent, received time.Time) *float64 {
 	return seconds(0)
 }
 
-func (p *Probe) sign(ctx context.Context, u *url.URL, id string, at time.Time) (*http.Request, error) {
-	if err := receiver.CheckSecret(p.Secret); err != nil {
-		return nil, err
-	}
-	webhook, err := svix.NewWebhook(p.Secret)
-	if err != nil {
-		return nil, errors.New("the signing secret is not usable")
-	}
-	body := clerk.ProbeBody(at)
-	signature, err := webhook.Sign(id, at, body)
-	if err != nil {
-		return nil, errors.New("the signing secret is not usable")
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "clerksync-probe")
-	req.Header.Set("Svix-Id", id)
-	req.Header.Set("Svix-Timestamp", strconv.FormatInt(at.Unix(), 10))
-	req.Header.Set("Svix-Signature", signature)
-	return req, nil
-}
-
 // explain says why there was no answer.
-func (p *Probe) explain(hop Hop, err error, u *url.URL) (cause, mend string) {
+func (p *Probe) explain(hop Hop, err error, u *url.URL) (cause, fix string) {
 	var inURL *url.Error // which repeats the address
 	if errors.As(err, &inURL) {
 		err = inURL.Err
@@ -139,18 +106,18 @@ func (p *Probe) explain(hop Hop, err error, u *url.URL) (cause, mend string) {
 	case AtTLS:
 		return explainTLS(err, u, slow)
 	}
-	const mendLogs = "look at the logs of the proxy and of clerksync there"
+	const fixLogs = "look at the logs of the proxy and of clerksync there"
 	switch {
-	case slow && p.Timeout > 0 && p.Timeout < answerTimeout:
-		return fmt.Sprintf("no answer from %s within %s (--timeout)", u.Host, p.Timeout), mendLogs
+	case slow && p.Timeout > 0 && p.Timeout < signing.Timeout:
+		return fmt.Sprintf("no answer from %s within %s (--timeout)", u.Host, p.Timeout), fixLogs
 	case slow:
-		return fmt.Sprintf("no answer from %s in time: Svix gives up after %s", u.Host, answerTimeout), mendLogs
+		return fmt.Sprintf("no answer from %s in time: Svix gives up after %s", u.Host, signing.Timeout), fixLogs
 	}
-	return fmt.Sprintf("%s closed the connection without an answer", u.Host), mendLogs
+	return fmt.Sprintf("%s closed the connection without an answer", u.Host), fixLogs
 }
 
-func explainTLS(err error, u *url.URL, slow bool) (cause, mend string) {
-	const mendCertificate = "install a certificate that is valid for the name, of a public authority, with the whole chain"
+func explainTLS(err error, u *url.URL, slow bool) (cause, fix string) {
+	const fixCertificate = "install a certificate that is valid for the name, of a public authority, with the whole chain"
 	var (
 		notTLS    tls.RecordHeaderError
 		authority x509.UnknownAuthorityError
@@ -164,15 +131,15 @@ func explainTLS(err error, u *url.URL, slow bool) (cause, mend string) {
 	case errors.As(err, &notTLS), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
 		return "what listens at " + u.Host + " speaks no TLS", "correct the port of the URL, or terminate TLS there"
 	case errors.As(err, &authority):
-		return "the certificate of " + host + " is of an authority that nobody trusts", mendCertificate
+		return "the certificate of " + host + " is of an authority that nobody trusts", fixCertificate
 	case errors.As(err, &name):
-		return "the certificate of " + host + " is for another name", mendCertificate
+		return "the certificate of " + host + " is for another name", fixCertificate
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert.NotBefore.After(time.Now()):
 		return fmt.Sprintf("the certificate of %s is valid from %s on only", host, day(invalid.Cert.NotBefore)), "wait, or correct this machine's clock"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return fmt.Sprintf("the certificate of %s has expired, on %s", host, day(invalid.Cert.NotAfter)), "renew it"
 	}
-	return fmt.Sprintf("no secure connection to %s: %v", u.Host, err), mendCertificate
+	return fmt.Sprintf("no secure connection to %s: %v", u.Host, err), fixCertificate
 }
 
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

@@ -19,7 +19,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/receiver"
+	"github.com/clerksync/clerksync/internal/signing"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
@@ -39,19 +41,19 @@ func TestURLThatCannotBeUsed(t *testing.T) {
 		"http://127.0.0.1:x/":     form,
 		"http://127.0.0.1:65536/": "its port is above 65535",
 	} {
-		require.EqualError(t, CheckURL(raw), want, raw)
+		require.EqualError(t, signing.CheckURL(raw), want, raw)
 		r := run(t, &Probe{URL: raw, Secret: secret})
 		requireStopped(t, r, AtURL, "the URL cannot be used: "+want, "give the URL that is registered in the Clerk dashboard → Webhooks")
 		require.Empty(t, r.URL)
 	}
-	require.NoError(t, CheckURL("https://a.example/api/webhooks/clerk?token=1"))
-	require.NoError(t, CheckURL("https://a.example:65535/api/webhooks/clerk"))
+	require.NoError(t, signing.CheckURL("https://a.example/api/webhooks/clerk?token=1"))
+	require.NoError(t, signing.CheckURL("https://a.example:65535/api/webhooks/clerk"))
 }
 
 func TestBadSecret(t *testing.T) {
 	t.Parallel()
 	requireStopped(t, run(t, &Probe{URL: "http://127.0.0.1:1/", Secret: "whsec_aGlkZGVu"}), AtUnauthorized,
-		"the signing secret has 6 bytes, at least 24 are needed: was it copied whole?", mendSecret)
+		"the signing secret has 6 bytes, at least 24 are needed: was it copied whole?", fixSecret)
 }
 
 // TestQueryIsSentAndNotShown: there may be a secret in it.
@@ -63,7 +65,7 @@ func TestQueryIsSentAndNotShown(t *testing.T) {
 	p.URL += "?token=hidden"
 	r := run(t, p)
 	require.True(t, r.OK)
-	require.Equal(t, d.server.URL+receiver.Path, r.URL)
+	require.Equal(t, d.server.URL+clerk.WebhookPath, r.URL)
 
 	d.put(func(w http.ResponseWriter, req *http.Request) {
 		http.Redirect(w, req, "https://elsewhere.example/x?token="+req.URL.Query().Get("token"), http.StatusFound)
@@ -92,9 +94,9 @@ func TestNobodyThere(t *testing.T) {
 func TestProxyOfThisMachine(t *testing.T) {
 	t.Parallel()
 	err := &url.Error{Op: "Post", URL: "https://a.example/", Err: &net.OpError{Op: "proxyconnect", Net: "tcp", Err: io.EOF}}
-	cause, mend := (&Probe{}).explain(AtConnect, err, &url.URL{Host: "a.example"})
+	cause, fix := (&Probe{}).explain(AtConnect, err, &url.URL{Host: "a.example"})
 	require.Equal(t, "no connection to the proxy by which this machine reaches others: EOF", cause)
-	require.Equal(t, "correct HTTP_PROXY, HTTPS_PROXY or NO_PROXY", mend)
+	require.Equal(t, "correct HTTP_PROXY, HTTPS_PROXY or NO_PROXY", fix)
 }
 
 // TestWhatListensSaysNothing: in clear, in TLS, and when it hangs up.
@@ -150,7 +152,7 @@ func certificate(t *testing.T, from, until time.Time) (tls.Certificate, *x509.Ce
 
 func TestCertificates(t *testing.T) {
 	t.Parallel()
-	const mend = "install a certificate that is valid for the name, of a public authority, with the whole chain"
+	const fix = "install a certificate that is valid for the name, of a public authority, with the whole chain"
 	now := time.Now()
 	probe := func(from, until time.Time, change func(*Probe)) *Result {
 		t.Helper()
@@ -160,7 +162,7 @@ func TestCertificates(t *testing.T) {
 		s.TLS = &tls.Config{Certificates: []tls.Certificate{c}}
 		s.StartTLS()
 		defer s.Close()
-		p := &Probe{URL: s.URL + receiver.Path, Secret: secret, testOnlyRoots: roots}
+		p := &Probe{URL: s.URL + clerk.WebhookPath, Secret: secret, testOnlyRoots: roots}
 		if change != nil {
 			change(p)
 		}
@@ -171,12 +173,12 @@ func TestCertificates(t *testing.T) {
 	require.Greater(t, *r.Times.TLS, 0.0)
 
 	r = probe(now.Add(-time.Hour), now.Add(time.Hour), func(p *Probe) { p.testOnlyRoots = nil })
-	requireStopped(t, r, AtTLS, "the certificate of 127.0.0.1 is of an authority that nobody trusts", mend)
+	requireStopped(t, r, AtTLS, "the certificate of 127.0.0.1 is of an authority that nobody trusts", fix)
 	require.Nil(t, r.Times.TLS)
 	require.NotNil(t, r.Times.Connect)
 
 	r = probe(now.Add(-time.Hour), now.Add(time.Hour), func(p *Probe) { p.URL = strings.Replace(p.URL, "127.0.0.1", "localhost", 1) })
-	requireStopped(t, r, AtTLS, "the certificate of localhost is for another name", mend)
+	requireStopped(t, r, AtTLS, "the certificate of localhost is for another name", fix)
 
 	r = probe(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2021, 3, 4, 5, 0, 0, 0, time.UTC), nil)
 	requireStopped(t, r, AtTLS, "the certificate of 127.0.0.1 has expired, on 2021-03-04", "renew it")
@@ -196,7 +198,7 @@ func TestNoTLSThere(t *testing.T) {
 // TestAnswers are judged by who gives them.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
-	const mendClock = "let NTP set the clock of both machines: if it is the endpoint's that is wrong, all deliveries are refused"
+	const fixClock = "let NTP set the clock of both machines: if it is the endpoint's that is wrong, all deliveries are refused"
 	answer := func(code int, text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, req *http.Request) {
 			io.Copy(io.Discard, req.Body)
@@ -209,14 +211,16 @@ func TestAnswers(t *testing.T) {
 			f(w, req)
 		}
 	}
-	const (
-		tooOld = "svix-timestamp is more than 5 minutes old: is this machine's clock right?"
-		tooNew = "svix-timestamp is more than 5 minutes ahead: is this machine's clock right?"
-	)
+	refuse := func(status int, reason string) http.HandlerFunc {
+		return func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set(receiver.ReasonHeader, reason)
+			answer(status, "")(w, req)
+		}
+	}
 	for name, tc := range map[string]struct {
-		front       http.HandlerFunc
-		at          Hop
-		cause, mend string // HOST stands for the host
+		front      http.HandlerFunc
+		at         Hop
+		cause, fix string // HOST stands for the host
 	}{
 		"redirect to https": {
 			http.RedirectHandler("https://public.example/hook", http.StatusPermanentRedirect).ServeHTTP, AtRedirect,
@@ -227,17 +231,17 @@ func TestAnswers(t *testing.T) {
 			answer(301, ""), AtRedirect, "HOST answered 301: it redirects elsewhere, and Svix does not follow",
 			"register the URL that it leads to, or let the proxy redirect nothing there",
 		},
-		"not found":   {answer(404, "not found"), AtAnswer, "HOST answered 404: there is no endpoint at /api/webhooks/clerk", mendPath},
-		"method":      {answer(405, "a webhook is a POST"), AtAnswer, "HOST answered 405: what is at /api/webhooks/clerk takes no POST", mendPath},
-		"another 200": {answer(200, "ok"), AtAnswer, "HOST answered 200, and clerksync answers 204: it is another program", mendPath},
+		"not found":   {answer(404, "not found"), AtAnswer, "HOST answered 404: there is no endpoint at /api/webhooks/clerk", fixPath},
+		"method":      {refuse(405, "method"), AtAnswer, "HOST answered 405: what is at /api/webhooks/clerk takes no POST", fixPath},
+		"another 200": {answer(200, "ok"), AtAnswer, "HOST answered 200, and clerksync answers 204: it is another program", fixPath},
 		"too large": {
 			answer(413, "no"), AtAnswer, "HOST answered 413: the body is too large for a proxy, at a few bytes",
 			"let the proxy in front of clerksync take bodies up to 1 MiB",
 		},
-		"forbidden": {answer(403, "no"), AtAnswer, "HOST answered 403, and not clerksync: something in front of it refuses the request", mendProxy},
+		"forbidden": {answer(403, "no"), AtAnswer, "HOST answered 403, and not clerksync: something in front of it refuses the request", fixProxy},
 		"broken": {
-			answer(400, "the body did not arrive whole"), AtAnswer,
-			"HOST answered 400: the body did not arrive whole", mendProxy,
+			refuse(400, "broken"), AtAnswer,
+			"HOST answered 400: the body did not arrive whole", fixProxy,
 		},
 		"bad gateway": {
 			answer(502, "Bad Gateway"), AtAnswer, "HOST answered 502, and not clerksync: a proxy in front of it does not reach it",
@@ -248,42 +252,42 @@ func TestAnswers(t *testing.T) {
 			"start clerksync, and look at where the proxy looks for it",
 		},
 		"log down": {
-			answer(503, "the event log is not available, try again"), AtUnavailable,
+			refuse(503, "unavailable"), AtUnavailable,
 			"the receiver answers, and cannot store anything: its event log is down or full",
 			"clerksync doctor, where it runs, tells what is wrong with the event log; Svix tries again for 28 hours",
 		},
 		"busy": {
-			answer(503, "too many requests at once, try again"), AtUnavailable,
+			refuse(503, "busy"), AtUnavailable,
 			"the receiver answers, and has too many requests at once", "run more receivers; Svix tries again",
 		},
-		"a login": {answer(401, "who are you"), AtAnswer, "HOST answered 401, and not clerksync: something in front of it asks for a login", mendProxy},
+		"a login": {answer(401, "who are you"), AtAnswer, "HOST answered 401, and not clerksync: something in front of it asks for a login", fixProxy},
 		"no headers": {
-			answer(401, "svix-id is missing"), AtUnauthorized,
-			"the svix headers do not arrive as they were sent: a proxy removes or changes them", mendProxy,
+			refuse(401, "no_headers"), AtUnauthorized,
+			"the svix headers do not arrive as they were sent: a proxy removes or changes them", fixProxy,
 		},
 		"another secret": {
-			answer(401, "svix-signature does not match: is the signing secret that of this endpoint, and does the body arrive unchanged?"),
-			AtUnauthorized, "the signature does not match: the secret is another, or a proxy changes the body", mendSecret,
+			refuse(401, "bad_signature"),
+			AtUnauthorized, "the signature does not match: the secret is another, or a proxy changes the body", fixSecret,
 		},
-		"clock ahead": {answer(401, tooOld), AtUnauthorized, "the endpoint's clock is more than 5 minutes ahead of this machine's", mendClock},
+		"clock ahead": {refuse(401, "too_old"), AtUnauthorized, "the endpoint's clock is more than 5 minutes ahead of this machine's", fixClock},
 		"clock ahead, and known": {
-			dated(2*time.Hour, answer(401, tooOld)), AtUnauthorized,
-			"the endpoint's clock is 2h0m0s ahead of this machine's", mendClock,
+			dated(2*time.Hour, refuse(401, "too_old")), AtUnauthorized,
+			"the endpoint's clock is 2h0m0s ahead of this machine's", fixClock,
 		},
 		"clock behind": {
-			dated(-7*time.Minute, answer(401, tooNew)), AtUnauthorized,
-			"the endpoint's clock is 7m0s behind this machine's", mendClock,
+			dated(-7*time.Minute, refuse(401, "too_new")), AtUnauthorized,
+			"the endpoint's clock is 7m0s behind this machine's", fixClock,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := httptest.NewServer(tc.front)
 			defer s.Close()
-			p := &Probe{URL: s.URL + receiver.Path, Secret: secret, NoLog: "there is none"}
+			p := &Probe{URL: s.URL + clerk.WebhookPath, Secret: secret, NoLog: "there is none"}
 			r := run(t, p)
 			// The clock is read to the second.
 			cause := strings.NewReplacer("1h59m58s", "2h0m0s", "1h59m59s", "2h0m0s", "7m1s", "7m0s", "6m59s", "7m0s").Replace(r.Cause)
-			require.Equal(t, []string{string(tc.at), strings.ReplaceAll(tc.cause, "HOST", host(s)), tc.mend}, []string{string(r.StoppedAt), cause, r.Mend})
+			require.Equal(t, []string{string(tc.at), strings.ReplaceAll(tc.cause, "HOST", host(s)), tc.fix}, []string{string(r.StoppedAt), cause, r.Fix})
 			require.NotNil(t, r.Times.Receive, "there was an answer")
 		})
 	}
@@ -301,11 +305,11 @@ func TestRefusedByAReceiver(t *testing.T) {
 	require.NoError(t, err)
 	u.Path = "/elsewhere"
 	p.URL = u.String()
-	requireStopped(t, run(t, p), AtAnswer, host(d.server)+" answered 404: there is no endpoint at /elsewhere", mendPath)
+	requireStopped(t, run(t, p), AtAnswer, host(d.server)+" answered 404: there is no endpoint at /elsewhere", fixPath)
 
 	u.Path = ""
 	p.URL = u.String()
-	requireStopped(t, run(t, p), AtAnswer, host(d.server)+" answered 404: there is no endpoint at /", mendPath)
+	requireStopped(t, run(t, p), AtAnswer, host(d.server)+" answered 404: there is no endpoint at /", fixPath)
 
 	d.nats.Stop()
 	testkit.Eventually(t, "the client sees that the server is gone", func() (bool, any) { return !d.nc.IsConnected(), d.nc.Status() })

@@ -4,24 +4,24 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
-	"github.com/clerksync/clerksync/internal/lag"
+	"github.com/clerksync/clerksync/internal/metrics"
 	"github.com/clerksync/clerksync/internal/store"
 )
 
-type metrics struct {
+type instruments struct {
 	applied       *prometheus.CounterVec
 	dead          *prometheus.CounterVec
 	redelivered   prometheus.Counter
 	retries       prometheus.Counter
 	batchSize     prometheus.Histogram
 	applyDuration prometheus.Histogram
-	queueLag      lag.Histogram
-	endToEndLag   lag.Histogram
+	queueLag      metrics.Histogram
+	endToEndLag   metrics.Histogram
 }
 
-func newMetrics(registry prometheus.Registerer) *metrics {
+func newInstruments(registry prometheus.Registerer) *instruments {
 	f := promauto.With(registry)
-	m := &metrics{
+	m := &instruments{
 		applied: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "clerksync_applied_total",
 			Help: "Events that the projector is done with, by what applying them did.",
@@ -48,9 +48,9 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Help:    "Time to apply a batch in PostgreSQL, commit included.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
 		}),
-		queueLag: lag.NewHistogram(registry, "clerksync_queue_lag_seconds",
+		queueLag: metrics.NewHistogram(registry, "clerksync_queue_lag_seconds",
 			"Time from an event being stored in the log until it was applied."),
-		endToEndLag: lag.NewHistogram(registry, "clerksync_end_to_end_lag_seconds",
+		endToEndLag: metrics.NewHistogram(registry, "clerksync_end_to_end_lag_seconds",
 			"Time from Clerk emitting an event until its row was committed."),
 	}
 	for _, o := range store.Outcomes {

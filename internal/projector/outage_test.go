@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
-	"github.com/clerksync/clerksync/internal/embedded"
+	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/store"
 	"github.com/clerksync/clerksync/internal/testkit"
@@ -59,7 +59,7 @@ func TestPostgreSQLAway(t *testing.T) {
 		require.Equal(t, "undecodable", dead.Header.Get("Clerksync-Dead-Reason"))
 	}
 
-	p.mend("")
+	p.restore("")
 	w.awaitDrained()
 	require.Equal(t, 400, w.users())
 	require.Len(t, w.deadLetters(), 1)
@@ -95,7 +95,7 @@ func TestPostgreSQLComesAndGoes(t *testing.T) {
 			got := r.counters("clerksync_apply_retries_total")[""]
 			return got > failed, got
 		})
-		p.mend("")
+		p.restore("")
 	}
 	w.awaitDrained()
 	require.Equal(t, 1500, w.users())
@@ -107,7 +107,7 @@ func TestPostgreSQLComesAndGoes(t *testing.T) {
 func TestNATSAwayAndBack(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	server, err := embedded.StartNATS(t.Context(), embedded.NATSOptions{Dir: dir})
+	server, err := embeddednats.Start(t.Context(), embeddednats.Options{Dir: dir})
 	require.NoError(t, err)
 	host := func() string {
 		_, host, _ := strings.Cut(server.URL(), "@")
@@ -132,10 +132,10 @@ func TestNATSAwayAndBack(t *testing.T) {
 		testkit.Eventually(t, "the loss is noticed", func() (bool, any) { return !nc.IsConnected(), nc.Status() })
 		if i == 2 {
 			server.Stop()
-			server, err = embedded.StartNATS(t.Context(), embedded.NATSOptions{Dir: dir})
+			server, err = embeddednats.Start(t.Context(), embeddednats.Options{Dir: dir})
 			require.NoError(t, err)
 		}
-		p.mend(host())
+		p.restore(host())
 		testkit.Eventually(t, "the connection is back", func() (bool, any) { return nc.IsConnected(), nc.Status() })
 		w.append(userEvents(100*i, 100*(i+1))...)
 		w.awaitUsers(100 * (i + 1))

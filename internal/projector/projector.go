@@ -73,7 +73,7 @@ type Projector struct {
 	batch        int
 	logger       *slog.Logger
 	tracer       *tracing.Tracer
-	metrics      *metrics
+	metrics      *instruments
 	lags         bool // are measured
 	settled      func(*eventlog.Message, store.Outcome)
 
@@ -102,7 +102,7 @@ type failure struct {
 func New(o Options) *Projector {
 	p := &Projector{
 		log: o.Log, applyEntries: o.Apply, appliers: o.Appliers, batch: o.Batch, logger: o.Logger, tracer: o.Tracer,
-		metrics: newMetrics(o.Registry), settled: o.Settled, testOnlyCommitted: o.testOnlyCommitted, lags: o.Registry != nil,
+		metrics: newInstruments(o.Registry), settled: o.Settled, testOnlyCommitted: o.testOnlyCommitted, lags: o.Registry != nil,
 	}
 	if p.appliers == 0 {
 		p.appliers = DefaultAppliers

@@ -40,8 +40,8 @@ func (p *proxy) cut() {
 	p.closeAll()
 }
 
-// mend lets connections through again, to another server if target is given.
-func (p *proxy) mend(target string) {
+// restore lets connections through again, to another server if target is given.
+func (p *proxy) restore(target string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refuses = false

@@ -23,7 +23,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
-	"github.com/clerksync/clerksync/internal/embedded"
+	"github.com/clerksync/clerksync/internal/clerk"
+	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
@@ -44,7 +45,7 @@ const content = "QZ-content-of-a-body-QZ"
 // endpoint is a receiver behind a real HTTP server, before a real event log.
 type endpoint struct {
 	t        testing.TB
-	nats     *embedded.NATS
+	nats     *embeddednats.Server
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	registry *prometheus.Registry
@@ -100,7 +101,7 @@ func startOn(t testing.TB, log Log, options ...func(*Options)) *endpoint {
 	e.receiver, err = New(o)
 	require.NoError(t, err)
 	mux := http.NewServeMux()
-	mux.Handle(Path, e.receiver)
+	mux.Handle(clerk.WebhookPath, e.receiver)
 	e.server = httptest.NewServer(mux)
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}
 	e.client = &http.Client{
@@ -175,7 +176,7 @@ func (e *endpoint) try(method string, h http.Header, body io.Reader) (reply, err
 			}
 		}
 	}
-	req, err := http.NewRequestWithContext(e.t.Context(), method, e.server.URL+Path, body)
+	req, err := http.NewRequestWithContext(e.t.Context(), method, e.server.URL+clerk.WebhookPath, body)
 	if err != nil {
 		return reply{}, err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/signing"
 )
 
 // recorder is a log that takes everything and remembers the last of it.
@@ -75,7 +76,7 @@ func FuzzReceive(f *testing.F) {
 		if mode&16 != 0 {
 			method = http.MethodGet
 		}
-		req := httptest.NewRequestWithContext(t.Context(), method, Path, bytes.NewReader(body))
+		req := httptest.NewRequestWithContext(t.Context(), method, clerk.WebhookPath, bytes.NewReader(body))
 		if mode&4 != 0 {
 			req.ContentLength = -1
 		}
@@ -103,7 +104,7 @@ func FuzzReceive(f *testing.F) {
 		if w.Code == 204 {
 			require.True(t, signed, "acknowledged, and not signed")
 		}
-		if signed && ValidID(id) && len(body) <= MaxBody {
+		if signed && signing.ValidID(id) && len(body) <= clerk.MaxBody {
 			require.Equal(t, 204, w.Code, "signed, and not acknowledged: %s", w.Body)
 		}
 		for _, e := range []*clerk.Event{log.appended, log.parked} {

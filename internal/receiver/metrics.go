@@ -7,15 +7,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/clerksync/clerksync/internal/clerk"
-	"github.com/clerksync/clerksync/internal/lag"
+	"github.com/clerksync/clerksync/internal/metrics"
+	"github.com/clerksync/clerksync/internal/signing"
 )
 
-type metrics struct {
+type instruments struct {
 	received      *prometheus.CounterVec
 	refused       *prometheus.CounterVec
 	dead          *prometheus.CounterVec
 	duration      prometheus.Histogram
-	lag           lag.Histogram
+	lag           metrics.Histogram
 	disagreements prometheus.Counter
 }
 
@@ -23,9 +24,9 @@ type metrics struct {
 // clocks that are kept by NTP do not differ by more.
 const disagreement = time.Second
 
-func newMetrics(registry prometheus.Registerer) *metrics {
+func newInstruments(registry prometheus.Registerer) *instruments {
 	f := promauto.With(registry)
-	m := &metrics{
+	m := &instruments{
 		received: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "clerksync_received_total",
 			Help: "Deliveries to the webhook endpoint, by what they were answered for.",
@@ -43,7 +44,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Help:    "Time from the head of a request to its answer.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15},
 		}),
-		lag: lag.NewHistogram(registry, "clerksync_delivery_lag_seconds",
+		lag: metrics.NewHistogram(registry, "clerksync_delivery_lag_seconds",
 			"Time from Clerk emitting an event until it was received."),
 		disagreements: f.NewCounter(prometheus.CounterOpts{
 			Name: "clerksync_clock_disagreements_total",
@@ -53,6 +54,10 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	for _, a := range []answer{answerStored, answerDuplicate, answerIgnored, answerParked} {
 		m.received.WithLabelValues(a.outcome)
 	}
+	m.received.WithLabelValues("unauthorized")
+	for _, reason := range signing.Reasons {
+		m.refused.WithLabelValues(reason)
+	}
 	for _, a := range refusals {
 		m.received.WithLabelValues(a.outcome)
 		m.refused.WithLabelValues(a.refused)
@@ -61,7 +66,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 }
 
 // observe measures an event that was stored.
-func (m *metrics) observe(e *clerk.Event) {
+func (m *instruments) observe(e *clerk.Event) {
 	if e.Envelope.EventAt == 0 { // it does not say
 		return
 	}

@@ -189,7 +189,7 @@ func TestDeadline(t *testing.T) {
 		require.NoError(t, err)
 		before := time.Now()
 		body := user("user_1")
-		req := httptest.NewRequestWithContext(t.Context(), "POST", Path, bytes.NewReader(body))
+		req := httptest.NewRequestWithContext(t.Context(), "POST", clerk.WebhookPath, bytes.NewReader(body))
 		req.Header = headers(secretA, "msg_1", before, body)
 		w := httptest.NewRecorder()
 		r.ServeHTTP(w, req)
@@ -205,7 +205,7 @@ func TestCallerLeaves(t *testing.T) {
 	e := startOn(t, log)
 	ctx, leave := context.WithCancel(t.Context())
 	body := user("user_1")
-	req, err := http.NewRequestWithContext(ctx, "POST", e.server.URL+Path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, "POST", e.server.URL+clerk.WebhookPath, bytes.NewReader(body))
 	require.NoError(t, err)
 	req.Header = headers(secretA, "msg_1", now, body)
 	done := make(chan error, 1)
@@ -235,7 +235,7 @@ func TestBusy(t *testing.T) {
 	codes := make(chan int, maxInFlight)
 	for i := range maxInFlight {
 		body := user("user_1")
-		req := httptest.NewRequestWithContext(t.Context(), "POST", Path, bytes.NewReader(body))
+		req := httptest.NewRequestWithContext(t.Context(), "POST", clerk.WebhookPath, bytes.NewReader(body))
 		req.Header = headers(secretA, fmt.Sprintf("msg_%d", i), now, body)
 		all.Go(func() {
 			w := httptest.NewRecorder()

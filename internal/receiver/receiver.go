@@ -8,25 +8,17 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/signing"
 	"github.com/clerksync/clerksync/internal/tracing"
 )
 
-// Path is where the endpoint is.
-const Path = "/api/webhooks/clerk"
-
 const (
-	// MaxBody is the largest body taken, in bytes. Svix delivers up to about
-	// 350 KB.
-	MaxBody = 1 << 20
-
 	// usualBody is what most deliveries stay below: Svix recommends up to 40 KB,
 	// and Clerk's users have 2 to 4 KB.
 	usualBody = 64 << 10
@@ -43,9 +35,6 @@ const (
 	maxInFlight = 512
 )
 
-// DefaultStore are the types of events that are stored: those that are synced.
-var DefaultStore = []string{"user.*", "organization.*", "organizationMembership.*"}
-
 // Log is the event log, as far as the receiver needs it. *eventlog.Log is one.
 type Log interface {
 	Append(context.Context, *clerk.Event) (eventlog.Stored, error)
@@ -56,7 +45,7 @@ type Log interface {
 type Options struct {
 	Secrets    []string // signing secrets, whsec_…; any of them may have signed
 	InstanceID string   // "" takes events of every Clerk instance
-	Store      []string // globs of the types to store; nil is [DefaultStore]
+	Store      []string // globs of the types to store; nil is [clerk.SyncedTypes]
 	Log        Log
 	Deadline   time.Duration // 0 is [DefaultDeadline]
 	Registry   prometheus.Registerer
@@ -66,16 +55,16 @@ type Options struct {
 	testOnlyNow func() time.Time
 }
 
-// Receiver is the endpoint: an http.Handler for [Path].
+// Receiver is the endpoint: an http.Handler for [clerk.WebhookPath].
 type Receiver struct {
-	verifier   *verifier
+	verifier   *signing.Verifier
 	instanceID string
 	store      []string
 	log        Log
 	deadline   time.Duration
 	logger     *slog.Logger
 	tracer     *tracing.Tracer
-	metrics    *metrics
+	metrics    *instruments
 	inFlight   chan struct{}
 	now        func() time.Time
 }
@@ -93,30 +82,22 @@ func New(o Options) (*Receiver, error) {
 		r.deadline = DefaultDeadline
 	}
 	if r.store == nil {
-		r.store = DefaultStore
+		r.store = clerk.SyncedTypes()
 	}
 	if r.logger == nil {
 		r.logger = slog.New(slog.DiscardHandler)
 	}
 	for _, glob := range r.store {
-		if err := CheckGlob(glob); err != nil {
+		if err := clerk.CheckGlob(glob); err != nil {
 			return nil, err
 		}
 	}
 	var err error
-	if r.verifier, err = newVerifier(o.Secrets, r.now); err != nil {
+	if r.verifier, err = signing.NewVerifier(o.Secrets, r.now); err != nil {
 		return nil, err
 	}
-	r.metrics = newMetrics(o.Registry) // last: nothing is registered by a New that fails
+	r.metrics = newInstruments(o.Registry) // last: nothing is registered by a New that fails
 	return r, nil
-}
-
-// CheckGlob returns what is wrong with a glob of event types.
-func CheckGlob(glob string) error {
-	if _, err := path.Match(glob, "user.created"); err != nil || glob == "" {
-		return errors.New("not a glob of event types such as user.* or session.created: " + strconv.Quote(glob))
-	}
-	return nil
 }
 
 // answer is what a delivery is answered with, and how it is counted.
@@ -137,33 +118,28 @@ var (
 	answerParked    = answer{http.StatusNoContent, "parked", "", ""}
 	answerMethod    = answer{http.StatusMethodNotAllowed, "method", "method", "a webhook is a POST"}
 	answerTooLarge  = answer{http.StatusRequestEntityTooLarge, "too_large", "too_large", "the body is over 1 MiB"}
-	answerBroken    = answer{http.StatusBadRequest, "broken", "broken", "the body did not arrive whole"}
-	answerBusy      = answer{http.StatusServiceUnavailable, "busy", "busy", "too many requests at once, try again"}
-	answerNoLog     = answer{http.StatusServiceUnavailable, "unavailable", "unavailable", "the event log is not available, try again"}
+	answerBroken    = answer{http.StatusBadRequest, "broken", ReasonBroken, "the body did not arrive whole"}
+	answerBusy      = answer{http.StatusServiceUnavailable, "busy", ReasonBusy, "too many requests at once, try again"}
+	answerNoLog     = answer{http.StatusServiceUnavailable, "unavailable", ReasonUnavailable, "the event log is not available, try again"}
 )
 
-func answerUnauthorized(r *refusal) answer {
-	return answer{http.StatusUnauthorized, "unauthorized", r.reason, r.text}
+func answerUnauthorized(r *signing.Refusal) answer {
+	return answer{http.StatusUnauthorized, "unauthorized", r.Reason, r.Text}
 }
 
-// refusals are the answers to what is not taken, but for a header that stands twice.
-var refusals = []answer{
-	answerMethod, answerTooLarge, answerBroken, answerBusy, answerNoLog,
-	answerUnauthorized(errNoID), answerUnauthorized(errBadID), answerUnauthorized(errNoTimestamp), answerUnauthorized(errBadTimestamp),
-	answerUnauthorized(errTooOld), answerUnauthorized(errTooNew), answerUnauthorized(errNoSignature), answerUnauthorized(errBadSignature),
-}
+// refusals are the answers to a delivery that is not taken, but for unauthorized ones.
+var refusals = []answer{answerMethod, answerTooLarge, answerBroken, answerBusy, answerNoLog}
 
-// Reason is why a delivery was not taken, as clerksync_refused_total counts it, by the
-// text of the answer. "" means that somebody else has answered.
-func Reason(text string) string {
-	text = strings.TrimSpace(text)
-	for _, a := range refusals {
-		if a.text == text {
-			return a.refused
-		}
-	}
-	return ""
-}
+// ReasonHeader is the header of an answer that refuses a delivery: why, as
+// clerksync_refused_total counts it. No other program sends it.
+const ReasonHeader = "Clerksync-Reason"
+
+// The reasons of refusals that are not about the signature, see [signing.Reasons].
+const (
+	ReasonUnavailable = "unavailable"
+	ReasonBusy        = "busy"
+	ReasonBroken      = "broken"
+)
 
 // ServeHTTP answers one delivery. A 2xx means that it is durable, or that it is
 // none of ours.
@@ -191,6 +167,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set(ReasonHeader, a.refused)
 	w.WriteHeader(a.status)
 	io.WriteString(w, a.text+"\n")
 }
@@ -205,7 +182,7 @@ func (r *Receiver) receive(ctx context.Context, req *http.Request, span *tracing
 	default:
 		return answerBusy
 	}
-	signed, refused := r.verifier.readHeaders(req.Header)
+	signed, refused := r.verifier.ReadHeaders(req.Header)
 	if refused != nil {
 		return answerUnauthorized(refused)
 	}
@@ -217,13 +194,13 @@ func (r *Receiver) receive(ctx context.Context, req *http.Request, span *tracing
 		}
 		return answerBroken
 	}
-	if refused := r.verifier.verify(signed, body); refused != nil {
+	if refused := r.verifier.Verify(signed, body); refused != nil {
 		return answerUnauthorized(refused)
 	}
 	e := &clerk.Event{
-		ID:         signed.id,
-		Timestamp:  signed.timestamp,
-		Signature:  signed.signature,
+		ID:         signed.ID,
+		Timestamp:  signed.Timestamp,
+		Signature:  signed.Signature,
 		ReceivedAt: r.now(),
 		Origin:     clerk.OriginWebhook,
 		Body:       body,
@@ -237,10 +214,10 @@ func (r *Receiver) receive(ctx context.Context, req *http.Request, span *tracing
 // and usual. To announce a size costs a sender nothing, so that for a large body
 // memory is made as it arrives.
 func readBody(req *http.Request) ([]byte, error) {
-	if req.ContentLength > MaxBody {
-		return nil, &http.MaxBytesError{Limit: MaxBody}
+	if req.ContentLength > clerk.MaxBody {
+		return nil, &http.MaxBytesError{Limit: clerk.MaxBody}
 	}
-	body := http.MaxBytesReader(nil, req.Body, MaxBody)
+	body := http.MaxBytesReader(nil, req.Body, clerk.MaxBody)
 	if req.ContentLength < 0 || req.ContentLength > usualBody {
 		return io.ReadAll(body)
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/clerksync/clerksync/internal/clerk"
 )
 
 // sized is an event with a body of n bytes.
@@ -59,9 +61,9 @@ func TestOversizeAnnounced(t *testing.T) {
 	conn, err := net.Dial("tcp", e.server.Listener.Addr().String())
 	require.NoError(t, err)
 	defer conn.Close()
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\n", Path)
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\n", clerk.WebhookPath)
 	require.NoError(t, headers(secretA, "msg_1", now, nil).Write(conn))
-	fmt.Fprintf(conn, "Content-Length: %d\r\n\r\n", MaxBody+1)
+	fmt.Fprintf(conn, "Content-Length: %d\r\n\r\n", clerk.MaxBody+1)
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)
@@ -94,7 +96,7 @@ func TestBodyCutOff(t *testing.T) {
 			conn, err := net.Dial("tcp", e.server.Listener.Addr().String())
 			require.NoError(t, err)
 			defer conn.Close()
-			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\n", Path)
+			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\n", clerk.WebhookPath)
 			require.NoError(t, headers(secretA, "msg_1", now, body).Write(conn))
 			_, err = io.WriteString(conn, framing+string(body))
 			require.NoError(t, err)

@@ -63,15 +63,15 @@ func TestReplayKilled(t *testing.T) {
 	t.Parallel()
 	url := testkit.DatabaseURL(t)
 	server := testkit.NATS(t)
-	w := &world{t: t, nc: testkit.Connect(t, server), store: testkit.OpenStore(t, url)}
-	w.log = testkit.OpenLog(t, w.nc)
+	w := &world{&testkit.World{T: t, NC: testkit.Connect(t, server), Store: testkit.OpenStore(t, url)}, t}
+	w.Log = testkit.OpenLog(t, w.NC)
 	history := testkit.ManyHistories(20)
 	shuffled := slices.Clone(history)
 	rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-	w.append(shuffled...)
+	w.Append(shuffled...)
 	want := testkit.InOrder(t, testkit.Store(t), history)
 
-	p := projector.New(projector.Options{Log: w.log, Apply: w.store.Apply, Appliers: 1, Batch: 10})
+	p := projector.New(projector.Options{Log: w.Log, Apply: w.Store.Apply, Appliers: 1, Batch: 10})
 	p.Start()
 	t.Cleanup(func() { require.NoError(t, p.Stop(context.Background())) })
 	began := func() (*exec.Cmd, *bytes.Buffer) {
@@ -98,10 +98,10 @@ func TestReplayKilled(t *testing.T) {
 	last, stderr := began()
 	require.NoError(t, last.Wait(), stderr.String())
 	testkit.Eventually(t, "the projector is done", func() (bool, any) {
-		pending, err := w.log.Pending(context.Background())
+		pending, err := w.Log.Pending(context.Background())
 		return err == nil && pending == 0, fmt.Sprint(pending, err)
 	})
-	if diff := cmp.Diff(want, testkit.Tables(t, w.store)); diff != "" {
+	if diff := cmp.Diff(want, testkit.Tables(t, w.Store)); diff != "" {
 		t.Fatalf("(-in order +after the kills):\n%s", diff)
 	}
 }

@@ -15,9 +15,9 @@ import (
 )
 
 func (w *world) park(e *clerk.Event, reason string, seq uint64) {
-	w.t.Helper()
+	w.T.Helper()
 	d := eventlog.Death{Reason: reason, Err: errors.New("the text of the error"), Attempts: 1, Seq: seq}
-	require.NoError(w.t, w.log.Park(context.Background(), e, d))
+	w.Check(w.Log.Park(context.Background(), e, d))
 }
 
 // TestRetrySucceeds: the event gets in and the letter goes, right after the event was
@@ -25,20 +25,20 @@ func (w *world) park(e *clerk.Event, reason string, seq uint64) {
 func TestRetrySucceeds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	seq := w.append(user(1))
+	seq := w.Append(user(1))
 	w.park(user(1), "refused", seq)
 	require.Equal(t, replay.Counts{Applied: 1}, w.retry())
-	require.Empty(t, w.letters())
-	require.Len(t, w.stored(), 1, "what is in the log is not published again")
-	shown, err := w.store.Show(t.Context(), clerk.KindUser, "user_1")
+	require.Empty(t, w.Letters())
+	require.Len(t, w.Events(), 1, "what is in the log is not published again")
+	shown, err := w.Store.Show(t.Context(), clerk.KindUser, "user_1")
 	require.NoError(t, err)
 	require.EqualValues(t, seq, shown.Head.EventSeq)
 
 	// A letter of what got in by another way goes as well.
 	d := eventlog.Death{Reason: "undecodable", Err: errors.New("the text of the error"), Attempts: 1, Seq: seq}
-	require.NoError(t, w.log.ParkAgain(t.Context(), user(1), d))
+	require.NoError(t, w.Log.ParkAgain(t.Context(), user(1), d))
 	require.Equal(t, replay.Counts{Duplicate: 1}, w.retry())
-	require.Empty(t, w.letters())
+	require.Empty(t, w.Letters())
 }
 
 // TestRetryOfWhatWasNeverInTheLog puts it there, so that the tables can be rebuilt
@@ -47,17 +47,17 @@ func TestRetryOfWhatWasNeverInTheLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	e := user(1)
-	w.append(e) // the duplicate window knows its id
-	require.NoError(t, w.log.Erase(t.Context(), 1))
+	w.Append(e) // the duplicate window knows its id
+	require.NoError(t, w.Log.Erase(t.Context(), 1))
 	e.Envelope = clerk.Envelope{} // as for a body that could not be read on its arrival
 	w.park(e, "undecodable", 0)
 	require.Equal(t, replay.Counts{Applied: 1}, w.retry())
-	require.Empty(t, w.letters())
-	stored := w.stored()
+	require.Empty(t, w.Letters())
+	stored := w.Events()
 	require.Len(t, stored, 1)
 	require.Equal(t, "user_1", stored[0].Event.Envelope.EntityID)
 	require.Equal(t, string(e.Body), string(stored[0].Event.Body))
-	shown, err := w.store.Show(t.Context(), clerk.KindUser, "user_1")
+	shown, err := w.Store.Show(t.Context(), clerk.KindUser, "user_1")
 	require.NoError(t, err)
 	require.EqualValues(t, stored[0].Seq, shown.Head.EventSeq)
 }
@@ -69,10 +69,10 @@ func TestRetryFails(t *testing.T) {
 	bad := user(1)
 	bad.Body = []byte(`{"type":"user.created","data":{"id":"user_1","id":"user_2"}}`)
 	w.park(bad, "undecodable", 0)
-	first := w.letters()[0].Letter()
+	first := w.Letters()[0].Letter()
 	for attempt := uint64(2); attempt < 5; attempt++ {
 		require.Equal(t, replay.Counts{Dead: 1}, w.retry())
-		letters := w.letters()
+		letters := w.Letters()
 		require.Len(t, letters, 1)
 		letter := letters[0].Letter()
 		require.Equal(t, attempt, letter.Attempts)
@@ -80,17 +80,17 @@ func TestRetryFails(t *testing.T) {
 		require.Equal(t, "undecodable", letter.Reason)
 		require.Equal(t, string(bad.Body), string(letters[0].Event.Body))
 	}
-	require.Empty(t, w.stored())
+	require.Empty(t, w.Events())
 }
 
 // TestRetryOfWhatIsNotSynced: nothing is left to be done for it.
 func TestRetryOfWhatIsNotSynced(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.park(testkit.Event("msg_1", "session.created", base, testkit.Object{"id": "sess_1"}), "undecodable", 0)
+	w.park(testkit.Event("msg_1", "session.created", testkit.Base, testkit.Object{"id": "sess_1"}), "undecodable", 0)
 	require.Equal(t, replay.Counts{Ignored: 1}, w.retry())
-	require.Empty(t, w.letters())
-	require.Empty(t, w.stored())
+	require.Empty(t, w.Letters())
+	require.Empty(t, w.Events())
 }
 
 // TestRetryOfAnotherInstance: what was parked because of its instance gets in only
@@ -104,11 +104,11 @@ func TestRetryOfAnotherInstance(t *testing.T) {
 	}
 	require.Equal(t, replay.Counts{Dead: 1}, w.retry())
 	require.Equal(t, replay.Counts{Dead: 1}, w.retry(instance("ins_other")))
-	require.Len(t, w.letters(), 1)
-	require.EqualValues(t, 3, w.letters()[0].Letter().Attempts)
-	require.Equal(t, "wrong_instance", w.letters()[0].Letter().Reason)
+	require.Len(t, w.Letters(), 1)
+	require.EqualValues(t, 3, w.Letters()[0].Letter().Attempts)
+	require.Equal(t, "wrong_instance", w.Letters()[0].Letter().Reason)
 	require.Equal(t, replay.Counts{Applied: 1}, w.retry(instance("ins_test")))
-	require.Empty(t, w.letters())
+	require.Empty(t, w.Letters())
 }
 
 // TestRetryOfSomeLetters leaves the others as they are.
@@ -121,7 +121,7 @@ func TestRetryOfSomeLetters(t *testing.T) {
 	require.Equal(t, replay.Counts{Applied: 1}, w.retry(func(o *replay.LettersOptions) {
 		o.Select = func(m *eventlog.Message) bool { return m.Event.ID == "msg_1" }
 	}))
-	left := w.letters()
+	left := w.Letters()
 	require.Len(t, left, 2)
 	require.Equal(t, "msg_0", left[0].Event.ID)
 	require.Equal(t, "msg_2", left[1].Event.ID)
@@ -135,25 +135,25 @@ func TestRetryStopsInTheMiddle(t *testing.T) {
 	for i := range n {
 		w.park(user(i), "refused", 0)
 	}
-	scan, err := w.log.Letters(t.Context(), eventlog.Filter{})
+	scan, err := w.Log.Letters(t.Context(), eventlog.Filter{})
 	require.NoError(t, err)
 	defer scan.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	applied := 0
-	r := replay.NewLetters(scan, replay.LettersOptions{Log: w.log, Options: replay.Options{
+	r := replay.NewLetters(scan, replay.LettersOptions{Log: w.Log, Options: replay.Options{
 		Appliers: 1, Batch: 5,
 		Apply: func(ctx context.Context, entries []store.Entry) ([]store.Outcome, error) {
 			if applied += len(entries); applied > n/2 {
 				cancel()
 			}
-			return w.store.Apply(ctx, entries)
+			return w.Store.Apply(ctx, entries)
 		},
 	}})
 	require.ErrorIs(t, r.Run(ctx), context.Canceled)
 	done := r.Counts().Applied
 	require.Positive(t, done)
 	require.Less(t, done, uint64(n))
-	require.Len(t, w.letters(), n-int(done))
+	require.Len(t, w.Letters(), n-int(done))
 	require.Equal(t, replay.Counts{Applied: n - done}, w.retry())
-	require.Empty(t, w.letters())
+	require.Empty(t, w.Letters())
 }

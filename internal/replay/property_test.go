@@ -49,19 +49,19 @@ func drawDraft(r *rapid.T, first uint64) draft {
 
 // run replays until the end or the death.
 func (w *world) run(d draft) error {
-	scan, err := w.log.Events(context.Background(), d.filter, false)
+	scan, err := w.Log.Events(context.Background(), d.filter, false)
 	if err != nil {
 		return err
 	}
 	defer scan.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	apply := w.store.Apply
+	apply := w.Store.Apply
 	if d.reapply {
-		apply = w.store.Reapply
+		apply = w.Store.Reapply
 	}
 	var commits atomic.Int64
-	r := replay.NewEvents(scan, w.log, replay.Options{
+	r := replay.NewEvents(scan, w.Log, replay.Options{
 		Appliers: d.appliers, Batch: d.batch,
 		Apply: func(ctx context.Context, entries []store.Entry) ([]store.Outcome, error) {
 			outcomes, err := apply(ctx, entries)
@@ -84,7 +84,7 @@ func TestReplayBesideLiveTraffic(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	expected := testkit.Store(t)
-	p := projector.New(projector.Options{Log: w.log, Apply: w.store.Apply, Appliers: 2, Batch: 5})
+	p := projector.New(projector.Options{Log: w.Log, Apply: w.Store.Apply, Appliers: 2, Batch: 5})
 	p.Start()
 	t.Cleanup(func() { require.NoError(t, p.Stop(context.Background())) })
 	round := 0
@@ -98,8 +98,8 @@ func TestReplayBesideLiveTraffic(t *testing.T) {
 			history = append(history, &c)
 		}
 		want := testkit.InOrder(t, expected, history)
-		testkit.Truncate(t, w.store)
-		state, err := w.log.State(context.Background())
+		testkit.Truncate(t, w.Store)
+		state, err := w.Log.State(context.Background())
 		require.NoError(r, err)
 		drafts := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) draft { return drawDraft(r, state.Last+1) }), 2, 6).Draw(r, "replays")
 		arrivals := history
@@ -111,7 +111,7 @@ func TestReplayBesideLiveTraffic(t *testing.T) {
 		errs := make(chan error, 3)
 		all.Go(func() {
 			for _, e := range arrivals {
-				if _, err := w.log.Append(context.Background(), e); err != nil {
+				if _, err := w.Log.Append(context.Background(), e); err != nil {
 					errs <- err
 					return
 				}
@@ -133,10 +133,10 @@ func TestReplayBesideLiveTraffic(t *testing.T) {
 			r.Fatalf("%v", err)
 		}
 		testkit.Eventually(t, "the projector is done", func() (bool, any) {
-			pending, err := w.log.Pending(context.Background())
+			pending, err := w.Log.Pending(context.Background())
 			return err == nil && pending == 0, fmt.Sprint(pending, err)
 		})
-		if diff := cmp.Diff(want, testkit.Tables(t, w.store)); diff != "" {
+		if diff := cmp.Diff(want, testkit.Tables(t, w.Store)); diff != "" {
 			r.Fatalf("rows differ from those of the history in order (-in order +with replays):\n%s", diff)
 		}
 	})
@@ -154,12 +154,12 @@ func TestReplayIntoEmptyTables(t *testing.T) {
 			history = h
 		}
 	}
-	w.append(history...)
+	w.Append(history...)
 	began := time.Now()
 	for range 3 {
 		w.replay(eventlog.Filter{})
-		require.Empty(t, cmp.Diff(testkit.InOrder(t, expected, history), testkit.Tables(t, w.store)))
-		testkit.Truncate(t, w.store)
+		require.Empty(t, cmp.Diff(testkit.InOrder(t, expected, history), testkit.Tables(t, w.Store)))
+		testkit.Truncate(t, w.Store)
 	}
 	require.Less(t, time.Since(began), testkit.Patience)
 }

@@ -18,17 +18,16 @@ import (
 	"github.com/clerksync/clerksync/internal/replay"
 	"github.com/clerksync/clerksync/internal/store"
 	"github.com/clerksync/clerksync/internal/testkit"
-	"github.com/clerksync/clerksync/internal/tombstone"
 )
 
 // work starts a worker. It is stopped by what is returned, or with the test.
 func (w *world) work() (stop func()) {
-	p := projector.New(projector.Options{Log: w.log, Apply: w.store.Apply})
+	p := projector.New(projector.Options{Log: w.Log, Apply: w.Store.Apply})
 	p.Start()
 	stop = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 		defer cancel()
-		require.NoError(w.t, p.Stop(ctx))
+		w.Check(p.Stop(ctx))
 	})
 	w.t.Cleanup(stop)
 	return stop
@@ -36,9 +35,9 @@ func (w *world) work() (stop func()) {
 
 // settle waits until the worker has applied all that is stored.
 func (w *world) settle() {
-	w.t.Helper()
+	w.T.Helper()
 	testkit.Eventually(w.t, "everything is applied", func() (bool, any) {
-		state, err := w.log.State(context.Background())
+		state, err := w.Log.State(context.Background())
 		return err == nil && state.AppliedThrough == state.Last, state
 	})
 }
@@ -47,32 +46,32 @@ func (w *world) settle() {
 func worked(t *testing.T, events ...*clerk.Event) *world {
 	t.Helper()
 	w := newWorld(t)
-	w.append(events...)
+	w.Append(events...)
 	w.work()
 	w.settle()
 	return w
 }
 
 func (w *world) verify() *replay.Report {
-	w.t.Helper()
-	v := replay.Verifier{Log: w.log, Store: w.store}
+	w.T.Helper()
+	v := replay.Verifier{Log: w.Log, Store: w.Store}
 	report, err := v.Run(context.Background())
-	require.NoError(w.t, err)
+	w.Check(err)
 	w.requireNoScratch()
 	return report
 }
 
 func (w *world) requireNoScratch() {
-	w.t.Helper()
+	w.T.Helper()
 	var n int
-	require.NoError(w.t, w.store.Pool().QueryRow(context.Background(), "SELECT count(*) FROM pg_namespace WHERE nspname LIKE '%verify%'").Scan(&n))
+	w.Check(w.Store.Pool().QueryRow(context.Background(), "SELECT count(*) FROM pg_namespace WHERE nspname LIKE '%verify%'").Scan(&n))
 	require.Zero(w.t, n, "scratch schemas are left")
 }
 
 func (w *world) exec(statement string) {
-	w.t.Helper()
-	_, err := w.store.Pool().Exec(context.Background(), statement)
-	require.NoError(w.t, err)
+	w.T.Helper()
+	_, err := w.Store.Pool().Exec(context.Background(), statement)
+	w.Check(err)
 }
 
 // finding is what is found, in short.
@@ -114,23 +113,23 @@ func requireReasons(t *testing.T, r *replay.Report, want ...replay.Reason) {
 
 func org(i int, at int64) *clerk.Event {
 	id := fmt.Sprint("org_", i)
-	return testkit.Event(fmt.Sprintf("msg_%s_%d", id, at), "organization.updated", base+at, testkit.OrganizationData(id, "name", base, base+at))
+	return testkit.Event(fmt.Sprintf("msg_%s_%d", id, at), "organization.updated", testkit.Base+at, testkit.OrganizationData(id, "name", testkit.Base, testkit.Base+at))
 }
 
 func userAt(i int, at int64, email string) *clerk.Event {
 	id := fmt.Sprint("user_", i)
-	return testkit.Event(fmt.Sprintf("msg_%s_%d", id, at), "user.updated", base+at, testkit.UserData(id, email, "name", base, base+at))
+	return testkit.Event(fmt.Sprintf("msg_%s_%d", id, at), "user.updated", testkit.Base+at, testkit.UserData(id, email, "name", testkit.Base, testkit.Base+at))
 }
 
 func userDeleted(i int, at int64) *clerk.Event {
 	id := fmt.Sprint("user_", i)
-	return testkit.Event(fmt.Sprintf("msg_%s_%d", id, at), "user.deleted", base+at, testkit.DeletedData("user", id))
+	return testkit.Event(fmt.Sprintf("msg_%s_%d", id, at), "user.deleted", testkit.Base+at, testkit.DeletedData("user", id))
 }
 
 func joined(u, o int, at int64) *clerk.Event {
 	id := fmt.Sprintf("orgmem_%d%d", u, o)
-	return testkit.Event(fmt.Sprintf("msg_%s_%d", id, at), "organizationMembership.created", base+at,
-		testkit.MembershipData(id, fmt.Sprint("user_", u), fmt.Sprint("org_", o), "org:member", base+at, base+at))
+	return testkit.Event(fmt.Sprintf("msg_%s_%d", id, at), "organizationMembership.created", testkit.Base+at,
+		testkit.MembershipData(id, fmt.Sprint("user_", u), fmt.Sprint("org_", o), "org:member", testkit.Base+at, testkit.Base+at))
 }
 
 // TestVerifyFindsNothing in tables that a worker has made, in whatever order. Every
@@ -142,19 +141,19 @@ func TestVerifyFindsNothing(t *testing.T) {
 	for round := range uint64(6) {
 		history := all[int(round)*len(all)/6 : int(round+1)*len(all)/6]
 		random := rand.New(rand.NewPCG(round, 0))
-		testkit.Truncate(t, w.store)
+		testkit.Truncate(t, w.Store)
 		stream, err := w.js().Stream(t.Context(), eventlog.Stream)
 		require.NoError(t, err)
 		require.NoError(t, stream.Purge(t.Context()))
 		seqs := map[*clerk.Event]uint64{}
 		for _, i := range random.Perm(len(history)) {
-			seqs[history[i]] = w.append(history[i])
+			seqs[history[i]] = w.Append(history[i])
 		}
 		for _, i := range random.Perm(len(history)) {
-			_, err := w.store.Apply(t.Context(), []store.Entry{{Change: testkit.Change(history[i]), Seq: seqs[history[i]]}})
+			_, err := w.Store.Apply(t.Context(), []store.Entry{{Change: testkit.Change(history[i]), Seq: seqs[history[i]]}})
 			require.NoError(t, err)
 		}
-		report, err := (&replay.Verifier{Log: w.log, Store: w.store}).Run(t.Context())
+		report, err := (&replay.Verifier{Log: w.Log, Store: w.Store}).Run(t.Context())
 		require.NoError(t, err)
 		require.Empty(t, found(report))
 		require.Zero(t, report.Differences)
@@ -166,9 +165,9 @@ func TestVerifyFindsNothing(t *testing.T) {
 }
 
 func (w *world) js() jetstream.JetStream {
-	w.t.Helper()
-	js, err := jetstream.New(w.nc)
-	require.NoError(w.t, err)
+	w.T.Helper()
+	js, err := jetstream.New(w.NC)
+	w.Check(err)
 	return js
 }
 
@@ -204,7 +203,7 @@ func TestVerifyNamesWhatWasChangedByHand(t *testing.T) {
 	require.Contains(t, report.Findings[0].Why, "clerksync replay --reapply")
 
 	// What the text says helps.
-	r := replay.NewEvents(w.scan(eventlog.Filter{}), w.log, replay.Options{Apply: w.store.Reapply})
+	r := replay.NewEvents(w.scan(eventlog.Filter{}), w.Log, replay.Options{Apply: w.Store.Reapply})
 	require.NoError(t, r.Run(t.Context()))
 	requireReasons(t, w.verify())
 }
@@ -219,15 +218,6 @@ func TestHandMadeChangeIsNotExcused(t *testing.T) {
 	report := w.verify()
 	requireReasons(t, report, replay.Restored, replay.Changed)
 	require.Equal(t, 2, report.Unexplained())
-}
-
-func (w *world) restore(id string) {
-	w.t.Helper()
-	kind, _ := clerk.KindOfID(id)
-	r := tombstone.Restorer{Log: w.log, Store: w.store}
-	plan, err := r.Prepare(context.Background(), kind, id)
-	require.NoError(w.t, err)
-	require.NoError(w.t, r.Restore(context.Background(), plan))
 }
 
 // TestVerifyKnowsWhatWasRestored, and what follows from it: memberships, and who holds
@@ -251,11 +241,7 @@ func TestVerifyKnowsWhatWasRestored(t *testing.T) {
 func TestVerifyKnowsWhoWasErased(t *testing.T) {
 	t.Parallel()
 	w := worked(t, user(1), user(2), org(1, 1), joined(1, 1, 2), joined(1, 2, 2), joined(2, 1, 2))
-	e := tombstone.Eraser{Log: w.log, Store: w.store}
-	p, err := e.Find(t.Context(), "user_1")
-	require.NoError(t, err)
-	_, _, err = e.Erase(t.Context(), p)
-	require.NoError(t, err)
+	w.erase("user_1")
 	report := w.verify()
 	requireReasons(t, report, replay.Erased, replay.Cut)
 	require.Zero(t, report.Unexplained())
@@ -290,11 +276,11 @@ func TestVerifyKnowsWhatTheLogDoesNotReachBackTo(t *testing.T) {
 func TestVerifyKnowsWhatIsNotAppliedYet(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.append(user(1), user(2))
+	w.Append(user(1), user(2))
 	stop := w.work()
 	w.settle()
 	stop()
-	w.append(userAt(1, 9, "new@example.com"), user(3), joined(2, 1, 9))
+	w.Append(userAt(1, 9, "new@example.com"), user(3), joined(2, 1, 9))
 	report := w.verify()
 	requireReasons(t, report, replay.Pending)
 	require.Equal(t, []string{"user_1", "user_3"}, []string{report.Findings[0].ClerkID, report.Findings[1].ClerkID})
@@ -309,11 +295,11 @@ func TestVerifyKnowsWhatIsParked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.exec("ALTER TABLE users ADD CONSTRAINT no_2 CHECK (clerk_id <> 'user_2')")
-	w.append(user(1), user(2), user(3))
+	w.Append(user(1), user(2), user(3))
 	w.work()
 	w.settle()
 	w.exec("ALTER TABLE users DROP CONSTRAINT no_2")
-	require.Len(t, w.letters(), 1)
+	require.Len(t, w.Letters(), 1)
 	report := w.verify()
 	requireReasons(t, report, replay.Parked)
 	require.Zero(t, report.Unexplained())
@@ -351,7 +337,7 @@ func TestVerifyBesideLiveTraffic(t *testing.T) {
 			for _, e := range []*clerk.Event{
 				userAt(u, 1000*i, fmt.Sprintf("%d@example.com", i%7)), joined(u, int(i%5), 1000*i+1), userDeleted(int(i%500)+50, 1000*i+2),
 			} {
-				if _, err := w.log.Append(context.Background(), e); err != nil {
+				if _, err := w.Log.Append(context.Background(), e); err != nil {
 					t.Error(err)
 					return
 				}
@@ -373,9 +359,9 @@ func TestVerifyWaitsForTheWorker(t *testing.T) {
 	t.Parallel()
 	w := worked(t, user(1))
 	rounds := 0
-	v := replay.Verifier{Log: w.log, Store: w.store, Comparing: func() {
+	v := replay.Verifier{Log: w.Log, Store: w.Store, Comparing: func() {
 		if rounds++; rounds == 1 {
-			w.append(userAt(1, 9, "new@example.com"), user(2))
+			w.Append(userAt(1, 9, "new@example.com"), user(2))
 			w.settle()
 		}
 	}}
@@ -390,10 +376,10 @@ func TestVerifyWaitsForTheWorker(t *testing.T) {
 func TestVerifyIsStopped(t *testing.T) {
 	t.Parallel()
 	w := worked(t, users(0, 300)...)
-	tables := testkit.Tables(t, w.store)
+	tables := testkit.Tables(t, w.Store)
 	for _, when := range []string{"rebuilding", "comparing", "at once"} {
 		ctx, cancel := context.WithCancel(t.Context())
-		v := replay.Verifier{Log: w.log, Store: w.store}
+		v := replay.Verifier{Log: w.Log, Store: w.Store}
 		switch when {
 		case "rebuilding":
 			v.Rebuilding = func(_ *replay.Events, total uint64) {
@@ -410,7 +396,7 @@ func TestVerifyIsStopped(t *testing.T) {
 		cancel()
 		w.requireNoScratch()
 	}
-	require.Equal(t, tables, testkit.Tables(t, w.store))
+	require.Equal(t, tables, testkit.Tables(t, w.Store))
 	requireReasons(t, w.verify())
 }
 
@@ -419,8 +405,8 @@ func TestTwoVerifyAtOnce(t *testing.T) {
 	t.Parallel()
 	w := worked(t, user(1))
 	var second error
-	v := replay.Verifier{Log: w.log, Store: w.store, Comparing: func() {
-		_, second = (&replay.Verifier{Log: w.log, Store: w.store}).Run(context.Background())
+	v := replay.Verifier{Log: w.Log, Store: w.Store, Comparing: func() {
+		_, second = (&replay.Verifier{Log: w.Log, Store: w.Store}).Run(context.Background())
 	}}
 	report, err := v.Run(t.Context())
 	require.NoError(t, err)
@@ -435,11 +421,11 @@ func TestVerifyParksNothing(t *testing.T) {
 	bad := user(1)
 	bad.Body = []byte("{")
 	w := worked(t, user(0), bad)
-	before := w.letters()
+	before := w.Letters()
 	report := w.verify()
 	require.Equal(t, replay.Counts{Applied: 1, Dead: 1}, report.Events)
-	require.Equal(t, len(before), len(w.letters()))
-	require.Equal(t, before[0].Seq, w.letters()[0].Seq)
+	require.Equal(t, len(before), len(w.Letters()))
+	require.Equal(t, before[0].Seq, w.Letters()[0].Seq)
 }
 
 // TestReasons: which of them are to be expected.

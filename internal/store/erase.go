@@ -11,8 +11,13 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// ErrNotDeleted means that an entity is not deleted, or not known.
-var ErrNotDeleted = errors.New("not deleted")
+var (
+	// ErrNotDeleted means that an entity is not deleted, or not known.
+	ErrNotDeleted = errors.New("not deleted")
+
+	// ErrUnknown means that neither the tables nor the log know an entity.
+	ErrUnknown = errors.New("not known: no event about it was stored, and no row has it")
+)
 
 // TombstoneUser makes the tombstone of a user that is not deleted, or not known,
 // as a delete event emitted at that time would; so not when the user was restored

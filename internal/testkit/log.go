@@ -5,14 +5,14 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/clerksync/clerksync/internal/embedded"
+	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
 
 // NATS starts a server of the test's own, without fsync.
-func NATS(t testing.TB) *embedded.NATS {
+func NATS(t testing.TB) *embeddednats.Server {
 	t.Helper()
-	n, err := embedded.StartNATS(t.Context(), embedded.NATSOptions{Dir: t.TempDir()})
+	n, err := embeddednats.Start(t.Context(), embeddednats.Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +21,7 @@ func NATS(t testing.TB) *embedded.NATS {
 }
 
 // Connect connects to a server.
-func Connect(t testing.TB, n *embedded.NATS) *nats.Conn {
+func Connect(t testing.TB, n *embeddednats.Server) *nats.Conn {
 	t.Helper()
 	nc, err := n.Connect()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
-	"github.com/clerksync/clerksync/internal/embedded"
+	"github.com/clerksync/clerksync/internal/embedded/postgres"
 	"github.com/clerksync/clerksync/internal/store"
 )
 
@@ -42,11 +42,11 @@ func Main(m *testing.M) {
 
 // shared is the server of this test process: started when first asked for, with
 // a migrated database that the others are copies of.
-var shared postgres
+var shared cluster
 
-type postgres struct {
+type cluster struct {
 	start  sync.Once
-	server *embedded.Postgres
+	server *postgres.Server
 	dir    string
 	err    error
 	count  atomic.Int64
@@ -55,7 +55,7 @@ type postgres struct {
 
 const template = "clerksync_template"
 
-func (p *postgres) run() {
+func (p *cluster) run() {
 	// A temporary folder belongs to root alone, and PostgreSQL does not run as root.
 	p.dir, p.err = os.MkdirTemp("", "clerksync-test-")
 	if p.err != nil {
@@ -66,7 +66,7 @@ func (p *postgres) run() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	p.server, p.err = embedded.StartPostgres(ctx, embedded.PostgresOptions{
+	p.server, p.err = postgres.Start(ctx, postgres.Options{
 		Dir:     filepath.Join(p.dir, "postgres"),
 		BinDir:  os.Getenv("CLERKSYNC_PG_BIN"),
 		Unsafe:  true,
@@ -87,7 +87,7 @@ func (p *postgres) run() {
 	_, p.err = s.Migrate(ctx)
 }
 
-func (p *postgres) exec(ctx context.Context, statement string) error {
+func (p *cluster) exec(ctx context.Context, statement string) error {
 	conn, err := pgx.Connect(ctx, p.server.URL("postgres"))
 	if err != nil {
 		return err
@@ -97,7 +97,7 @@ func (p *postgres) exec(ctx context.Context, statement string) error {
 	return err
 }
 
-func (p *postgres) stop() error {
+func (p *cluster) stop() error {
 	var err error
 	if p.server != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)

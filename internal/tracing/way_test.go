@@ -95,7 +95,7 @@ func (w *world) deliver(e *clerk.Event, status int) {
 	now := time.Now()
 	signature, err := webhook.Sign(e.ID, now, e.Body)
 	require.NoError(w.t, err)
-	req := httptest.NewRequest(http.MethodPost, receiver.Path, bytes.NewReader(e.Body))
+	req := httptest.NewRequest(http.MethodPost, clerk.WebhookPath, bytes.NewReader(e.Body))
 	req.Header.Set("svix-id", e.ID)
 	req.Header.Set("svix-timestamp", strconv.FormatInt(now.Unix(), 10))
 	req.Header.Set("svix-signature", signature)
@@ -226,7 +226,7 @@ func TestSpansAreAboutNobody(t *testing.T) {
 	w.deliver(testkit.Event("msg_3", "user.created", at, testkit.Object{"id": "user_3", "updated_at": "soon"}), http.StatusNoContent) // cannot be decoded
 	w.deliver(testkit.Event("msg_4", "user.created", at, testkit.Object{"id": "bad id"}), http.StatusNoContent)                       // parked at once
 	w.deliver(testkit.Event("msg_5", clerk.ProbeType, at, testkit.Object{"id": "probe"}), http.StatusNoContent)                       // not synced
-	w.receiver.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, receiver.Path, http.NoBody))                    // not signed
+	w.receiver.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, clerk.WebhookPath, http.NoBody))                // not signed
 	w.project()
 	projected := w.await("project", 3)
 	outcomes := map[any]int{}

@@ -5,9 +5,7 @@
 
 package db
 
-import (
-	"context"
-)
+import "context"
 
 const rowGetMany = `-- name: RowGetMany :many
 SELECT 'user' AS kind, u.clerk_id, to_json(u) AS columns FROM users u WHERE u.clerk_id = ANY($1::text[])

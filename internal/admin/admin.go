@@ -1,0 +1,226 @@
+package admin
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/lag"
+	"github.com/clerksync/clerksync/internal/store"
+)
+
+// Watch is what measures: [lag.Watch].
+type Watch interface {
+	Latest() *lag.Reading                 // nil before the first
+	Subscribe() (<-chan struct{}, func()) // signalled after each reading, until the function is called
+	History() []lag.Sample                // the oldest first
+}
+
+// Options say what is served, and to whom.
+type Options struct {
+	Checks   []Check             // of /readyz
+	Meter    *lag.Meter          // of /lag
+	Gatherer prometheus.Gatherer // of /metrics
+	Watch    Watch
+	Log      *eventlog.Log
+	Store    *store.Store // nil: this process has no database, and nothing can be retried or replayed from here
+	Instance string       // Clerk instance whose dead letters can be retried, "" when none is configured
+	Token    string       // "" asks for none
+	Local    bool         // the listener is on the loopback, where no token is needed
+	Version  string
+	Logger   *slog.Logger
+}
+
+// Handler answers everything on the admin listener.
+type Handler struct {
+	o       Options
+	handler http.Handler
+	pages   *template.Template
+	static  map[string]asset
+
+	run      string // tells this process from the one before
+	action   string // what actions carry where there are no sessions
+	sessions sessions
+	guesses  guesses
+	acting   chan struct{} // one action at a time
+	streams  chan struct{}
+
+	closing chan struct{}
+	close   func()
+}
+
+const (
+	// maxStreams is how many pages are kept up to date at once.
+	maxStreams = 32
+
+	// maxBody is more than a form with a token has; actions have no body.
+	maxBody = 4 << 10
+
+	// readTimeout bounds what is read of the event log for one answer.
+	readTimeout = 10 * time.Second
+)
+
+//go:embed templates static
+var files embed.FS
+
+// New makes a dashboard. It has no goroutines of its own, but [Handler.Close] has
+// to be called before the server is shut down.
+func New(o Options) (*Handler, error) {
+	if o.Watch == nil || o.Log == nil || o.Meter == nil || o.Gatherer == nil {
+		return nil, errors.New("make the admin handler: a watch, a meter, a gatherer and an event log are needed")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	pages, err := template.ParseFS(files, "templates/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("read the pages of the dashboard: %w", err)
+	}
+	static, err := readStatic()
+	if err != nil {
+		return nil, fmt.Errorf("read the files of the dashboard: %w", err)
+	}
+	h := &Handler{
+		o: o, pages: pages, static: static, run: rand.Text(), action: rand.Text(),
+		acting: make(chan struct{}, 1), streams: make(chan struct{}, maxStreams), closing: make(chan struct{}),
+	}
+	h.close = sync.OnceFunc(func() { close(h.closing) })
+	h.handler = h.routes()
+	return h, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.handler.ServeHTTP(w, r) }
+
+// Close ends the streams, for which [http.Server.Shutdown] would wait. It can be
+// called again.
+func (h *Handler) Close() { h.close() }
+
+func (h *Handler) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", healthz)
+	mux.HandleFunc("GET /readyz", h.readyz)
+	mux.HandleFunc("GET /lag", h.see(h.lag))
+	mux.HandleFunc("GET /metrics", h.see(promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{
+		// A part that cannot be read is missing; the rest is still wanted.
+		ErrorHandling: promhttp.ContinueOnError,
+	}).ServeHTTP))
+
+	mux.HandleFunc("GET /{$}", h.page)
+	mux.HandleFunc("GET /static/{file...}", h.asset)
+	mux.HandleFunc("GET /login", h.loginPage)
+	mux.HandleFunc("POST /login", h.login)
+	mux.HandleFunc("POST /logout", h.act(h.logout))
+
+	mux.HandleFunc("GET /stream", h.see(h.stream))
+	mux.HandleFunc("GET /events", h.see(h.listEvents))
+	mux.HandleFunc("GET /events/{seq}", h.see(one(h.event)))
+	mux.HandleFunc("GET /events/{seq}/body", h.see(one(h.eventBody)))
+	mux.HandleFunc("POST /events/{seq}/replay", h.act(one(h.replay)))
+	mux.HandleFunc("GET /letters", h.see(h.listLetters))
+	mux.HandleFunc("GET /letters/{seq}", h.see(one(h.letter)))
+	mux.HandleFunc("GET /letters/{seq}/body", h.see(one(h.letterBody)))
+	mux.HandleFunc("POST /letters/{seq}/retry", h.act(one(h.retry)))
+	mux.HandleFunc("POST /letters/{seq}/discard", h.act(one(h.discard)))
+	return secure(h.checkHost(crossOrigin(http.MaxBytesHandler(mux, maxBody))))
+}
+
+// page is the one page there is.
+func (h *Handler) page(w http.ResponseWriter, r *http.Request) {
+	action, err := h.authenticate(r)
+	switch {
+	case errors.Is(err, errNoToken):
+		refuse(w, http.StatusForbidden, err.Error())
+		return
+	case err != nil:
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
+		return
+	}
+	h.render(w, http.StatusOK, "page.html", struct {
+		Version, Run, Action string
+		CanApply, CanLogOut  bool
+	}{h.o.Version, h.run, action, h.o.Store != nil, h.sessionOf(r) != nil})
+}
+
+func (h *Handler) render(w http.ResponseWriter, status int, name string, data any) {
+	var page bytes.Buffer
+	if err := h.pages.ExecuteTemplate(&page, name, data); err != nil {
+		h.o.Logger.Error("a page was not made", "page", name, "err", err)
+		refuse(w, http.StatusInternalServerError, "the page could not be made; the log of clerksync tells why")
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write(page.Bytes())
+}
+
+// asset is a file as it is served.
+type asset struct {
+	body              []byte
+	contentType, etag string
+}
+
+// contentTypes are named here: what the machine says of them can be anything.
+var contentTypes = map[string]string{
+	".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", "": "text/plain; charset=utf-8",
+}
+
+func readStatic() (map[string]asset, error) {
+	all := map[string]asset{}
+	err := fs.WalkDir(files, "static", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		body, err := files.ReadFile(name)
+		sum := sha256.Sum256(body)
+		all[strings.TrimPrefix(name, "static/")] = asset{body, contentTypes[path.Ext(name)], `"` + hex.EncodeToString(sum[:8]) + `"`}
+		return err
+	})
+	return all, err
+}
+
+func (h *Handler) asset(w http.ResponseWriter, r *http.Request) {
+	a, ok := h.static[r.PathValue("file")]
+	if !ok {
+		refuse(w, http.StatusNotFound, "not found")
+		return
+	}
+	w.Header().Set("Content-Type", a.contentType)
+	w.Header().Set("Cache-Control", "no-cache") // asked for again each time, and sent when it changed
+	w.Header().Set("ETag", a.etag)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.body))
+}
+
+// answer writes JSON.
+func (h *Handler) answer(w http.ResponseWriter, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		h.o.Logger.Error("an answer was not made", "err", err)
+		refuse(w, http.StatusInternalServerError, "the answer could not be made; the log of clerksync tells why")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(body)
+}
+
+// refuse answers with an error, which the page shows as it is.
+func refuse(w http.ResponseWriter, status int, text string) {
+	http.Error(w, text, status)
+}

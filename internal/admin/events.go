@@ -1,0 +1,155 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/replay"
+)
+
+// listed is how many events a list has at most.
+const listed = 25
+
+// listEvents answers with the last events that are selected, the newest first.
+func (h *Handler) listEvents(w http.ResponseWriter, r *http.Request) {
+	f, err := readFilter(r)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+	defer cancel()
+	events := []eventlog.Summary{}
+	scan, err := h.o.Log.Events(ctx, f, true)
+	if err == nil {
+		err = scan.Each(ctx, func(m *eventlog.Message) error {
+			events = append(events, m.Summary())
+			return nil
+		})
+	}
+	if err != nil {
+		h.unreadable(w, err)
+		return
+	}
+	slices.Reverse(events)
+	h.answer(w, struct {
+		Events []eventlog.Summary `json:"events"`
+		More   bool               `json:"more"` // there may be older ones
+	}{events, len(events) == listed})
+}
+
+// maxTypes is how many globs of types a list can be asked for with.
+const maxTypes = 8
+
+// readFilter reads what is asked for. What is wrong is not repeated: somebody may
+// look for an e-mail address.
+func readFilter(r *http.Request) (eventlog.Filter, error) {
+	q := r.URL.Query()
+	f := eventlog.Filter{User: strings.TrimSpace(q.Get("user")), Org: strings.TrimSpace(q.Get("org")), Last: listed}
+	for glob := range strings.FieldsFuncSeq(q.Get("type"), func(r rune) bool { return r == ',' || r == ' ' }) {
+		if _, err := path.Match(glob, "user.created"); err != nil || len(glob) > 128 || !strings.ContainsAny(glob, ".*?[") {
+			return f, errors.New("the type is that of an event, user.created, or a glob such as user.* or *.deleted")
+		}
+		f.Types = append(f.Types, glob)
+	}
+	if len(f.Types) > maxTypes {
+		return f, errors.New("these are too many types: give " + strconv.Itoa(maxTypes) + " at most, or a glob")
+	}
+	if kind, ok := clerk.KindOfID(f.User); f.User != "" && (!ok || kind != clerk.KindUser || !clerk.ValidToken(f.User)) {
+		return f, errors.New("the user is a Clerk id of the form user_…; clerksync show with an e-mail address tells it")
+	}
+	if kind, ok := clerk.KindOfID(f.Org); f.Org != "" && (!ok || kind != clerk.KindOrganization || !clerk.ValidToken(f.Org)) {
+		return f, errors.New("the organization is a Clerk id of the form org_…, not a name or a slug")
+	}
+	if text := q.Get("before"); text != "" {
+		before, err := strconv.ParseUint(text, 10, 64)
+		if err != nil || before < 2 {
+			return f, errors.New("before is a sequence, from 2")
+		}
+		f.To = before - 1
+	}
+	return f, nil
+}
+
+// one reads the sequence in the path.
+func one(next func(http.ResponseWriter, *http.Request, uint64)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		seq, err := strconv.ParseUint(r.PathValue("seq"), 10, 64)
+		if err != nil || seq == 0 {
+			refuse(w, http.StatusNotFound, "a sequence is a number, from 1")
+			return
+		}
+		next(w, r, seq)
+	}
+}
+
+// unreadable answers that the event log could not be read. Why has addresses in it,
+// and is for the log.
+func (h *Handler) unreadable(w http.ResponseWriter, err error) {
+	if errors.Is(err, context.Canceled) {
+		return // nobody listens any more
+	}
+	h.o.Logger.Warn("the event log could not be read for the dashboard", "err", err)
+	text := "the event log could not be read: try again"
+	if errors.Is(err, context.DeadlineExceeded) {
+		text = "the event log was not read within " + readTimeout.String() + ": try again, or ask for less"
+	}
+	refuse(w, http.StatusServiceUnavailable, text)
+}
+
+// read reads one message and answers when it cannot.
+func (h *Handler) read(w http.ResponseWriter, r *http.Request, get func(context.Context, uint64) (*eventlog.Message, error), seq uint64, gone string) *eventlog.Message {
+	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+	defer cancel()
+	m, err := get(ctx, seq)
+	switch {
+	case errors.Is(err, eventlog.ErrNotFound):
+		refuse(w, http.StatusNotFound, gone)
+	case err != nil:
+		h.unreadable(w, err)
+	default:
+		return m
+	}
+	return nil
+}
+
+const goneEvent = "this event is not in the log any more: it is too old, or was erased"
+
+func (h *Handler) event(w http.ResponseWriter, r *http.Request, seq uint64) {
+	if m := h.read(w, r, h.o.Log.Get, seq, goneEvent); m != nil {
+		h.answer(w, struct {
+			eventlog.Summary
+			Bytes int `json:"bytes"`
+		}{m.Summary(), len(m.Event.Body)})
+	}
+}
+
+func (h *Handler) eventBody(w http.ResponseWriter, r *http.Request, seq uint64) {
+	if m := h.read(w, r, h.o.Log.Get, seq, goneEvent); m != nil {
+		h.answer(w, showBody(m.Event.Body))
+	}
+}
+
+// replay applies one stored event once more.
+func (h *Handler) replay(w http.ResponseWriter, r *http.Request, seq uint64) {
+	if h.read(w, r, h.o.Log.Get, seq, goneEvent) == nil {
+		return
+	}
+	h.apply(w, r, goneEvent, "an event was replayed from the dashboard", seq, func(ctx context.Context, o replay.Options) (replay.Counts, error) {
+		scan, err := h.o.Log.Events(ctx, eventlog.Filter{From: seq, To: seq}, false)
+		if err != nil {
+			return replay.Counts{}, err
+		}
+		defer scan.Close()
+		again := replay.NewEvents(scan, h.o.Log, o)
+		err = again.Run(ctx)
+		return again.Counts(), err
+	})
+}

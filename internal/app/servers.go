@@ -1,0 +1,147 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/clerksync/clerksync/internal/config"
+	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/store"
+)
+
+// startStore opens the database and checks that it can be worked with.
+func (a *App) startStore(ctx context.Context) (stopFunc, error) {
+	o := a.o
+	st, err := store.Open(ctx, store.Options{
+		URL: o.Config.Database.URL.Reveal(), Schema: o.Config.Schema, ApplicationName: "clerksync " + o.Command,
+		MaxConns: int32(o.Config.Appliers) + 4, // the sweeper, the readings, and what is asked for on the dashboard
+	})
+	if err != nil {
+		return nil, err
+	}
+	done := func(context.Context) error { st.Close(); return nil }
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := st.Ping(ctx); err != nil {
+		return done, fmt.Errorf("%w; is DATABASE_URL right, and is the server running?", err)
+	}
+	if o.Migrate {
+		applied, err := st.Migrate(ctx)
+		if err != nil {
+			return done, err
+		}
+		for _, m := range applied {
+			o.Logger.Info("migration applied", "version", m.Version, "name", m.Name)
+		}
+	}
+	if err := st.CheckMigrated(ctx); err != nil {
+		if errors.Is(err, store.ErrPending) {
+			return done, fmt.Errorf("%w; apply them with clerksync migrate up, or start with --migrate", err)
+		}
+		return done, err
+	}
+	a.store = st
+	a.check("postgresql", !o.Roles.Has(config.RoleReceiver), st.Ping)
+	return done, nil
+}
+
+// startNATS starts the embedded server in the data folder, unless another one is named.
+func (a *App) startNATS(ctx context.Context) (stopFunc, error) {
+	if a.o.Config.NATSURL != "" {
+		return nil, nil
+	}
+	dir := a.o.DataDir
+	token, err := dir.Keep(tokenFile, randomToken)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir.file("nats"), 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the event log: %w", err)
+	}
+	server, err := embeddednats.Start(ctx, embeddednats.Options{Dir: dir.file("nats"), Token: token, Log: a.logger("eventlog")})
+	if err != nil {
+		return nil, err
+	}
+	a.server, a.NATSURL = server, server.URL()
+	return func(context.Context) error { server.Stop(); return nil }, nil
+}
+
+// connectNATS connects to the server that is named, or to the embedded one.
+func (a *App) connectNATS(context.Context) (_ stopFunc, err error) {
+	c, logger := a.o.Config, a.logger("eventlog")
+	options := []nats.Option{
+		nats.Name("clerksync " + a.o.Command),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(500 * time.Millisecond),
+		// While the connection is lost, a publish fails at once: nothing is sent later
+		// that was answered with an error.
+		nats.ReconnectBufSize(-1),
+		// A server that does not read holds up a writer, and with it all others.
+		nats.FlusherTimeout(2 * time.Second),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				logger.Warn("the connection to NATS was lost, connecting again", "err", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { logger.Info("connected to NATS again") }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			logger.Warn("NATS reported an error", "err", err)
+		}),
+	}
+	if a.server != nil {
+		a.nc, err = a.server.Connect(options...)
+	} else {
+		if c.NATSCreds != "" {
+			options = append(options, nats.UserCredentials(c.NATSCreds))
+		}
+		if a.nc, err = nats.Connect(c.NATSURL.Reveal(), options...); err != nil {
+			err = fmt.Errorf("connect to NATS: %w; is NATS_URL right, and is the server running?", err)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func(context.Context) error {
+		a.nc.FlushTimeout(time.Second) // acknowledgements on their way
+		a.nc.Close()
+		return nil
+	}, nil
+}
+
+// openLog opens the event log. Its fatal error ends the app.
+func (a *App) openLog(ctx context.Context) (stopFunc, error) {
+	c := a.o.Config
+	o := eventlog.Options{
+		Replicas:     c.Replicas,
+		MaxAge:       c.MaxAge,
+		MaxBytes:     c.MaxBytes,
+		DeadMaxAge:   c.DeadMaxAge,
+		DeadMaxBytes: c.DeadMaxBytes,
+		StoreEvents:  c.StoreEvents,
+		Logger:       a.logger("eventlog"),
+	}
+	if a.server != nil {
+		o.Sync, o.Room, o.Exclusive = a.server.Sync, a.server.Room, true
+	}
+	log, err := eventlog.Open(ctx, a.nc, o)
+	if err != nil {
+		return nil, err
+	}
+	a.log = log
+	a.check("event_log", true, log.Check)
+	closed := make(chan struct{})
+	go func() {
+		select {
+		case err := <-log.Fatal():
+			a.fatal <- err
+		case <-closed:
+		}
+	}()
+	return func(context.Context) error { close(closed); log.Close(); return nil }, nil
+}

@@ -1,0 +1,169 @@
+package archtest
+
+import (
+	"encoding/json"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/clerksync/clerksync/"
+
+// pkg is what the Go command knows of a package.
+type pkg struct {
+	ImportPath string
+	Doc        string
+	Imports    []string
+}
+
+func list(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Doc,Imports"}, args...)...)
+	cmd.Dir = "../.."
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	var all []pkg
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for dec.More() {
+		var p pkg
+		require.NoError(t, dec.Decode(&p))
+		all = append(all, p)
+	}
+	return all
+}
+
+// TestImportsRunOneWay: who may import whom. A package that is not named here may
+// not be imported by another of ours.
+func TestImportsRunOneWay(t *testing.T) {
+	allowed := map[string][]string{
+		"internal/background":        {},
+		"internal/clerk":             {},
+		"internal/disk":              {},
+		"internal/embedded/nats":     {"internal/disk"},
+		"internal/embedded/postgres": {},
+		"internal/metrics":           {},
+		"internal/signing":           {"internal/clerk"},
+		"internal/tracing":           {},
+		"internal/store/db":          {},
+		"internal/store":             {"internal/clerk", "internal/store/db", "sql"},
+		"internal/eventlog":          {"internal/clerk"},
+		"internal/config":            {"internal/clerk", "internal/signing"},
+		"internal/receiver":          {"internal/clerk", "internal/eventlog", "internal/metrics", "internal/signing", "internal/tracing"},
+		"internal/projector":         {"internal/clerk", "internal/eventlog", "internal/metrics", "internal/store", "internal/tracing"},
+		"internal/archive":           {"internal/clerk", "internal/eventlog", "internal/signing"},
+		"internal/replay":            {"internal/clerk", "internal/eventlog", "internal/projector", "internal/store", "internal/store/db"},
+		"internal/erasure":           {"internal/background", "internal/clerk", "internal/eventlog", "internal/store", "internal/store/db"},
+		"internal/lag":               {"internal/background", "internal/clerk", "internal/eventlog", "internal/store"},
+		"internal/probe":             {"internal/background", "internal/clerk", "internal/eventlog", "internal/lag", "internal/receiver", "internal/signing"},
+		"internal/doctor":            {"internal/config", "internal/disk", "internal/eventlog", "internal/lag", "internal/probe", "internal/store"},
+		"internal/admin":             {"internal/clerk", "internal/eventlog", "internal/lag", "internal/replay", "internal/store"},
+		"internal/app": {
+			"internal/admin", "internal/clerk", "internal/config", "internal/embedded/nats", "internal/embedded/postgres", "internal/erasure", "internal/eventlog",
+			"internal/lag", "internal/metrics", "internal/probe", "internal/projector", "internal/receiver", "internal/store", "internal/tracing",
+		},
+		"internal/cli": {
+			"internal/app", "internal/archive", "internal/clerk", "internal/config", "internal/doctor", "internal/erasure", "internal/eventlog",
+			"internal/lag", "internal/probe", "internal/receiver", "internal/replay", "internal/signing", "internal/store", "internal/store/db",
+		},
+		"internal/testkit": {
+			"internal/clerk", "internal/embedded/nats", "internal/embedded/postgres", "internal/eventlog", "internal/store", "internal/store/db",
+		},
+		"internal/archtest": {},
+		"internal/bench":    {},
+		"cmd/clerksync":     {"internal/cli"},
+		"sql":               {},
+	}
+	for _, p := range list(t, "./...") {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		require.Contains(t, allowed, name, "a new package needs its place in this table")
+		for _, imported := range p.Imports {
+			if ours, ok := strings.CutPrefix(imported, module); ok {
+				require.Contains(t, allowed[name], ours, "%s imports %s", name, ours)
+			}
+		}
+	}
+}
+
+// TestEveryPackageSaysWhatItIsFor.
+func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		if strings.HasSuffix(p.ImportPath, "/store/db") { // generated
+			continue
+		}
+		require.NotEmpty(t, p.Doc, p.ImportPath)
+	}
+}
+
+// TestProgramHasNoTestCode: nothing that is only for tests is linked into it.
+func TestProgramHasNoTestCode(t *testing.T) {
+	var names []string
+	for _, p := range list(t, "-deps", "./cmd/clerksync") {
+		names = append(names, p.ImportPath)
+	}
+	for _, unwanted := range []string{
+		"testing", module + "internal/testkit", "pgregory.net/rapid", "github.com/stretchr/testify/require", "go.uber.org/goleak",
+	} {
+		require.NotContains(t, names, unwanted)
+	}
+}
+
+// TestErrorsOfPostgreSQLStayInTheStore: nobody above it knows pgconn.
+func TestErrorsOfPostgreSQLStayInTheStore(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		if strings.HasPrefix(p.ImportPath, module+"internal/store") {
+			continue
+		}
+		require.NotContains(t, p.Imports, "github.com/jackc/pgx/v5/pgconn", p.ImportPath)
+	}
+}
+
+// TestGoModHasNoReplace: who imports this module would not see it.
+func TestGoModHasNoReplace(t *testing.T) {
+	for _, file := range []string{"../../go.mod", "../tools/go.mod", "../tools/oldnats/go.mod"} {
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.NotContains(t, string(data), "\nreplace ")
+	}
+}
+
+// TestMainIsThin: it parses nothing and decides nothing.
+func TestMainIsThin(t *testing.T) {
+	data, err := os.ReadFile("../../cmd/clerksync/main.go")
+	require.NoError(t, err)
+	require.Less(t, strings.Count(string(data), "\n"), 60)
+}
+
+// TestNoPackageState: no init(), and flags, environment and exit only where the
+// process begins.
+func TestNoPackageState(t *testing.T) {
+	var files []string
+	require.NoError(t, filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && filepath.Ext(path) == ".go" {
+			files = append(files, path)
+		}
+		return err
+	}))
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		source := string(data)
+		require.NotContains(t, source, "\nfunc init()", file)
+		require.NotContains(t, source, "slog.SetDefault", file)
+		require.NotContains(t, source, "prometheus.DefaultRegisterer", file)
+		if dir := filepath.ToSlash(filepath.Dir(file)); !slices.Contains([]string{"../cli", "../testkit", "../embedded/postgres"}, dir) {
+			require.NotContains(t, source, "os.Getenv(", file)
+			require.NotContains(t, source, "os.Exit(", file)
+		}
+	}
+}

@@ -1,0 +1,6 @@
+//go:build !linux && !darwin
+
+package disk
+
+// Free is not known on this platform.
+func Free(string) (bytes uint64, ok bool) { return 0, false }

@@ -1,0 +1,13 @@
+// Package nats runs a NATS server with JetStream inside this process: the event log of
+// a deployment on one machine, and of dev and the tests.
+//
+// The server writes a message before it acknowledges it, but leaves the fsync to the
+// operating system. [Server.Sync] does the fsync, once for everything acknowledged
+// since the last. For that it relies on three facts of the linked nats-server, which
+// the tests check and which an upgrade may change: a stream's messages are in
+// <folder>/jetstream/$G/streams/<stream>/msgs/<number>.blk, they are appended to the
+// block with the highest number, and a new block changes the folder's modification
+// time. TestNATSSyncLeavesNothing fails when one of them no longer holds.
+//
+// The package knows nothing of clerksync's streams.
+package nats

@@ -1,0 +1,106 @@
+package lag
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// gauge is one series of a reading. value says false when it is not known: then the
+// series is missing, rather than 0.
+type gauge struct {
+	desc  *prometheus.Desc
+	value func(*Reading) (float64, bool)
+}
+
+func newGauge(name, help string, value func(*Reading) (float64, bool)) gauge {
+	return gauge{prometheus.NewDesc("clerksync_"+name, help, nil, nil), value}
+}
+
+func known(v float64) (float64, bool) { return v, true }
+
+func truth(yes bool) (float64, bool) {
+	if yes {
+		return 1, true
+	}
+	return 0, true
+}
+
+func number[N uint64 | float64](n *N) (float64, bool) {
+	if n == nil {
+		return 0, false
+	}
+	return float64(*n), true
+}
+
+// Register adds the series of a meter. They are measured at the scrape: a gauge that
+// somebody has to keep up to date says 0 when nobody does.
+func (m *Meter) Register(r prometheus.Registerer) {
+	r.MustRegister(&collector{m, []gauge{
+		newGauge("event_log_up", "1 when the event log can be read.", func(r *Reading) (float64, bool) { return truth(r.EventLog.OK) }),
+		newGauge("event_log_events", "Events in the log.", func(r *Reading) (float64, bool) {
+			return float64(r.EventLog.Events), r.EventLog.OK
+		}),
+		newGauge("event_log_bytes", "Size of the event log.", func(r *Reading) (float64, bool) {
+			return float64(r.EventLog.Bytes), r.EventLog.OK
+		}),
+		newGauge("event_log_max_bytes", "Size at which the event log refuses events; 0 when only the disk limits it.", func(r *Reading) (float64, bool) {
+			return float64(r.EventLog.MaxBytes), r.EventLog.OK
+		}),
+		newGauge("pending_events", "Events that are stored and not yet applied.", func(r *Reading) (float64, bool) { return number(r.Pending) }),
+		newGauge("in_work_events", "Of the pending events, those that are delivered to a worker.", func(r *Reading) (float64, bool) { return number(r.InWork) }),
+		newGauge("oldest_pending_age_seconds", "How long the oldest pending event has waited in the log; 0 when nothing waits.", func(r *Reading) (float64, bool) {
+			return number(r.OldestPendingAge)
+		}),
+		newGauge("last_event_received_timestamp_seconds", "When the last event was received that Svix delivered, Unix time.", func(r *Reading) (float64, bool) {
+			if r.LastEventReceivedAt == nil {
+				return 0, false
+			}
+			return known(float64(r.LastEventReceivedAt.UnixMilli()) / 1000)
+		}),
+		newGauge("dead_letters", "Dead letters that are parked.", func(r *Reading) (float64, bool) { return number(r.DeadLetters) }),
+		newGauge("workers", "Processes that apply events and answer.", func(r *Reading) (float64, bool) {
+			return float64(len(r.Workers)), r.Workers != nil
+		}),
+		newGauge("in_step", "1 when the rows are in step with what Clerk tells, by the verdict of clerksync lag.", func(r *Reading) (float64, bool) { return truth(r.InStep) }),
+		newGauge("silent", "1 when no event was received for longer than is usual; missing until that is learned.", func(r *Reading) (float64, bool) {
+			s, _ := truth(r.Silence.silent())
+			return s, r.Silence != nil && r.Silence.Limit != nil
+		}),
+		newGauge("silence_limit_seconds", "Time without an event after which it is called silence, learned from the log.", func(r *Reading) (float64, bool) {
+			if r.Silence == nil {
+				return 0, false
+			}
+			return number(r.Silence.Limit)
+		}),
+		newGauge("postgresql_up", "1 when PostgreSQL answers.", func(r *Reading) (float64, bool) {
+			if r.PostgreSQL == nil {
+				return 0, false
+			}
+			return truth(r.PostgreSQL.OK)
+		}),
+		newGauge("instances_seen", "Clerk instances that the last events are of.", func(r *Reading) (float64, bool) {
+			return float64(r.instances), r.EventLog.OK
+		}),
+	}})
+}
+
+type collector struct {
+	meter  *Meter
+	gauges []gauge
+}
+
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, g := range c.gauges {
+		ch <- g.desc
+	}
+}
+
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	r := c.meter.Measure(context.Background())
+	for _, g := range c.gauges {
+		if v, ok := g.value(r); ok {
+			ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, v)
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package lag
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+const (
+	// habitWindow is how far back the habit is learned from: two weeks, so that there are
+	// two weekends in it.
+	habitWindow = 14 * 24 * time.Hour
+
+	// shortestLimit is the shortest time that can be called silence, and youngLimit that
+	// for a log that has not seen a week, and with it no weekend and few nights.
+	shortestLimit = 15 * time.Minute
+	youngLimit    = 12 * time.Hour
+	young         = 7 * 24 * time.Hour
+
+	// fewEvents make no habit.
+	fewEvents = 20
+)
+
+// habit is how long it is usual to hear nothing.
+type habit struct {
+	longest time.Duration // the second longest pause
+	limit   time.Duration // 0: not learned
+}
+
+// Learn reads in the log how long the pauses between events are. It looks at some
+// hundreds of them, so it is not for every reading.
+func (m *Meter) Learn(ctx context.Context) error {
+	state, err := m.log.State(ctx)
+	if err != nil {
+		return err
+	}
+	since := time.Now().Add(-habitWindow)
+	// Two, because the longest may have been the outage that everybody remembers. Those
+	// below half the shortest limit change nothing.
+	pauses, err := findPauses(ctx, m.log, since, 2, shortestLimit/2)
+	if err != nil {
+		return err
+	}
+	age := time.Duration(0) // of an empty log
+	if !state.FirstAt.IsZero() {
+		age = time.Since(state.FirstAt)
+	}
+	h := learn(pauses, age)
+	m.mu.Lock()
+	m.habit = h
+	m.mu.Unlock()
+	return nil
+}
+
+// learn makes a habit of the longest pauses, the longest first, and the age of the log.
+func learn(pauses []pause, age time.Duration) habit {
+	var h habit
+	if len(pauses) > 1 {
+		h.longest = pauses[1].length()
+	}
+	h.limit = max(2*h.longest, shortestLimit)
+	if age < young {
+		h.limit = max(h.limit, youngLimit)
+	}
+	return h
+}
+
+// silence is the present one. gap is the usual one, 0 when it is not known.
+func (h habit) silence(present, gap time.Duration) *Silence {
+	s := &Silence{Seconds: max(present, 0).Seconds()}
+	if gap == 0 || h.limit == 0 {
+		return s
+	}
+	usual, longest, limit := gap.Seconds(), max(h.longest, gap).Seconds(), h.limit.Seconds()
+	s.UsualGap, s.LongestGap, s.Limit = &usual, &longest, &limit
+	return s
+}
+
+// silent tells whether it is longer than usual.
+func (s *Silence) silent() bool { return s != nil && s.Limit != nil && s.Seconds > *s.Limit }
+
+// usualGap is the median time between the last events, 0 when they are too few to say.
+func (e *recent) usualGap() time.Duration {
+	if len(e.events) < fewEvents {
+		return 0
+	}
+	var gaps []time.Duration
+	for i := 1; i < len(e.events); i++ {
+		gaps = append(gaps, max(e.events[i].stored.Sub(e.events[i-1].stored), time.Millisecond))
+	}
+	slices.Sort(gaps)
+	return gaps[len(gaps)/2]
+}

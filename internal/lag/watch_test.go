@@ -1,0 +1,104 @@
+package lag
+
+import (
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clerksync/clerksync/internal/testkit"
+)
+
+// TestWatch measures by itself from its start on, and tells who listens.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	registry := prometheus.NewRegistry()
+	applied := promauto.With(registry).NewCounterVec(prometheus.CounterOpts{Name: "clerksync_applied_total"}, []string{"outcome"})
+	applied.WithLabelValues("applied")
+	watch := NewWatch(w.meter(), registry)
+	require.Nil(t, watch.Latest())
+	ear, cancel := watch.Subscribe()
+	watch.Start()
+	<-ear
+	require.NotNil(t, watch.Latest())
+	require.NoError(t, watch.Stop(t.Context()))
+	n := len(watch.History())
+	require.Positive(t, n)
+
+	applied.WithLabelValues("applied").Add(10)
+	watch.take(t.Context())
+	watch.take(t.Context())
+	<-ear // one for both
+	select {
+	case <-ear:
+		t.Fatal("nothing happened since")
+	default:
+	}
+	history := watch.History()
+	require.Len(t, history, n+2)
+	require.Positive(t, history[n].Outcomes["applied"])
+	require.Zero(t, history[n+1].Outcomes["applied"])
+	require.Nil(t, history[n].Received, "there is no receiver here")
+	cancel()
+	watch.take(t.Context())
+	select {
+	case <-ear:
+		t.Fatal("nobody listens")
+	default:
+	}
+}
+
+// TestHistoryIsBounded.
+func TestHistoryIsBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	watch := NewWatch(w.meter(), prometheus.NewRegistry())
+	watch.history = make([]Sample, historyLength)
+	watch.take(t.Context())
+	history := watch.History()
+	require.Len(t, history, historyLength)
+	require.False(t, history[historyLength-1].At.IsZero(), "the newest is last")
+}
+
+// TestLagsInTheHistory are there when something was applied, and missing otherwise: a
+// line that goes on would tell of events that there were none.
+func TestLagsInTheHistory(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.worker("first", w.store.Apply)
+	w.emit(1, time.Second)
+	m := w.meter()
+	watch := NewWatch(m, prometheus.NewRegistry())
+	testkit.Eventually(t, "a lag is seen", func() (bool, any) {
+		watch.take(t.Context())
+		history := watch.History()
+		return history[len(history)-1].EndToEnd != nil, len(history)
+	})
+	watch.take(t.Context())
+	history := watch.History()
+	require.Nil(t, history[len(history)-1].EndToEnd)
+	require.NotNil(t, watch.Latest().EndToEnd, "the last is known still")
+}
+
+// TestLearn learns from a real log; one that is a moment old knows no night.
+func TestLearn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.emit(fewEvents+5, 0)
+	m := w.meter()
+	require.Nil(t, w.measure(m).Silence.Limit, "nothing was learned yet")
+	require.NoError(t, m.Learn(t.Context()))
+	r := w.measure(m)
+	require.InDelta(t, youngLimit.Seconds(), *r.Silence.Limit, 0)
+	require.Positive(t, *r.Silence.UsualGap)
+	require.Less(t, r.Silence.Seconds, testkit.Patience.Seconds())
+	require.Equal(t, InStep, r.State)
+
+	m.recent.events[len(m.recent.events)-1].received = time.Now().Add(-13 * time.Hour)
+	r = w.measure(m)
+	require.Equal(t, Silent, r.State)
+	require.Regexp(t, `^silent: no event for 13 h, usual gap \d+ ms; is the endpoint enabled in the Clerk dashboard\?$`, r.Verdict)
+}

@@ -1,0 +1,192 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/store"
+	"github.com/clerksync/clerksync/internal/store/db"
+)
+
+// ErrNothingLeft means that the log has no event to restore an entity from.
+var ErrNothingLeft = errors.New("nothing is left to restore it from: the log holds no event about it but its delete")
+
+// ErrUnfinished means that an entity is restored as of the time when the log was read,
+// and not all that was stored since is applied. A replay of it does that.
+var ErrUnfinished = errors.New("it is restored, but not all that was stored meanwhile is applied")
+
+// cascade is how long before the delete of a user or an organization the deletes of
+// its memberships, which it brought about, may have been emitted. Whoever left
+// earlier had left.
+const cascade = 10 * time.Second
+
+// Restoration is what a restore would bring back.
+type Restoration struct {
+	Kind        clerk.Kind
+	ID          string
+	DeletedAt   time.Time
+	Entity      RestoredEvent
+	Memberships []RestoredEvent // those that were live when it was deleted, by their ids
+
+	last uint64 // sequence up to which the log was read
+}
+
+// RestoredEvent is an event that is applied anew.
+type RestoredEvent struct {
+	Change   *clerk.Change
+	Seq      uint64
+	StoredAt time.Time
+}
+
+// Restorer lifts tombstones.
+type Restorer struct {
+	Log   *eventlog.Log
+	Store *store.Store
+}
+
+// Prepare looks for what there is to restore an entity from. The error is
+// [store.ErrUnknown], [store.ErrNotDeleted] or [ErrNothingLeft].
+func (r *Restorer) Prepare(ctx context.Context, kind clerk.Kind, id string) (*Restoration, error) {
+	shown, err := r.Store.Show(ctx, kind, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case shown.Head == nil:
+		return nil, fmt.Errorf("%s: %w", id, store.ErrUnknown)
+	case !shown.Head.Deleted:
+		return nil, fmt.Errorf("%s: %w", id, store.ErrNotDeleted)
+	}
+	plan := &Restoration{Kind: kind, ID: id}
+	states, err := r.read(ctx, eventlog.Filter{Entity: id}, plan)
+	if err != nil {
+		return nil, err
+	}
+	if s := states[id]; s == nil || s.newest.Change == nil {
+		return nil, fmt.Errorf("%s: %w", id, ErrNothingLeft)
+	}
+	plan.Entity = states[id].newest
+	plan.DeletedAt = states[id].left(shown.Head)
+	if kind == clerk.KindMembership {
+		return plan, nil
+	}
+	memberships := around(kind, id)
+	memberships.Types = []string{clerk.ResourceOf(clerk.KindMembership) + ".*"}
+	if states, err = r.read(ctx, memberships, plan); err != nil {
+		return nil, err
+	}
+	for id, s := range states {
+		if s.newest.Change == nil {
+			continue
+		}
+		// A delete may say nothing but its own id, so that only the head tells of it.
+		shown, err := r.Store.Show(ctx, clerk.KindMembership, id)
+		if err != nil {
+			return nil, err
+		}
+		if left := s.left(shown.Head); !left.IsZero() && left.Before(plan.DeletedAt.Add(-cascade)) {
+			continue
+		}
+		plan.Memberships = append(plan.Memberships, s.newest)
+	}
+	slices.SortFunc(plan.Memberships, func(a, b RestoredEvent) int { return strings.Compare(a.Change.ID, b.Change.ID) })
+	return plan, nil
+}
+
+// around selects what has to do with an entity.
+func around(kind clerk.Kind, id string) eventlog.Filter {
+	switch kind {
+	case clerk.KindUser:
+		return eventlog.Filter{User: id}
+	case clerk.KindOrganization:
+		return eventlog.Filter{Org: id}
+	}
+	return eventlog.Filter{Entity: id}
+}
+
+// remembered is what the log says of an entity.
+type remembered struct {
+	newest  RestoredEvent // of the events that are no deletes
+	deletes []time.Time   // when they were emitted
+}
+
+// left is when the entity went, zero when it did not: the first delete that counts, as
+// those from before it was restored do not.
+func (s *remembered) left(head *db.EntityHead) time.Time {
+	deletes := s.deletes
+	if head != nil && head.Deleted {
+		deletes = append(deletes, head.EventAt)
+	}
+	var left time.Time
+	for _, at := range deletes {
+		lifted := head != nil && head.RestoredAt != nil && !at.After(*head.RestoredAt)
+		if !lifted && (left.IsZero() || at.Before(left)) {
+			left = at
+		}
+	}
+	return left
+}
+
+func (r *Restorer) read(ctx context.Context, f eventlog.Filter, plan *Restoration) (map[string]*remembered, error) {
+	scan, err := r.Log.Events(ctx, f, false)
+	if err != nil {
+		return nil, err
+	}
+	states := map[string]*remembered{}
+	err = scan.Each(ctx, func(m *eventlog.Message) error {
+		plan.last = max(plan.last, m.Seq)
+		change, err := clerk.ParseChange(m.Event)
+		if err != nil || change == nil { // a dead letter, or not synced
+			return nil
+		}
+		s := states[change.ID]
+		if s == nil {
+			s = &remembered{}
+			states[change.ID] = s
+		}
+		switch at := time.UnixMilli(change.Version.EventAt); {
+		case change.Version.Deleted:
+			s.deletes = append(s.deletes, at)
+		case s.newest.Change == nil || change.Version.Compare(s.newest.Change.Version) > 0:
+			s.newest = RestoredEvent{change, m.Seq, m.StoredAt}
+		}
+		return nil
+	})
+	return states, err
+}
+
+// Restore lifts the tombstone and brings back what was prepared. The error is
+// [store.ErrNotDeleted] when somebody else was faster, and wraps [ErrUnfinished] when
+// only what was stored since Prepare is missing.
+func (r *Restorer) Restore(ctx context.Context, plan *Restoration) error {
+	entries := []store.Entry{{Change: plan.Entity.Change, Seq: plan.Entity.Seq}}
+	for _, m := range plan.Memberships {
+		entries = append(entries, store.Entry{Change: m.Change, Seq: m.Seq})
+	}
+	if _, err := r.Store.Restore(ctx, plan.Kind, plan.ID, entries); err != nil {
+		return err
+	}
+	if err := r.follow(ctx, plan); err != nil {
+		return fmt.Errorf("%w from %d on: %w", ErrUnfinished, plan.last+1, err)
+	}
+	return nil
+}
+
+// follow applies what came since the log was read: it may have been stale against the
+// tombstone, or be a membership that was applied and got no row beside it. The latter
+// is why it is applied even where it was.
+func (r *Restorer) follow(ctx context.Context, plan *Restoration) error {
+	f := around(plan.Kind, plan.ID)
+	f.From = plan.last + 1
+	scan, err := r.Log.Events(ctx, f, false)
+	if err != nil {
+		return err
+	}
+	defer scan.Close()
+	return NewEvents(scan, r.Log, Options{Apply: r.Store.Reapply}).Run(ctx)
+}
