@@ -132,7 +132,7 @@ func TestLooks(t *testing.T) {
 		{"dark-stuck", "dark", 1280, 900, lag.Stuck, "stuck: PostgreSQL refuses the connection since 14:02 UTC; 4812 events wait, the oldest for 7 min 11 s"},
 		{"light-stuck", "light", 1280, 900, lag.Stuck, "stuck: PostgreSQL refuses the connection since 14:02 UTC; 4812 events wait, the oldest for 7 min 11 s"},
 		{"tablet", "light", 768, 1024, lag.Silent, "silent: no event for 2 h 10 min, usual gap 4 s; is the endpoint enabled in the Clerk dashboard?"},
-		{"phone", "light", 360, 780, lag.Behind, "behind by 41 s and catching up, about 2 min 10 s left"},
+		{"phone", "light", 360, 780, lag.Behind, "behind: 41 s, catching up, about 2 min 10 s left"},
 		{"phone-dark", "dark", 360, 780, lag.Unknown, "unknown: the event log cannot be read; is NATS running?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -51,6 +51,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/metrics":           {},
 		"internal/signing":           {"internal/clerk"},
 		"internal/tracing":           {},
+		"internal/units":             {},
 		"internal/store/db":          {},
 		"internal/store":             {"internal/clerk", "internal/store/db", "sql"},
 		"internal/eventlog":          {"internal/clerk"},
@@ -60,9 +61,9 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/archive":           {"internal/clerk", "internal/eventlog", "internal/signing"},
 		"internal/replay":            {"internal/clerk", "internal/eventlog", "internal/projector", "internal/store", "internal/store/db"},
 		"internal/erasure":           {"internal/background", "internal/clerk", "internal/eventlog", "internal/store", "internal/store/db"},
-		"internal/lag":               {"internal/background", "internal/clerk", "internal/eventlog", "internal/store"},
+		"internal/lag":               {"internal/background", "internal/clerk", "internal/eventlog", "internal/store", "internal/units"},
 		"internal/probe":             {"internal/background", "internal/clerk", "internal/eventlog", "internal/lag", "internal/receiver", "internal/signing"},
-		"internal/doctor":            {"internal/config", "internal/disk", "internal/eventlog", "internal/lag", "internal/probe", "internal/store"},
+		"internal/doctor":            {"internal/config", "internal/disk", "internal/eventlog", "internal/lag", "internal/probe", "internal/store", "internal/units"},
 		"internal/admin":             {"internal/clerk", "internal/eventlog", "internal/lag", "internal/replay", "internal/store"},
 		"internal/app": {
 			"internal/admin", "internal/clerk", "internal/config", "internal/embedded/nats", "internal/embedded/postgres", "internal/erasure", "internal/eventlog",
@@ -70,7 +71,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		},
 		"internal/cli": {
 			"internal/app", "internal/archive", "internal/clerk", "internal/config", "internal/doctor", "internal/erasure", "internal/eventlog",
-			"internal/lag", "internal/probe", "internal/receiver", "internal/replay", "internal/signing", "internal/store", "internal/store/db",
+			"internal/lag", "internal/probe", "internal/receiver", "internal/replay", "internal/signing", "internal/store", "internal/store/db", "internal/units",
 		},
 		"internal/testkit": {
 			"internal/clerk", "internal/embedded/nats", "internal/embedded/postgres", "internal/eventlog", "internal/store", "internal/store/db",

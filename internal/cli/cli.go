@@ -170,14 +170,6 @@ func oneLine(text string) string {
 	return strings.Join(strings.Fields(printable), " ")
 }
 
-// plural is a number of things.
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
 // isTerminal tells a person's terminal from everything else, /dev/null as well.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/units"
 )
 
 type deadDiscardCmd struct {
@@ -42,7 +43,7 @@ func (c *deadDiscardCmd) Run(s *session) error {
 	if len(seqs) == 0 {
 		return errNoLetters
 	}
-	if err := s.confirm(c.Yes, fmt.Sprintf("Delete %s for good?", plural(len(seqs), "dead letter", "dead letters"))); err != nil {
+	if err := s.confirm(c.Yes, fmt.Sprintf("Delete %s for good?", units.Count(len(seqs), "dead letter", "dead letters"))); err != nil {
 		return err
 	}
 	bar := c.progress(s, uint64(len(seqs)), "discarded")
@@ -63,6 +64,6 @@ func (c *deadDiscardCmd) Run(s *session) error {
 			Discarded int `json:"discarded"`
 		}{len(seqs)})
 	}
-	fmt.Fprintf(s.stdout, "%s discarded\n", plural(len(seqs), "dead letter", "dead letters"))
+	fmt.Fprintf(s.stdout, "%s discarded\n", units.Count(len(seqs), "dead letter", "dead letters"))
 	return nil
 }

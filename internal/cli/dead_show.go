@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/units"
 )
 
 type deadShowCmd struct {
@@ -52,7 +53,7 @@ func (c *deadShowCmd) Run(s *session) error {
 	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "reason\t%s: %s\n", oneLine(l.Reason), eventlog.Reasons[l.Reason])
 	fmt.Fprintf(w, "error\t%s\n", oneLine(l.Error))
-	fmt.Fprintf(w, "tried\t%s, first %s, last %s\n", plural(int(l.Attempts), "time", "times"), l.FirstAt.Format(time.RFC3339), l.LastAt.Format(time.RFC3339))
+	fmt.Fprintf(w, "tried\t%s, first %s, last %s\n", units.Count(int(l.Attempts), "time", "times"), l.FirstAt.Format(time.RFC3339), l.LastAt.Format(time.RFC3339))
 	place := "never there: it was parked on its arrival"
 	if l.LogSeq != 0 {
 		place = strconv.FormatUint(l.LogSeq, 10)

@@ -10,6 +10,7 @@ import (
 	"github.com/clerksync/clerksync/internal/erasure"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/store"
+	"github.com/clerksync/clerksync/internal/units"
 )
 
 type eraseCmd struct {
@@ -68,7 +69,7 @@ func (c *eraseCmd) Run(s *session) error {
 			state = "is not deleted in Clerk as far as is known"
 		}
 		question := fmt.Sprintf("%s %s. Erase %s and %s for good?", id, state,
-			plural(len(person.Events), "event", "events"), plural(len(person.Letters), "dead letter", "dead letters"))
+			units.Count(len(person.Events), "event", "events"), units.Count(len(person.Letters), "dead letter", "dead letters"))
 		if err := s.confirm(c.Yes, question); err != nil {
 			return err
 		}
@@ -84,7 +85,7 @@ func (c *eraseCmd) Run(s *session) error {
 		fmt.Fprintf(s.stdout, "%s was erased before: nothing was left\n", id)
 		return nil
 	}
-	fmt.Fprintf(s.stdout, "%s is erased: %s and %s were removed\n", id, plural(events, "event", "events"), plural(letters, "dead letter", "dead letters"))
+	fmt.Fprintf(s.stdout, "%s is erased: %s and %s were removed\n", id, units.Count(events, "event", "events"), units.Count(letters, "dead letter", "dead letters"))
 	return nil
 }
 
@@ -119,6 +120,6 @@ func (c *eraseCmd) preview(s *session, p *erasure.Person) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.stdout, "%s and %s would be removed\n", plural(len(p.Events), "event", "events"), plural(len(p.Letters), "dead letter", "dead letters"))
+	fmt.Fprintf(s.stdout, "%s and %s would be removed\n", units.Count(len(p.Events), "event", "events"), units.Count(len(p.Letters), "dead letter", "dead letters"))
 	return nil
 }

@@ -31,7 +31,7 @@ database, the rest needs only the event log. While something waits, it takes a s
 to see how fast.
 
 --json prints an object, --watch --json one a line. What is not known is null: in_step,
-state (in_step, silent, behind, stuck, unknown), verdict, measured_at, pending, in_work,
+state (in_step, silent, behind, stuck, unknown), why, verdict (both), silent, measured_at, pending, in_work,
 oldest_pending_age_seconds, stored_per_second, applied_per_second, seconds_left,
 last_event_received_at, silence (seconds, usual_gap_seconds, longest_gap_seconds,
 limit_seconds), delivery_seconds, queue_seconds and end_to_end_seconds (each p50, p99,
@@ -164,10 +164,7 @@ func (l *lagReader) open(ctx context.Context) (*lag.Reading, error) {
 
 // withoutLog is the reading when there is no event log.
 func withoutLog(ctx context.Context, st *store.Store, err error) *lag.Reading {
-	r := &lag.Reading{
-		State: lag.Unknown, Verdict: "unknown: " + err.Error(), MeasuredAt: time.Now().UTC(),
-		EventLog: lag.Neighbour{Error: "the event log cannot be reached"}, Warnings: []string{},
-	}
+	r := lag.Unreachable(err.Error())
 	if st == nil {
 		return r
 	}

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/clerksync/clerksync/internal/lag"
+	"github.com/clerksync/clerksync/internal/units"
 )
 
 // look is what a screen is drawn for.
@@ -109,7 +110,7 @@ func (p *page) hops(r *lag.Reading) {
 	} {
 		cells := []string{hop.name, "-", "-", "-", hop.between}
 		if hop.lag != nil {
-			cells[1], cells[2], cells[3] = humane(hop.lag.P50), humane(hop.lag.P99), fmt.Sprint(hop.lag.Events)
+			cells[1], cells[2], cells[3] = units.Seconds(hop.lag.P50), units.Seconds(hop.lag.P99), fmt.Sprint(hop.lag.Events)
 		}
 		table = append(table, cells)
 	}
@@ -147,7 +148,7 @@ func (p *page) charts(readings []*lag.Reading) {
 		readings = readings[max(len(readings)-room, 0):]
 	}
 	columns := max(len(readings), len("THE LAST 59 min 59 s"))
-	span := since(readings[0].MeasuredAt, readings[len(readings)-1].MeasuredAt)
+	span := units.Since(readings[0].MeasuredAt, readings[len(readings)-1].MeasuredAt)
 	p.line(faint, fmt.Sprintf("%-*s%-*s  MOST", labelWidth, "", columns, "THE LAST "+span))
 	for _, chart := range []struct {
 		name  string
@@ -155,9 +156,9 @@ func (p *page) charts(readings []*lag.Reading) {
 		text  func(float64) string
 	}{
 		{"pending", pendingNumber, func(n float64) string { return fmt.Sprintf("%.0f", n) }},
-		{"oldest", func(r *lag.Reading) *float64 { return r.OldestPendingAge }, humane},
-		{"end to end", endToEndP99, func(s float64) string { return humane(s) + " p99" }},
-		{"applied", func(r *lag.Reading) *float64 { return r.AppliedPerSecond }, perSecond},
+		{"oldest", func(r *lag.Reading) *float64 { return r.OldestPendingAge }, units.Seconds},
+		{"end to end", endToEndP99, func(s float64) string { return units.Seconds(s) + " p99" }},
+		{"applied", func(r *lag.Reading) *float64 { return r.AppliedPerSecond }, units.Rate},
 	} {
 		var values []*float64
 		most := "-"
@@ -207,11 +208,11 @@ func (p *page) workers(r *lag.Reading) {
 
 func workerText(w *lag.Worker, now time.Time) string {
 	text := fmt.Sprintf("%s, version %s, up %s, %d of %s busy",
-		orDash(w.Name), orDash(w.Version), since(w.StartedAt, now), w.Busy, plural(w.Appliers, "applier", "appliers"))
+		orDash(w.Name), orDash(w.Version), units.Since(w.StartedAt, now), w.Busy, units.Count(w.Appliers, "applier", "appliers"))
 	if w.Failing != nil {
-		text += fmt.Sprintf("; failing for %s: %s", since(w.Failing.Since, now), w.Failing.Reason)
+		text += fmt.Sprintf("; failing for %s: %s", units.Since(w.Failing.Since, now), w.Failing.Reason)
 	} else if w.Outage != nil {
-		text += fmt.Sprintf("; for %s: %s", since(w.Outage.Since, now), w.Outage.Reason)
+		text += fmt.Sprintf("; for %s: %s", units.Since(w.Outage.Since, now), w.Outage.Reason)
 	}
 	return text
 }
@@ -232,7 +233,7 @@ func pendingText(r *lag.Reading) string {
 	}
 	text := fmt.Sprintf("%d, %s in work", *r.Pending, numberOf(r.InWork))
 	if r.OldestPendingAge != nil {
-		text += ", the oldest for " + humane(*r.OldestPendingAge)
+		text += ", the oldest for " + units.Seconds(*r.OldestPendingAge)
 	}
 	return text
 }
@@ -242,9 +243,9 @@ func ratesText(r *lag.Reading) string {
 	if r.StoredPerSecond == nil || r.AppliedPerSecond == nil {
 		return ""
 	}
-	text := fmt.Sprintf("%s stored, %s applied", perSecond(*r.StoredPerSecond), perSecond(*r.AppliedPerSecond))
+	text := fmt.Sprintf("%s stored, %s applied", units.Rate(*r.StoredPerSecond), units.Rate(*r.AppliedPerSecond))
 	if r.SecondsLeft != nil {
-		text += ", about " + humane(*r.SecondsLeft) + " left"
+		text += ", about " + units.Seconds(*r.SecondsLeft) + " left"
 	}
 	return text
 }
@@ -256,20 +257,20 @@ func lastEventText(r *lag.Reading) string {
 	case r.Silence == nil:
 		return "none from Clerk is in the log"
 	}
-	text := "received " + humane(r.Silence.Seconds) + " ago"
+	text := "received " + units.Seconds(r.Silence.Seconds) + " ago"
 	if r.Silence.UsualGap == nil || r.Silence.Limit == nil {
 		return text + "; too few to know what is usual"
 	}
-	return fmt.Sprintf("%s; usual gap %s, silent after %s", text, humane(*r.Silence.UsualGap), humane(*r.Silence.Limit))
+	return fmt.Sprintf("%s; usual gap %s, silent after %s", text, units.Seconds(*r.Silence.UsualGap), units.Seconds(*r.Silence.Limit))
 }
 
 func eventLogText(n lag.Neighbour) string {
 	if !n.OK {
 		return n.Error
 	}
-	text := fmt.Sprintf("%d events, %s", n.Events, bytesOf(n.Bytes))
+	text := fmt.Sprintf("%d events, %s", n.Events, units.Bytes(n.Bytes))
 	if n.MaxBytes > 0 {
-		text += " of " + bytesOf(n.MaxBytes)
+		text += " of " + units.Bytes(n.MaxBytes)
 	}
 	return text
 }
@@ -313,13 +314,13 @@ func (p *page) fit() []string {
 func lagLine(r *lag.Reading) string {
 	oldest, p99, applied := "-", "-", "-"
 	if r.OldestPendingAge != nil {
-		oldest = humane(*r.OldestPendingAge)
+		oldest = units.Seconds(*r.OldestPendingAge)
 	}
 	if r.EndToEnd != nil {
-		p99 = humane(r.EndToEnd.P99)
+		p99 = units.Seconds(r.EndToEnd.P99)
 	}
 	if r.AppliedPerSecond != nil {
-		applied = perSecond(*r.AppliedPerSecond)
+		applied = units.Rate(*r.AppliedPerSecond)
 	}
 	return fmt.Sprintf("%s  pending %s  oldest %s  end to end p99 %s  applied %s  %s",
 		r.MeasuredAt.UTC().Format(time.RFC3339), numberOf(r.Pending), oldest, p99, applied, oneLine(r.Verdict))

@@ -11,6 +11,7 @@ import (
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/replay"
 	"github.com/clerksync/clerksync/internal/store"
+	"github.com/clerksync/clerksync/internal/units"
 )
 
 type replayCmd struct {
@@ -108,9 +109,9 @@ func (c *replayCmd) Run(s *session) error {
 	}
 	switch {
 	case counts.Dead > 0 && c.DryRun:
-		return fmt.Errorf("%s cannot be applied and would be parked as dead letters; a replay without --dry-run does, and clerksync dead ls tells why then", plural(int(counts.Dead), "event", "events"))
+		return fmt.Errorf("%s cannot be applied and would be parked as dead letters; a replay without --dry-run does, and clerksync dead ls tells why then", units.Count(int(counts.Dead), "event", "events"))
 	case counts.Dead > 0:
-		return fmt.Errorf("%s cannot be applied; clerksync dead ls tells why", plural(int(counts.Dead), "event", "events"))
+		return fmt.Errorf("%s cannot be applied; clerksync dead ls tells why", units.Count(int(counts.Dead), "event", "events"))
 	}
 	return nil
 }
@@ -176,7 +177,7 @@ func (c *replayCmd) printPlanned(s *session, all []replay.Planned) error {
 	case len(all) == unchanged:
 		fmt.Fprintln(s.stdout, "nothing would change")
 	case unchanged > 0:
-		fmt.Fprintf(s.stdout, "%s the same\n", plural(unchanged, "other row would stay", "other rows would stay"))
+		fmt.Fprintf(s.stdout, "%s the same\n", units.Count(unchanged, "other row would stay", "other rows would stay"))
 	}
 	return nil
 }
@@ -189,7 +190,7 @@ func (p *place) printCounts(s *session, counts replay.Counts, dryRun bool) error
 	if dryRun {
 		would = "would be "
 	}
-	_, err := fmt.Fprintf(s.stdout, "%s: %s%d applied, %d stale, %d duplicate, %d ignored, %d dead\n", plural(int(counts.Total()), "event", "events"),
+	_, err := fmt.Fprintf(s.stdout, "%s: %s%d applied, %d stale, %d duplicate, %d ignored, %d dead\n", units.Count(int(counts.Total()), "event", "events"),
 		would, counts.Applied, counts.Stale, counts.Duplicate, counts.Ignored, counts.Dead)
 	return err
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/clerksync/clerksync/internal/replay"
 	"github.com/clerksync/clerksync/internal/store"
+	"github.com/clerksync/clerksync/internal/units"
 )
 
 type restoreCmd struct {
@@ -49,7 +50,7 @@ func (c *restoreCmd) Run(s *session) error {
 	}
 	if !c.JSON {
 		fmt.Fprintf(s.stdout, "%s was deleted at %s.\nIt would come back as of %s (event %d), with %s.\n", id, plan.DeletedAt.UTC().Format(time.RFC3339),
-			time.UnixMilli(plan.Entity.Change.Version.EventAt).UTC().Format(time.RFC3339), plan.Entity.Seq, plural(len(plan.Memberships), "membership", "memberships"))
+			time.UnixMilli(plan.Entity.Change.Version.EventAt).UTC().Format(time.RFC3339), plan.Entity.Seq, units.Count(len(plan.Memberships), "membership", "memberships"))
 	}
 	if err := s.confirm(c.Yes, "Restore it?"); err != nil {
 		return err
@@ -87,9 +88,9 @@ func (c *restoreCmd) Run(s *session) error {
 	if c.JSON {
 		return s.printJSON(out)
 	}
-	fmt.Fprintf(s.stdout, "%s is %s again, with %s\n", id, out.State, plural(len(out.Memberships), "membership", "memberships"))
+	fmt.Fprintf(s.stdout, "%s is %s again, with %s\n", id, out.State, units.Count(len(out.Memberships), "membership", "memberships"))
 	if n := len(plan.Memberships) - len(out.Memberships); n > 0 {
-		fmt.Fprintf(s.stdout, "%s did not come back: its user or organization is deleted, or a newer membership took its place\n", plural(n, "membership", "memberships"))
+		fmt.Fprintf(s.stdout, "%s did not come back: its user or organization is deleted, or a newer membership took its place\n", units.Count(n, "membership", "memberships"))
 	}
 	return nil
 }

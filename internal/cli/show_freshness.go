@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/clerksync/clerksync/internal/units"
 )
 
 // freshness is how far the row is behind Clerk, and the event that made it. What only
@@ -46,14 +48,14 @@ func freshnessOf(out *shown) *freshness {
 
 // text is for a person, in one line.
 func (f *freshness) text() string {
-	after := func(from, to time.Time) string { return humane(to.Sub(from).Seconds()) }
+	after := func(from, to time.Time) string { return units.Seconds(to.Sub(from).Seconds()) }
 	if f.StoredAt == nil {
 		return fmt.Sprintf("freshness: emitted %s, applied %s: %s end to end, by event %d (svix id %s)", f.EmittedAt.Format(time.RFC3339),
-			f.AppliedAt.Format(time.RFC3339), humane(f.EndToEnd), f.EventSeq, f.SvixID)
+			f.AppliedAt.Format(time.RFC3339), units.Seconds(f.EndToEnd), f.EventSeq, f.SvixID)
 	}
 	return fmt.Sprintf("freshness: emitted %s, received after %s, stored after %s, applied after %s: %s end to end, by event %d %s (svix id %s)",
 		f.EmittedAt.Format(time.RFC3339), after(f.EmittedAt, *f.ReceivedAt), after(*f.ReceivedAt, *f.StoredAt), after(*f.StoredAt, f.AppliedAt),
-		humane(f.EndToEnd), f.EventSeq, f.eventType, f.SvixID)
+		units.Seconds(f.EndToEnd), f.EventSeq, f.eventType, f.SvixID)
 }
 
 // waitingListed is how many of the events that wait are named.
@@ -69,5 +71,5 @@ func waitingText(events []shownEvent) string {
 		names = append(names, fmt.Sprintf("and %d more", more))
 	}
 	return fmt.Sprintf("%s: %s (clerksync lag tells why)",
-		plural(len(events), "newer event about it waits", "newer events about it wait"), strings.Join(names, ", "))
+		units.Count(len(events), "newer event about it waits", "newer events about it wait"), strings.Join(names, ", "))
 }

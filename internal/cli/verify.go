@@ -7,6 +7,7 @@ import (
 
 	"github.com/clerksync/clerksync/internal/replay"
 	"github.com/clerksync/clerksync/internal/store/db"
+	"github.com/clerksync/clerksync/internal/units"
 )
 
 type verifyCmd struct {
@@ -76,7 +77,7 @@ func (c *verifyCmd) Run(s *session) error {
 		return err
 	}
 	if n := report.Unexplained(); n > 0 {
-		return fmt.Errorf("%s not explained by anything that clerksync does", plural(n, "difference is", "differences are"))
+		return fmt.Errorf("%s not explained by anything that clerksync does", units.Count(n, "difference is", "differences are"))
 	}
 	return nil
 }
@@ -134,13 +135,13 @@ func (c *verifyCmd) printReport(s *session, r *replay.Report) error {
 	if r.Events.Total() == 0 {
 		fmt.Fprint(s.stdout, "the log is empty: ")
 	} else {
-		fmt.Fprintf(s.stdout, "compared with %s of the log (%d..%d): ", plural(int(r.Events.Total()), "event", "events"), r.From, r.To)
+		fmt.Fprintf(s.stdout, "compared with %s of the log (%d..%d): ", units.Count(int(r.Events.Total()), "event", "events"), r.From, r.To)
 	}
 	if r.Differences == 0 {
 		fmt.Fprintln(s.stdout, "the tables are what the log says")
 		return nil
 	}
-	fmt.Fprint(s.stdout, plural(r.Differences, "difference", "differences"))
+	fmt.Fprint(s.stdout, units.Count(r.Differences, "difference", "differences"))
 	if r.Unexplained() == 0 {
 		fmt.Fprint(s.stdout, ", to be expected")
 	}

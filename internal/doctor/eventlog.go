@@ -8,6 +8,7 @@ import (
 	"github.com/clerksync/clerksync/internal/disk"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/lag"
+	"github.com/clerksync/clerksync/internal/units"
 )
 
 // checkLog looks at the server, the streams, the consumer, the workers, and the room.
@@ -26,7 +27,7 @@ func checkLog(ctx context.Context, r *Report, o Options) {
 		r.unchecked("the event log did not answer", streams, consumer, workers, room, clock)
 		return
 	}
-	r.ok("event_log", fmt.Sprintf("NATS %s, %s stored", i.ServerVersion, megabytes(i.Bytes)))
+	r.ok("event_log", fmt.Sprintf("NATS %s, %s stored", i.ServerVersion, units.Bytes(i.Bytes)))
 
 	checkSettings(r, streams, "the streams are kept as they should be", i, func(d eventlog.Difference) bool { return d.Of != eventlog.ConsumerName })
 	if i.HasConsumer {
@@ -108,16 +109,14 @@ func checkRoom(r *Report, i *eventlog.Inspection, o Options) {
 	}
 	switch {
 	case i.MaxBytes > 0 && i.Bytes >= i.MaxBytes:
-		r.add("room", Failed, "the event log is full: it has "+megabytes(i.Bytes)+" of "+megabytes(i.MaxBytes), fix)
+		r.add("room", Failed, "the event log is full: it has "+units.Bytes(i.Bytes)+" of "+units.Bytes(i.MaxBytes), fix)
 	case nearly(i.Bytes, i.MaxBytes):
-		r.add("room", Warning, "the event log is nearly full: it has "+megabytes(i.Bytes)+" of "+megabytes(i.MaxBytes), fix)
+		r.add("room", Warning, "the event log is nearly full: it has "+units.Bytes(i.Bytes)+" of "+units.Bytes(i.MaxBytes), fix)
 	case nearly(i.Used, i.Storage):
-		r.add("room", Warning, "the NATS account stores "+megabytes(i.Used)+" of "+megabytes(i.Storage), "let it store more, or lower CLERKSYNC_LOG_MAX_AGE")
+		r.add("room", Warning, "the NATS account stores "+units.Bytes(i.Used)+" of "+units.Bytes(i.Storage), "let it store more, or lower CLERKSYNC_LOG_MAX_AGE")
 	case known && free < leastRoom:
-		r.add("room", Warning, "the disk of "+o.Process.Folder+" has "+megabytes(free)+" free", "make room, or set CLERKSYNC_LOG_MAX_BYTES: below 64 MB nothing is taken")
+		r.add("room", Warning, "the disk of "+o.Process.Folder+" has "+units.Bytes(free)+" free", "make room, or set CLERKSYNC_LOG_MAX_BYTES: below 64 MB nothing is taken")
 	default:
 		r.ok("room", "there is room for more events")
 	}
 }
-
-func megabytes(n uint64) string { return fmt.Sprintf("%.1f MB", float64(n)/(1<<20)) }

@@ -21,12 +21,12 @@ func TestRoom(t *testing.T) {
 		want Check
 	}{
 		"no limit": {eventlog.Inspection{Bytes: 1 << 40}, Check{"room", OK, "there is room for more events", ""}},
-		"below":    {eventlog.Inspection{Bytes: 7 << 20, MaxBytes: 10 << 20}, Check{"room", OK, "there is room for more events", ""}},
-		"near":     {eventlog.Inspection{Bytes: 8 << 20, MaxBytes: 10 << 20}, Check{"room", Warning, "the event log is nearly full: it has 8.0 MB of 10.0 MB", fix}},
-		"full":     {eventlog.Inspection{Bytes: 10 << 20, MaxBytes: 10 << 20}, Check{"room", Failed, "the event log is full: it has 10.0 MB of 10.0 MB", fix}},
+		"below":    {eventlog.Inspection{Bytes: 7 * 1_000_000, MaxBytes: 10 * 1_000_000}, Check{"room", OK, "there is room for more events", ""}},
+		"near":     {eventlog.Inspection{Bytes: 8 * 1_000_000, MaxBytes: 10 * 1_000_000}, Check{"room", Warning, "the event log is nearly full: it has 8.0 MB of 10 MB", fix}},
+		"full":     {eventlog.Inspection{Bytes: 10 * 1_000_000, MaxBytes: 10 * 1_000_000}, Check{"room", Failed, "the event log is full: it has 10 MB of 10 MB", fix}},
 		"account": {
-			eventlog.Inspection{Used: 9 << 20, Storage: 10 << 20},
-			Check{"room", Warning, "the NATS account stores 9.0 MB of 10.0 MB", "let it store more, or lower CLERKSYNC_LOG_MAX_AGE"},
+			eventlog.Inspection{Used: 9 * 1_000_000, Storage: 10 * 1_000_000},
+			Check{"room", Warning, "the NATS account stores 9.0 MB of 10 MB", "let it store more, or lower CLERKSYNC_LOG_MAX_AGE"},
 		},
 	} {
 		r := &Report{}

@@ -64,7 +64,7 @@ func (m *Meter) Register(r prometheus.Registerer) {
 		}),
 		newGauge("in_step", "1 when the rows are in step with what Clerk tells, by the verdict of clerksync lag.", func(r *Reading) (float64, bool) { return truth(r.InStep) }),
 		newGauge("silent", "1 when no event was received for longer than is usual; missing until that is learned.", func(r *Reading) (float64, bool) {
-			s, _ := truth(r.Silence.silent())
+			s, _ := truth(r.Silent)
 			return s, r.Silence != nil && r.Silence.Limit != nil
 		}),
 		newGauge("silence_limit_seconds", "Time without an event after which it is called silence, learned from the log.", func(r *Reading) (float64, bool) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/store"
+	"github.com/clerksync/clerksync/internal/units"
 )
 
 const (
@@ -173,7 +174,7 @@ func (m *Meter) measureLog(ctx context.Context, r *Reading, b *eventlog.Backlog,
 	r.instances = m.recent.instances()
 	r.Warnings = append(r.Warnings, m.recent.warnings()...)
 	if b.DeadLetters > 0 {
-		r.Warnings = append(r.Warnings, plural(b.DeadLetters, "dead letter is", "dead letters are")+" parked: clerksync dead ls")
+		r.Warnings = append(r.Warnings, units.Count(b.DeadLetters, "dead letter is", "dead letters are")+" parked: clerksync dead ls")
 	}
 	if m.store == nil || !r.PostgreSQL.OK {
 		return

@@ -166,7 +166,7 @@ func TestFailingWorker(t *testing.T) {
 	receiver := NewMeter(w.log, nil, false, w.meter().logger)
 	r := w.await(receiver, "the worker says that it fails", func(r *Reading) bool { return r.State == Stuck })
 	require.False(t, r.InStep)
-	require.Regexp(t, `^stuck: PostgreSQL does not answer in time since .*\d\d:\d\d UTC; 2 events wait, the oldest for \d+ m?s$`, r.Verdict)
+	require.Regexp(t, `^stuck: PostgreSQL does not answer in time since .*\d\d:\d\d UTC; 2 events wait, the oldest for [\d.]+ m?s$`, r.Verdict)
 	require.Nil(t, r.PostgreSQL)
 	require.Nil(t, r.EndToEnd)
 	require.WithinRange(t, r.Workers[0].Failing.Since, began, time.Now())
@@ -352,7 +352,7 @@ func TestJSONOfAReading(t *testing.T) {
 	text, err := json.MarshalIndent(Reading{State: Unknown, Verdict: "v", Warnings: []string{}}, "", " ")
 	require.NoError(t, err)
 	require.JSONEq(t, `{
-		"in_step": false, "state": "unknown", "verdict": "v", "measured_at": "0001-01-01T00:00:00Z",
+		"in_step": false, "state": "unknown", "why": "", "silent": false, "verdict": "v", "measured_at": "0001-01-01T00:00:00Z",
 		"pending": null, "in_work": null, "oldest_pending_age_seconds": null,
 		"stored_per_second": null, "applied_per_second": null, "seconds_left": null,
 		"last_event_received_at": null, "silence": null,

@@ -20,7 +20,9 @@ const (
 type Reading struct {
 	InStep     bool      `json:"in_step"`
 	State      State     `json:"state"`
-	Verdict    string    `json:"verdict"` // for a person: the state, why, and since when
+	Why        string    `json:"why"`     // of the state, for a person; "" when there is nothing to say
+	Verdict    string    `json:"verdict"` // both in one sentence
+	Silent     bool      `json:"silent"`  // nothing was received for longer than usual, whatever the state
 	MeasuredAt time.Time `json:"measured_at"`
 
 	// Pending events are stored and not yet applied; of those, InWork are delivered to a

@@ -8,6 +8,7 @@ import (
 
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/units"
 )
 
 // recent are the last events that Svix delivered.
@@ -97,7 +98,7 @@ func (e *recent) warnings() []string {
 		early = max(early, r.emitted.Sub(r.received))
 	}
 	if early > clockTolerance {
-		all = append(all, fmt.Sprintf("events were received up to %s before they were emitted: the clock of the receiver is slow", spell(early)))
+		all = append(all, fmt.Sprintf("events were received up to %s before they were emitted: the clock of the receiver is slow", units.Duration(early)))
 	}
 	return all
 }

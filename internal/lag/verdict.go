@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/clerksync/clerksync/internal/units"
 )
 
 const (
@@ -14,71 +16,96 @@ const (
 	stuckAfter = 20 * time.Second
 )
 
-// judge decides what state it is, and says so. It is the one place where that is done.
+// judge decides the state of a reading. It is the one place that does.
 func judge(f *facts) {
 	r := f.reading
-	r.State, r.Verdict = verdict(f)
+	r.State, r.Why = verdict(f)
+	r.Verdict = r.State.sentence(r.Why)
 	r.InStep = r.State == InStep
+	r.Silent = r.Silence.silent()
 	if r.State == Stuck { // at no rate does that end
 		r.SecondsLeft = nil
 	}
 }
 
+// Unreachable returns the reading when the event log cannot be opened.
+func Unreachable(why string) *Reading {
+	return &Reading{
+		State: Unknown, Why: why, Verdict: Unknown.sentence(why), MeasuredAt: time.Now().UTC(),
+		EventLog: Neighbour{Error: "the event log cannot be reached"}, Warnings: []string{},
+	}
+}
+
+func (s State) sentence(why string) string {
+	label := string(s)
+	if s == InStep {
+		label = "in step"
+	}
+	if why == "" {
+		return label
+	}
+	return label + ": " + why
+}
+
+// verdict returns the state and why it is so, without the state's own word.
 func verdict(f *facts) (State, string) {
 	r := f.reading
 	if f.logErr != nil {
-		return Unknown, "unknown: the event log cannot be read; is NATS running?"
+		return Unknown, "the event log cannot be read; is NATS running?"
 	}
 	pending := *r.Pending
 	failing := first(r.Workers, func(w Worker) *Failure { return w.Failing })
 	outage := first(r.Workers, func(w Worker) *Failure { return w.Outage })
-	// One that may not answer, by the permissions of NATS, is known by what it does.
+	// A worker that may not answer, by the permissions of NATS, is known by its work.
 	working := f.asking || r.AppliedPerSecond != nil && *r.AppliedPerSecond > 0 && f.still < inStepWithin
-	nobody := len(r.Workers) == 0 && r.Workers != nil && !working
+	noWorker := len(r.Workers) == 0 && r.Workers != nil && !working
 	late := pending > 0 && (r.OldestPendingAge == nil || *r.OldestPendingAge >= inStepWithin.Seconds())
+	since := func(reason string, at time.Time) string {
+		return fmt.Sprintf("%s since %s; %s", reason, clock(at, r.MeasuredAt), waiting(r))
+	}
 	switch {
 	case failing != nil && pending > 0:
-		return Stuck, fmt.Sprintf("stuck: %s since %s; %s", failing.Reason, clock(failing.Since, r.MeasuredAt), waiting(r))
+		return Stuck, since(failing.Reason, failing.Since)
 	case outage != nil:
-		return Stuck, fmt.Sprintf("stuck: %s since %s; %s", outage.Reason, clock(outage.Since, r.MeasuredAt), waiting(r))
+		return Stuck, since(outage.Reason, outage.Since)
 	case !f.pgOutage.IsZero():
-		return Stuck, fmt.Sprintf("stuck: %s since %s; %s", r.PostgreSQL.Error, clock(f.pgOutage, r.MeasuredAt), waiting(r))
-	case nobody && late:
-		return Stuck, "stuck: no worker is running; " + waiting(r)
+		return Stuck, since(r.PostgreSQL.Error, f.pgOutage)
+	case noWorker && late:
+		return Stuck, "no worker is running; " + waiting(r)
 	case late && f.still >= stuckAfter:
-		return Stuck, fmt.Sprintf("stuck: nothing was applied for %s, though a worker is there; %s", spell(f.still), waiting(r))
+		return Stuck, fmt.Sprintf("nothing was applied for %s, though a worker is there; %s", units.Duration(f.still), waiting(r))
 	case late:
 		return Behind, behind(r, f)
 	case r.Silence.silent():
-		return Silent, fmt.Sprintf("silent: no event for %s, usual gap %s; is the endpoint enabled in the Clerk dashboard?",
-			spell(seconds(r.Silence.Seconds)), spell(seconds(*r.Silence.UsualGap)))
-	case nobody && pending > 0:
-		return InStep, "in step so far, but no worker is running; " + waiting(r)
-	case nobody && !f.attempted:
-		return InStep, "in step: nothing waits, and no worker has run yet"
-	case nobody:
-		return InStep, "in step: nothing waits, but no worker is running"
+		return Silent, fmt.Sprintf("no event for %s, usual gap %s; is the endpoint enabled in the Clerk dashboard?",
+			units.Seconds(r.Silence.Seconds), units.Seconds(*r.Silence.UsualGap))
+	case noWorker && pending > 0:
+		return InStep, "no worker is running; " + waiting(r)
+	case noWorker && !f.attempted:
+		return InStep, "nothing waits, and no worker has run yet"
+	case noWorker:
+		return InStep, "nothing waits, but no worker is running"
+	case pending > 0:
+		return InStep, units.Count(pending, "event is", "events are") + " on the way"
 	}
-	if pending > 0 {
-		return InStep, fmt.Sprintf("in step: %s on the way", plural(pending, "event is", "events are"))
-	}
-	return InStep, "in step"
+	return InStep, ""
 }
 
 func behind(r *Reading, f *facts) string {
-	by := "behind"
+	by := ""
 	if r.OldestPendingAge != nil {
-		by = "behind by " + spell(seconds(*r.OldestPendingAge))
+		by = units.Seconds(*r.OldestPendingAge) + ", "
 	}
+	waiting := units.Count(*r.Pending, "event waits", "events wait")
 	switch {
 	case r.SecondsLeft != nil:
-		return fmt.Sprintf("%s and catching up, about %s left", by, spell(seconds(*r.SecondsLeft)))
+		return fmt.Sprintf("%scatching up, about %s left", by, units.Seconds(*r.SecondsLeft))
 	case r.AppliedPerSecond != nil && *r.AppliedPerSecond == 0:
-		return fmt.Sprintf("%s, and nothing is being applied: %s", by, plural(*r.Pending, "event waits", "events wait"))
+		return fmt.Sprintf("%snothing is being applied, %s", by, waiting)
 	case f.falling:
-		return fmt.Sprintf("%s and falling further behind: %.0f events/s come, %.0f/s are applied", by, *r.StoredPerSecond, *r.AppliedPerSecond)
+		return fmt.Sprintf("%sfalling further behind, %.0f events/s are stored and %.0f/s applied", by, *r.StoredPerSecond, *r.AppliedPerSecond)
 	}
-	return fmt.Sprintf("%s: %s", by, plural(*r.Pending, "event waits", "events wait"))
+	return by + waiting
 }
 
 // waiting says how many wait.
@@ -87,11 +114,11 @@ func waiting(r *Reading) string {
 	case n == 0:
 		return "nothing waits yet"
 	case r.OldestPendingAge == nil:
-		return plural(n, "event waits", "events wait")
+		return units.Count(n, "event waits", "events wait")
 	case n == 1:
-		return "1 event waits, for " + spell(seconds(*r.OldestPendingAge))
+		return "1 event waits, for " + units.Seconds(*r.OldestPendingAge)
 	default:
-		return fmt.Sprintf("%d events wait, the oldest for %s", n, spell(seconds(*r.OldestPendingAge)))
+		return fmt.Sprintf("%d events wait, the oldest for %s", n, units.Seconds(*r.OldestPendingAge))
 	}
 }
 
@@ -116,13 +143,6 @@ func first(workers []Worker, failure func(Worker) *Failure) *Failure {
 	return first
 }
 
-func plural(n uint64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // clock is a time for a person, with the day when it was not today.
@@ -132,28 +152,4 @@ func clock(t, now time.Time) string {
 		return t.Format("2006-01-02 15:04 UTC")
 	}
 	return t.Format("15:04 UTC")
-}
-
-// spell says how long something takes, in the two largest units that matter.
-func spell(d time.Duration) string {
-	two := func(n int64, unit string, m int64, smaller string) string {
-		if m == 0 {
-			return fmt.Sprintf("%d %s", n, unit)
-		}
-		return fmt.Sprintf("%d %s %d %s", n, unit, m, smaller)
-	}
-	switch s := int64(d.Seconds()); {
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", max(d.Milliseconds(), 0))
-	case s < 60:
-		return fmt.Sprintf("%d s", s)
-	case s < 10*60:
-		return two(s/60, "min", s%60, "s")
-	case s < 3600:
-		return fmt.Sprintf("%d min", s/60)
-	case s < 24*3600:
-		return two(s/3600, "h", s%3600/60, "min")
-	default:
-		return two(s/86400, "d", s%86400/3600, "h")
-	}
 }

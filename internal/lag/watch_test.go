@@ -100,5 +100,5 @@ func TestLearn(t *testing.T) {
 	m.recent.events[len(m.recent.events)-1].received = time.Now().Add(-13 * time.Hour)
 	r = w.measure(m)
 	require.Equal(t, Silent, r.State)
-	require.Regexp(t, `^silent: no event for 13 h, usual gap \d+ ms; is the endpoint enabled in the Clerk dashboard\?$`, r.Verdict)
+	require.Regexp(t, `^silent: no event for 13 h, usual gap [\d.]+ ms; is the endpoint enabled in the Clerk dashboard\?$`, r.Verdict)
 }

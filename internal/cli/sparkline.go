@@ -1,0 +1,29 @@
+package cli
+
+import (
+	"math"
+	"strings"
+)
+
+// sparkline draws numbers as bars, the greatest as high as can be. What is more than
+// nothing is higher than what is not; what is not known, nil, is left out.
+func sparkline(values []*float64) string {
+	most := 0.0
+	for _, v := range values {
+		if v != nil {
+			most = max(most, *v)
+		}
+	}
+	var b strings.Builder
+	for _, v := range values {
+		switch {
+		case v == nil:
+			b.WriteByte(' ')
+		case *v <= 0:
+			b.WriteRune('▁')
+		default:
+			b.WriteRune([]rune("▂▃▄▅▆▇█")[int(math.Ceil(*v/most*7))-1])
+		}
+	}
+	return b.String()
+}
