@@ -26,37 +26,37 @@ import (
 	"github.com/clerksync/clerksync/internal/store"
 )
 
-// Watch is what measures: [lag.Watch].
+// Watch publishes readings; *[lag.Watch] implements it.
 type Watch interface {
 	Latest() *lag.Reading                 // nil before the first
-	Subscribe() (<-chan struct{}, func()) // signalled after each reading, until the function is called
+	Subscribe() (<-chan struct{}, func()) // signals each reading, until the function is called
 	History() []lag.Sample                // the oldest first
 }
 
-// Options say what is served, and to whom.
+// Options configure a [Handler].
 type Options struct {
 	Checks   []Check             // of /readyz
 	Meter    *lag.Meter          // of /lag
 	Gatherer prometheus.Gatherer // of /metrics
 	Watch    Watch
 	Log      *eventlog.Log
-	Store    *store.Store // nil: this process has no database, and nothing can be retried or replayed from here
+	Store    *store.Store // nil: nothing can be retried or replayed from this process
 	Instance string       // Clerk instance whose dead letters can be retried, "" when none is configured
-	Token    string       // "" asks for none
-	Local    bool         // the listener is on the loopback, where no token is needed
+	Token    string       // "" needs none
+	Local    bool         // the listener is on the loopback, where a token is optional
 	Version  string
 	Logger   *slog.Logger
 }
 
-// Handler answers everything on the admin listener.
+// Handler serves the admin listener.
 type Handler struct {
 	o       Options
 	handler http.Handler
 	pages   *template.Template
 	static  map[string]asset
 
-	run      string // tells this process from the one before
-	action   string // what actions carry where there are no sessions
+	run      string // identifies this process to the page
+	action   string // the action token where there are no sessions
 	sessions sessions
 	guesses  guesses
 	acting   chan struct{} // one action at a time
@@ -67,21 +67,20 @@ type Handler struct {
 }
 
 const (
-	// maxStreams is how many pages are kept up to date at once.
+	// maxStreams bounds the pages that are kept up to date.
 	maxStreams = 32
 
-	// maxBody is more than a form with a token has; actions have no body.
+	// maxBody is more than the login form needs; actions have no body.
 	maxBody = 4 << 10
 
-	// readTimeout bounds what is read of the event log for one answer.
+	// readTimeout bounds reading the event log for one answer.
 	readTimeout = 10 * time.Second
 )
 
 //go:embed templates static
 var files embed.FS
 
-// New makes a dashboard. It has no goroutines of its own, but [Handler.Close] has
-// to be called before the server is shut down.
+// New returns a handler. [Handler.Close] must be called before the server is shut down.
 func New(o Options) (*Handler, error) {
 	if o.Watch == nil || o.Log == nil || o.Meter == nil || o.Gatherer == nil {
 		return nil, errors.New("make the admin handler: a watch, a meter, a gatherer and an event log are needed")
@@ -109,8 +108,8 @@ func New(o Options) (*Handler, error) {
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.handler.ServeHTTP(w, r) }
 
-// Close ends the streams, for which [http.Server.Shutdown] would wait. It can be
-// called again.
+// Close ends the streams, for which [http.Server.Shutdown] would wait. It may be called
+// more than once.
 func (h *Handler) Close() { h.close() }
 
 func (h *Handler) routes() http.Handler {
@@ -119,7 +118,7 @@ func (h *Handler) routes() http.Handler {
 	mux.HandleFunc("GET /readyz", h.readyz)
 	mux.HandleFunc("GET /lag", h.see(h.lag))
 	mux.HandleFunc("GET /metrics", h.see(promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{
-		// A part that cannot be read is missing; the rest is still wanted.
+		// One collector that fails must not hide the others.
 		ErrorHandling: promhttp.ContinueOnError,
 	}).ServeHTTP))
 
@@ -142,7 +141,7 @@ func (h *Handler) routes() http.Handler {
 	return secure(h.checkHost(crossOrigin(http.MaxBytesHandler(mux, maxBody))))
 }
 
-// page is the one page there is.
+// page serves the dashboard.
 func (h *Handler) page(w http.ResponseWriter, r *http.Request) {
 	action, err := h.authenticate(r)
 	switch {
@@ -171,13 +170,13 @@ func (h *Handler) render(w http.ResponseWriter, status int, name string, data an
 	w.Write(page.Bytes())
 }
 
-// asset is a file as it is served.
+// asset is a static file.
 type asset struct {
 	body              []byte
 	contentType, etag string
 }
 
-// contentTypes are named here: what the machine says of them can be anything.
+// contentTypes are fixed here: the operating system's table may say anything.
 var contentTypes = map[string]string{
 	".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", "": "text/plain; charset=utf-8",
 }
@@ -203,7 +202,7 @@ func (h *Handler) asset(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", a.contentType)
-	w.Header().Set("Cache-Control", "no-cache") // asked for again each time, and sent when it changed
+	w.Header().Set("Cache-Control", "no-cache") // revalidated by its ETag
 	w.Header().Set("ETag", a.etag)
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.body))
 }
@@ -220,7 +219,7 @@ func (h *Handler) answer(w http.ResponseWriter, v any) {
 	w.Write(body)
 }
 
-// refuse answers with an error, which the page shows as it is.
+// refuse answers with an error text, which the page shows.
 func refuse(w http.ResponseWriter, status int, text string) {
 	http.Error(w, text, status)
 }

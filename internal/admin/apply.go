@@ -8,14 +8,14 @@ import (
 	"github.com/clerksync/clerksync/internal/replay"
 )
 
-// applyTimeout is how long one event may take to get into PostgreSQL. With the time
-// that a replay takes to stop, it is less than the admin listener gives an answer.
+// applyTimeout bounds applying one event. With the time that a replay takes to stop, it
+// stays below the write timeout of the admin listener.
 const applyTimeout = 10 * time.Second
 
-// pingTimeout is how long PostgreSQL may take to answer at all.
+// pingTimeout bounds the check that PostgreSQL answers.
 const pingTimeout = 3 * time.Second
 
-// outcomeJSON says what became of an action.
+// outcomeJSON is the result of an action.
 type outcomeJSON struct {
 	Outcome string `json:"outcome"` // of the event, or discarded
 	Text    string `json:"text"`
@@ -27,7 +27,7 @@ const (
 	notFinished = "it could not be finished, and to do it again does no harm: try again; the log of clerksync tells why"
 )
 
-// apply runs a replay of one event and answers with what became of it.
+// apply runs a replay of one event and answers with its outcome.
 func (h *Handler) apply(w http.ResponseWriter, r *http.Request, gone, note string, seq uint64, run func(context.Context, replay.Options) (replay.Counts, error)) {
 	if h.o.Store == nil {
 		refuse(w, http.StatusConflict, noStore)
@@ -42,7 +42,7 @@ func (h *Handler) apply(w http.ResponseWriter, r *http.Request, gone, note strin
 		refuse(w, http.StatusServiceUnavailable, "others are doing the same: try again")
 		return
 	}
-	// A replay waits for PostgreSQL, however long it is away. A person does not.
+	// A replay waits for PostgreSQL without end. A person does not.
 	ping, end := context.WithTimeout(ctx, pingTimeout)
 	defer end()
 	if err := h.o.Store.Ping(ping); err != nil {
@@ -65,7 +65,7 @@ func (h *Handler) apply(w http.ResponseWriter, r *http.Request, gone, note strin
 	h.answer(w, o)
 }
 
-// outcomeOf says what became of the one event that was counted.
+// outcomeOf returns the outcome of the one event that was counted.
 func outcomeOf(c replay.Counts) outcomeJSON {
 	switch {
 	case c.Applied > 0:

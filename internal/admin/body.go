@@ -12,10 +12,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxShown is how much of a body is shown, indented: more than a person reads.
+// maxShown bounds the indented body that is shown, in bytes.
 const maxShown = 64 << 10
 
-// bodyJSON is a body to be looked at, as text.
+// bodyJSON is a body as text.
 type bodyJSON struct {
 	Text  string `json:"text"`
 	Bytes int    `json:"bytes"` // of the whole body, as it was received
@@ -35,8 +35,7 @@ func showBody(body []byte) bodyJSON {
 
 var errCut = errors.New("cut")
 
-// indent indents JSON up to maxShown bytes: with many levels, a small body would
-// become a large one.
+// indent indents JSON up to maxShown bytes: indentation makes a deeply nested body large.
 func indent(body []byte) ([]byte, error) {
 	out := &limited{}
 	dec := jsontext.NewDecoder(bytes.NewReader(body), jsontext.AllowDuplicateNames(true))
@@ -55,7 +54,7 @@ func indent(body []byte) ([]byte, error) {
 	}
 }
 
-// limited takes maxShown bytes.
+// limited accepts maxShown bytes.
 type limited struct{ bytes.Buffer }
 
 func (l *limited) Write(p []byte) (int, error) {
@@ -66,7 +65,7 @@ func (l *limited) Write(p []byte) (int, error) {
 	return l.Buffer.Write(p)
 }
 
-// printable shows what is not to be seen, or turns the text around, by its number.
+// printable escapes characters that are invisible or change the direction of the text.
 func printable(text []byte) string {
 	var b strings.Builder
 	for len(text) > 0 {

@@ -14,10 +14,10 @@ import (
 	"github.com/clerksync/clerksync/internal/replay"
 )
 
-// listed is how many events a list has at most.
+// listed bounds the events of a list.
 const listed = 25
 
-// listEvents answers with the last events that are selected, the newest first.
+// listEvents answers with the last events that match, newest first.
 func (h *Handler) listEvents(w http.ResponseWriter, r *http.Request) {
 	f, err := readFilter(r)
 	if err != nil {
@@ -90,11 +90,11 @@ func one(next func(http.ResponseWriter, *http.Request, uint64)) http.HandlerFunc
 	}
 }
 
-// unreadable answers that the event log could not be read. Why has addresses in it,
-// and is for the log.
+// unreadable answers that the event log could not be read. The error may contain
+// addresses, so it goes to the log only.
 func (h *Handler) unreadable(w http.ResponseWriter, err error) {
 	if errors.Is(err, context.Canceled) {
-		return // nobody listens any more
+		return // the client is gone
 	}
 	h.o.Logger.Warn("the event log could not be read for the dashboard", "err", err)
 	text := "the event log could not be read: try again"
@@ -104,7 +104,7 @@ func (h *Handler) unreadable(w http.ResponseWriter, err error) {
 	refuse(w, http.StatusServiceUnavailable, text)
 }
 
-// read reads one message and answers when it cannot.
+// read reads one message. On failure it answers the request and returns nil.
 func (h *Handler) read(w http.ResponseWriter, r *http.Request, get func(context.Context, uint64) (*eventlog.Message, error), seq uint64, gone string) *eventlog.Message {
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()

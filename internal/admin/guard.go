@@ -14,12 +14,12 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// policy lets the page have what comes with the program, and nothing else: no script
-// or style within the page, and nothing of another host.
+// policy allows the files that come with the program: no inline script or style, nothing
+// from another host.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// secure sets what every answer has, of whatever kind.
+// secure sets the headers of every answer.
 func secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -32,12 +32,12 @@ func secure(next http.Handler) http.Handler {
 }
 
 const (
-	badHost   = "this listener is on the loopback, and is asked for by another name: open it as http://localhost with its port, or set CLERKSYNC_ADMIN_TOKEN"
+	badHost   = "this listener is on the loopback, and was requested by another name: open it as http://localhost with its port, or set CLERKSYNC_ADMIN_TOKEN"
 	badOrigin = "this was asked for by a page of another origin: open the dashboard itself"
 	noAction  = "this action has no valid token: reload the dashboard, and try again"
 )
 
-// Why a request is not let in.
+// The reasons for refusing a request.
 var (
 	errNoToken   = errors.New("this listener is beyond the loopback: set CLERKSYNC_ADMIN_TOKEN to see more than health")
 	errNotLogged = errors.New("the token is missing or wrong, or the session has ended: log in with CLERKSYNC_ADMIN_TOKEN")
@@ -45,12 +45,12 @@ var (
 	errTooMany   = errors.New("too many wrong tokens: wait a little, and try again")
 )
 
-// open tells whether everybody who can connect may look.
+// open reports whether no token is needed.
 func (h *Handler) open() bool { return h.o.Local && h.o.Token == "" }
 
-// checkHost refuses a request by a name that is not the loopback's, where no token
-// is asked for: a page of another site can have its own name lead to this machine,
-// and is of the same origin then.
+// checkHost refuses other names than the loopback's where no token is needed: by DNS
+// rebinding, a page of another site could point its own name at this machine and be of
+// the same origin.
 func (h *Handler) checkHost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h.open() && !isLoopback(r.Host) && !healthPaths[r.URL.Path] {
@@ -71,7 +71,7 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
-// crossOrigin refuses what another origin asks to be done.
+// crossOrigin refuses state-changing requests from other origins.
 func crossOrigin(next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -80,8 +80,8 @@ func crossOrigin(next http.Handler) http.Handler {
 	return protection.Handler(next)
 }
 
-// authenticate returns the action token of a request that may see everything. The error
-// is [errNoToken], [errTooMany] or [errNotLogged].
+// authenticate returns the action token of an authenticated request. The error is
+// [errNoToken], [errTooMany] or [errNotLogged].
 func (h *Handler) authenticate(r *http.Request) (action string, err error) {
 	switch {
 	case h.open():
@@ -107,7 +107,7 @@ func (h *Handler) authenticate(r *http.Request) (action string, err error) {
 func (h *Handler) see(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
-			refuse(w, http.StatusForbidden, badOrigin) // no other site needs to fetch this, or to hold a stream
+			refuse(w, http.StatusForbidden, badOrigin) // no other site needs to fetch data or hold a stream
 			return
 		}
 		switch _, err := h.authenticate(r); {
@@ -125,10 +125,10 @@ func (h *Handler) see(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// actionHeader is what only a script of this page can send with a request.
+// actionHeader carries the action token, which only a script of this page knows.
 const actionHeader = "Clerksync-Action"
 
-// act lets those do something who may look, and whose page was made for them.
+// act lets authenticated requests with an action token through.
 func (h *Handler) act(next http.HandlerFunc) http.HandlerFunc {
 	return h.see(func(w http.ResponseWriter, r *http.Request) {
 		if action, err := h.authenticate(r); err != nil || !equal(r.Header.Get(actionHeader), action) {
@@ -139,26 +139,25 @@ func (h *Handler) act(next http.HandlerFunc) http.HandlerFunc {
 	})
 }
 
-// equal compares hashes, so that the time it takes tells nothing, not even the length.
+// equal compares hashes in constant time, which hides even the length.
 func equal(given, want string) bool {
 	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(want))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
 const (
-	// guessBurst wrong tokens are compared at once, and one more every guessInterval.
+	// An address may send guessBurst wrong tokens, and one more every guessInterval.
 	guessBurst    = 10
 	guessInterval = 3 * time.Second
 
 	// retryAfter is guessInterval, for a header.
 	retryAfter = "3"
 
-	// maxGuessers bounds the addresses that are remembered.
+	// maxGuessers bounds the addresses in memory.
 	maxGuessers = 1024
 )
 
-// guesses limits wrong tokens, for each address by itself: a flood from one does not
-// keep Prometheus out.
+// guesses limits wrong tokens per address: a flood from one does not lock Prometheus out.
 type guesses struct {
 	mu  sync.Mutex
 	all map[string]*rate.Limiter
@@ -179,9 +178,9 @@ func (g *guesses) of(r *http.Request) *rate.Limiter {
 	return l
 }
 
-// check compares a token with the configured one. After too many wrong ones from an
-// address, no token of it is compared for a while. The error is [errWrong] or
-// [errTooMany].
+// check compares a token with the configured one. After too many wrong tokens from an
+// address, it compares none for a while, not even the right one. The error is [errWrong]
+// or [errTooMany].
 func (h *Handler) check(r *http.Request, token string) error {
 	wrong := h.guesses.of(r)
 	switch {
@@ -189,7 +188,7 @@ func (h *Handler) check(r *http.Request, token string) error {
 		return errTooMany
 	case equal(token, h.o.Token):
 		return nil
-	case !wrong.Allow(): // others were wrong at the same moment
+	case !wrong.Allow(): // used up concurrently
 		return errTooMany
 	}
 	return errWrong

@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// checkTimeout bounds all checks of one request together.
+// checkTimeout bounds all checks of one request.
 const checkTimeout = 3 * time.Second
 
-// Check reports whether something that the process depends on is available.
+// Check checks one dependency of the process.
 type Check struct {
 	Name  string
 	Ready func(context.Context) error
 
-	// Needed means that the process is not ready without it. The others are reported
-	// all the same: a receiver works without PostgreSQL.
+	// Needed means that the process is not ready without it. Others are only reported: a
+	// receiver works without PostgreSQL.
 	Needed bool
 }
 
-// healthPaths answer everybody, by whatever name of the host: an orchestrator has no
-// token, and they say nothing but which check fails.
+// healthPaths need no token and allow any Host: an orchestrator has neither, and the
+// answers name only the checks.
 var healthPaths = map[string]bool{"/healthz": true, "/readyz": true}
 
 // healthz reports that the process runs.

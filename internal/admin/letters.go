@@ -11,7 +11,7 @@ import (
 	"github.com/clerksync/clerksync/internal/replay"
 )
 
-// listedLetters is how many dead letters are listed: the last.
+// listedLetters bounds the list of dead letters: the last ones.
 const listedLetters = 50
 
 // letterJSON is a dead letter without the body of its event. Its type is that under
@@ -32,7 +32,7 @@ func newLetter(m *eventlog.Message) letterJSON {
 	return letterJSON{m.Summary(), l.Reason, eventlog.Reasons[l.Reason], l.Error, l.Attempts, l.FirstAt, l.LastAt, l.LogSeq}
 }
 
-// reasonJSON is the letters that were parked for one reason, the newest first.
+// reasonJSON groups letters by reason, newest first.
 type reasonJSON struct {
 	Reason  string       `json:"reason"`
 	Meaning string       `json:"meaning"`
@@ -76,7 +76,7 @@ func (h *Handler) listLetters(w http.ResponseWriter, r *http.Request) {
 	})
 	h.answer(w, struct {
 		Total   uint64        `json:"total"`
-		Listed  int           `json:"listed"` // of these, the last
+		Listed  int           `json:"listed"` // the last ones
 		Reasons []*reasonJSON `json:"reasons"`
 	}{max(total, uint64(n)), n, groups})
 }
@@ -98,7 +98,7 @@ func (h *Handler) letterBody(w http.ResponseWriter, r *http.Request, seq uint64)
 	}
 }
 
-// retry tries to apply the event of a dead letter.
+// retry applies the event of a dead letter.
 func (h *Handler) retry(w http.ResponseWriter, r *http.Request, seq uint64) {
 	if h.read(w, r, h.o.Log.GetLetter, seq, goneLetter) == nil {
 		return
@@ -115,7 +115,7 @@ func (h *Handler) retry(w http.ResponseWriter, r *http.Request, seq uint64) {
 	})
 }
 
-// discard deletes a dead letter for good.
+// discard deletes a dead letter.
 func (h *Handler) discard(w http.ResponseWriter, r *http.Request, seq uint64) {
 	if h.read(w, r, h.o.Log.GetLetter, seq, goneLetter) == nil {
 		return

@@ -17,21 +17,21 @@ const (
 	maxSessions   = 100
 )
 
-// session is somebody who has given the token.
+// session is a logged-in browser.
 type session struct {
-	action string // what their actions carry
+	action string // action token
 	ends   time.Time
 }
 
-// sessions are kept in memory, by the hash of what the cookie says: they end with the
+// sessions are kept in memory, by the hash of the cookie's value: they end with the
 // process.
 type sessions struct {
 	mu  sync.Mutex
 	all map[[sha256.Size]byte]*session
 }
 
-// begin makes a session and returns what its cookie says. Beyond so many, the oldest
-// ends.
+// begin creates a session and returns the value of its cookie. Beyond maxSessions the
+// oldest ends.
 func (s *sessions) begin() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,7 +65,7 @@ func (s *sessions) end(value string) {
 	delete(s.all, sha256.Sum256([]byte(value)))
 }
 
-// sessionOf is the session of a request, nil when it has none.
+// sessionOf returns the session of a request, nil when it has none.
 func (h *Handler) sessionOf(r *http.Request) *session {
 	cookie, err := r.Cookie(sessionCookie)
 	if err != nil {
@@ -86,8 +86,8 @@ func (h *Handler) loginPage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) renderLogin(w http.ResponseWriter, status int, fault string) {
-	// Without a referrer, a browser says the origin of a form is null. Over plain HTTP
-	// it says nothing else of where the form was, and the login would be refused.
+	// Under no-referrer, a browser sends "Origin: null" with a form. Over plain HTTP it
+	// sends no Sec-Fetch-Site either, and the login would be refused as cross-origin.
 	w.Header().Set("Referrer-Policy", "same-origin")
 	h.render(w, status, "login.html", struct{ Fault string }{fault})
 }

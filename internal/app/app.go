@@ -23,18 +23,18 @@ import (
 	"github.com/clerksync/clerksync/internal/tracing"
 )
 
-// Options say what a process does, and with what.
+// Options configure a process.
 type Options struct {
 	Config  config.Config
 	Roles   config.Roles
-	Command string // dev or serve, for commands that look for this process
+	Command string // dev or serve, for the announcement
 	Version string
 	Migrate bool     // apply pending migrations rather than refuse to start
-	DataDir *DataDir // nil when nothing is stored on this machine: with a NATS server elsewhere
+	DataDir *DataDir // nil with an external NATS server: nothing is stored on this machine
 	Logger  *slog.Logger
 
-	// AnnouncedSecret is written into the data folder, for clerksync send: only
-	// one that was made for development is.
+	// AnnouncedSecret is written into the data folder for clerksync send. Only dev sets
+	// it.
 	AnnouncedSecret string
 }
 
@@ -48,7 +48,7 @@ type App struct {
 	fatal chan error
 	stops []stop // in the order of the start
 
-	// What the parts make for those after them.
+	// Made by one part for those after it.
 	registry  *prometheus.Registry
 	checks    []admin.Check
 	tracer    *tracing.Tracer // nil when nothing is traced
@@ -57,12 +57,12 @@ type App struct {
 	nc        *nats.Conn
 	log       *eventlog.Log
 	meter     *lag.Meter
-	measured  *prometheus.Registry // of the meter, apart: to gather it takes a reading
+	measured  *prometheus.Registry // of the meter, apart: gathering it takes a reading
 	watch     *lag.Watch
 	projector *projector.Projector
 }
 
-// part is one part of a process. Its start returns what stops it, nil when nothing has to.
+// part is one part of a process. start returns the function that stops it, or nil.
 type part struct {
 	name  string
 	roles config.Roles // that need it
@@ -71,9 +71,9 @@ type part struct {
 
 type stopFunc func(context.Context) error
 
-// parts are started in this order and stopped in the reverse one.
+// parts start in this order and stop in reverse order.
 var parts = []part{
-	{"traces", config.AllRoles, (*App).startTracing}, // first, to get the last spans when all has stopped
+	{"traces", config.AllRoles, (*App).startTracing}, // first, so that it sends the spans of the last stop
 	{"PostgreSQL connections", config.RoleWorker, (*App).startStore},
 	{"embedded NATS", config.AllRoles, (*App).startNATS},
 	{"NATS connection", config.AllRoles, (*App).connectNATS},
@@ -96,8 +96,8 @@ type stop struct {
 // stopTimeout bounds the stop of each part.
 const stopTimeout = 15 * time.Second
 
-// Start starts the parts that the roles need, and returns when they are at work. When one
-// fails, those before it are stopped again.
+// Start starts the parts that the roles need and returns when all of them run. When one
+// fails, the parts before it are stopped.
 func Start(ctx context.Context, o Options) (*App, error) {
 	a := &App{o: o, fatal: make(chan error, 4), registry: metrics.NewRegistry(o.Version)}
 	for _, p := range parts {
@@ -115,7 +115,7 @@ func Start(ctx context.Context, o Options) (*App, error) {
 	return a, nil
 }
 
-// Fatal delivers the error of a part that ended by itself.
+// Fatal delivers the error of a part that ended on its own.
 func (a *App) Fatal() <-chan error { return a.fatal }
 
 // Stop stops the parts, the last one first, and returns all errors.
@@ -139,7 +139,7 @@ func (a *App) check(name string, needed bool, ready func(context.Context) error)
 	a.checks = append(a.checks, admin.Check{Name: name, Ready: ready, Needed: needed})
 }
 
-// announce writes into the data folder where this process is to be found.
+// announce writes into the data folder how commands reach this process.
 func (a *App) announce(context.Context) (stopFunc, error) {
 	if a.o.DataDir == nil {
 		return nil, nil

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// DataDir is the folder of what clerksync itself stores. One process at a time
-// uses it; while it does, it says there where the other commands find it.
+// DataDir is the folder in which clerksync stores its own files. One process at a time
+// uses it, and announces there how commands reach it.
 type DataDir struct {
 	path string
 	lock *os.File
 }
 
-// Running is how other commands reach the process that uses a data folder. It
-// holds secrets, and is readable by the owner only.
+// Running describes the process that uses a data folder. It holds secrets; the file is
+// readable by its owner only.
 type Running struct {
 	PID           int       `json:"pid"`
 	Command       string    `json:"command"` // dev or serve
@@ -29,7 +29,7 @@ type Running struct {
 	DatabaseURL   string    `json:"database_url,omitempty"`
 	Schema        string    `json:"schema,omitempty"`
 	NATSURL       string    `json:"nats_url,omitempty"`
-	InstanceID    string    `json:"instance_id,omitempty"` // Clerk instance whose events are taken, "" for all
+	InstanceID    string    `json:"instance_id,omitempty"` // Clerk instance whose events are accepted, "" for all
 }
 
 const (
@@ -42,14 +42,14 @@ const (
 // ErrInUse means that another process uses the data folder.
 var ErrInUse = errors.New("data folder in use")
 
-// OpenDataDir makes the folder, if need be, and takes it for this process.
+// OpenDataDir creates the folder if it is missing and locks it for this process.
 func OpenDataDir(path string) (*DataDir, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("open data folder: %w", err)
 	}
-	// Others may pass through, to what is theirs: PostgreSQL runs as a user of its
-	// own when we are root. Everything that is ours is closed by itself.
+	// Other users may traverse it: PostgreSQL runs as another user when this process is
+	// root. Every file of ours is private by itself.
 	if err := os.Mkdir(path, 0o711); err == nil {
 		err = os.Chmod(path, 0o711)
 		if err != nil {
@@ -70,7 +70,7 @@ func OpenDataDir(path string) (*DataDir, error) {
 		return nil, fmt.Errorf("lock data folder %s: %w; CLERKSYNC_DATA_DIR names another", path, err)
 	}
 	d := &DataDir{path: path, lock: lock}
-	// What a killed process said does not hold any more.
+	// The announcement of a killed process is stale.
 	if err := os.Remove(d.file(runningFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.Close()
 		return nil, fmt.Errorf("open data folder: %w", err)
@@ -80,7 +80,7 @@ func OpenDataDir(path string) (*DataDir, error) {
 
 func (d *DataDir) file(name string) string { return filepath.Join(d.path, name) }
 
-// Announce says where this process is to be found.
+// Announce writes how commands reach this process.
 func (d *DataDir) Announce(r Running) error {
 	r.PID, r.StartedAt = os.Getpid(), time.Now().UTC()
 	data, err := json.MarshalIndent(r, "", "  ")
@@ -93,8 +93,8 @@ func (d *DataDir) Announce(r Running) error {
 	return nil
 }
 
-// Keep returns what stands in a file of the folder, after filling it with the
-// result of make at the first time.
+// Keep returns the content of a file in the folder; the first call writes the result of
+// make into it.
 func (d *DataDir) Keep(name string, make func() (string, error)) (string, error) {
 	data, err := os.ReadFile(d.file(name))
 	if err == nil {
@@ -113,7 +113,7 @@ func (d *DataDir) Keep(name string, make func() (string, error)) (string, error)
 	return value, nil
 }
 
-// Close gives the folder back.
+// Close removes the announcement and unlocks the folder.
 func (d *DataDir) Close() error {
 	err := os.Remove(d.file(runningFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -122,7 +122,7 @@ func (d *DataDir) Close() error {
 	return errors.Join(err, d.lock.Close())
 }
 
-// writePrivate writes a file for the owner only, whole or not at all.
+// writePrivate writes a file atomically, readable by its owner only.
 func writePrivate(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp-") // 0600
 	if err != nil {
@@ -142,7 +142,8 @@ func writePrivate(path string, data []byte) error {
 // ErrNotRunning means that no process uses the data folder.
 var ErrNotRunning = errors.New("not running")
 
-// FindRunning returns how to reach the process that uses a data folder.
+// FindRunning returns the announcement of the process that uses a data folder. The error
+// is [ErrNotRunning] when there is none.
 func FindRunning(path string) (*Running, error) {
 	r, err := ReadRunning(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -151,19 +152,19 @@ func FindRunning(path string) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The file of a process that was killed is still there, its lock is not.
+	// A killed process leaves its file behind, but not its lock.
 	lock, err := lockFolder(filepath.Join(path, lockFile))
 	if err == nil {
 		lock.Close()
 		return nil, fmt.Errorf("%w: clerksync %s on %s (process %d) is gone; start it again", ErrNotRunning, r.Command, path, r.PID)
 	}
 	if !errors.Is(err, ErrInUse) {
-		return nil, fmt.Errorf("look at data folder %s: %w", path, err)
+		return nil, fmt.Errorf("check data folder %s: %w", path, err)
 	}
 	return r, nil
 }
 
-// ReadRunning returns what the last process of a data folder announced.
+// ReadRunning returns the latest announcement in a data folder, stale or not.
 func ReadRunning(path string) (*Running, error) {
 	data, err := os.ReadFile(filepath.Join(path, runningFile))
 	if err != nil {

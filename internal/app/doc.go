@@ -1,3 +1,4 @@
-// Package app puts the parts of clerksync together: it starts what the roles of a
-// process need, in order, and stops it in the reverse order.
+// Package app assembles clerksync: it starts the parts that the roles of a process need,
+// in order, and stops them in reverse order. The data folder is here too, by which
+// commands find a running process.
 package app

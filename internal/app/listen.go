@@ -16,7 +16,7 @@ import (
 	"github.com/clerksync/clerksync/internal/receiver"
 )
 
-// startAdmin opens the listener for operators.
+// startAdmin opens the admin listener.
 func (a *App) startAdmin(context.Context) (stopFunc, error) {
 	c := a.o.Config
 	host, _, _ := net.SplitHostPort(c.Admin.Addr)
@@ -47,13 +47,12 @@ func (a *App) startAdmin(context.Context) (stopFunc, error) {
 	}, nil
 }
 
-// publicServer is the server that faces the internet. Every stage of a connection
-// has its limit: a client that is slow on purpose does not get further than one
-// that is slow by fate, and Svix gives up after 15 s anyway.
+// publicServer returns the server that faces the internet. Every stage of a connection
+// has a time limit against slow clients; Svix itself gives up after 15 s.
 func publicServer(webhook http.Handler) *http.Server {
 	return &http.Server{
-		// Not a ServeMux: it redirects paths that are not clean, and Svix takes a
-		// redirect for a failure.
+		// Not a ServeMux: it redirects unclean paths, and Svix treats a redirect as a
+		// failure.
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != clerk.WebhookPath {
 				http.Error(w, "not found", http.StatusNotFound)
@@ -63,7 +62,7 @@ func publicServer(webhook http.Handler) *http.Server {
 		}),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,                                        // head and body
-		WriteTimeout:      10*time.Second + receiver.DefaultDeadline + time.Second, // from the end of the head
+		WriteTimeout:      10*time.Second + receiver.DefaultDeadline + time.Second, // counted from the end of the head
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 	}
@@ -87,7 +86,7 @@ func (a *App) listen(part, addr, variable string, server *http.Server) (net.Addr
 	}, nil
 }
 
-// reachable is an address that a client on this machine can use.
+// reachable returns an address that a client on this machine can use.
 func reachable(addr net.Addr) string {
 	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// lockFolder takes the lock that a file stands for. The system gives it back when
-// the process ends, however it ends.
+// lockFolder locks a file. The operating system releases the lock when the process ends,
+// however it ends.
 func lockFolder(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/clerksync/clerksync/internal/tracing"
 )
 
-// startTracing makes the tracer, unless nothing is traced.
+// startTracing creates the tracer, if traces are configured.
 func (a *App) startTracing(ctx context.Context) (stopFunc, error) {
 	url := a.o.Config.TracesURL()
 	if url == "" {
@@ -33,7 +33,7 @@ func (a *App) startTracing(ctx context.Context) (stopFunc, error) {
 	return provider.Stop, nil
 }
 
-// startWatch begins to measure the lag.
+// startWatch starts measuring the lag.
 func (a *App) startWatch(context.Context) (stopFunc, error) {
 	a.meter = lag.NewMeter(a.log, a.store, a.o.Roles.Has(config.RoleWorker), a.logger("lag"))
 	a.measured = prometheus.NewRegistry()
@@ -57,7 +57,7 @@ func (a *App) startProjector(context.Context) (stopFunc, error) {
 	return a.projector.Stop, nil
 }
 
-// attend has the worker of this process answer how it is.
+// attend answers roll calls for the worker of this process.
 func (a *App) attend(context.Context) (stopFunc, error) {
 	host, err := os.Hostname()
 	if err != nil {
@@ -111,7 +111,7 @@ func (a *App) startReceiver(context.Context) (stopFunc, error) {
 	return stop, nil
 }
 
-// startProber sends probes through the public URL, if one is named.
+// startProber starts sending probes through the public URL, if one is configured.
 func (a *App) startProber(context.Context) (stopFunc, error) {
 	c := a.o.Config
 	if c.ProbeURL == "" {

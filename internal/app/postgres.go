@@ -18,13 +18,13 @@ import (
 // devDatabase is the database of the embedded PostgreSQL.
 const devDatabase = "clerksync"
 
-// StartPostgres starts the embedded PostgreSQL of a data folder, with a database
-// in it, and returns its URL.
+// StartPostgres starts the embedded PostgreSQL of a data folder, creates the database, and
+// returns its URL.
 func StartPostgres(ctx context.Context, d *DataDir, binDir string, logger *slog.Logger) (*postgres.Server, string, error) {
 	o := postgres.Options{Dir: d.file("postgres"), BinDir: binDir, Port: d.lastPort(), Install: true, Log: logger}
 	pg, err := postgres.Start(ctx, o)
 	if errors.Is(err, postgres.ErrUnreachable) && os.Geteuid() == 0 {
-		// Root's own folder is closed to the user who has to run the server.
+		// Root's home is closed to the user that has to run the server.
 		folder, keepErr := d.Keep(postgresFile, func() (string, error) {
 			token, err := randomToken()
 			return filepath.Join("/var/lib/clerksync", token, "postgres"), err
@@ -51,15 +51,15 @@ func StartPostgres(ctx context.Context, d *DataDir, binDir string, logger *slog.
 	return pg, pg.URL(devDatabase), nil
 }
 
-// postgresFile says where the cluster is when it cannot be in the data folder. The
-// name is drawn: who deletes the data folder gets a new cluster with the new one.
+// postgresFile names the folder of the cluster when it cannot be in the data folder. The
+// name is random, so that a new data folder gets a new cluster.
 const postgresFile = "postgres-folder"
 
-// portFile remembers the port of the embedded PostgreSQL, so that its URL stays the
-// same as long as nobody else takes the port.
+// portFile keeps the port of the embedded PostgreSQL, so that its URL stays the same as
+// long as the port is free.
 const portFile = "postgres-port"
 
-// lastPort is the port of the last start, 0 when there was none.
+// lastPort returns the port of the last start, 0 when there was none.
 func (d *DataDir) lastPort() int {
 	text, err := os.ReadFile(d.file(portFile))
 	if err != nil {
@@ -80,13 +80,13 @@ func createDatabase(ctx context.Context, url string) error {
 	defer conn.Close(ctx)
 	var exists bool
 	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", devDatabase).Scan(&exists); err != nil {
-		return fmt.Errorf("look for the database: %w", err)
+		return fmt.Errorf("find the database: %w", err)
 	}
 	if exists {
 		return nil
 	}
 	if _, err := conn.Exec(ctx, "CREATE DATABASE "+devDatabase); err != nil {
-		return fmt.Errorf("make the database: %w", err)
+		return fmt.Errorf("create the database: %w", err)
 	}
 	return nil
 }

@@ -15,12 +15,12 @@ import (
 	"github.com/clerksync/clerksync/internal/store"
 )
 
-// startStore opens the database and checks that it can be worked with.
+// startStore opens the database and checks its migrations.
 func (a *App) startStore(ctx context.Context) (stopFunc, error) {
 	o := a.o
 	st, err := store.Open(ctx, store.Options{
 		URL: o.Config.Database.URL.Reveal(), Schema: o.Config.Schema, ApplicationName: "clerksync " + o.Command,
-		MaxConns: int32(o.Config.Appliers) + 4, // the sweeper, the readings, and what is asked for on the dashboard
+		MaxConns: int32(o.Config.Appliers) + 4, // for the sweeper, the readings and the dashboard
 	})
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (a *App) startStore(ctx context.Context) (stopFunc, error) {
 	return done, nil
 }
 
-// startNATS starts the embedded server in the data folder, unless another one is named.
+// startNATS starts the embedded server, unless NATS_URL names another.
 func (a *App) startNATS(ctx context.Context) (stopFunc, error) {
 	if a.o.Config.NATSURL != "" {
 		return nil, nil
@@ -72,17 +72,17 @@ func (a *App) startNATS(ctx context.Context) (stopFunc, error) {
 	return func(context.Context) error { server.Stop(); return nil }, nil
 }
 
-// connectNATS connects to the server that is named, or to the embedded one.
+// connectNATS connects to the server of NATS_URL, or to the embedded one.
 func (a *App) connectNATS(context.Context) (_ stopFunc, err error) {
 	c, logger := a.o.Config, a.logger("eventlog")
 	options := []nats.Option{
 		nats.Name("clerksync " + a.o.Command),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(500 * time.Millisecond),
-		// While the connection is lost, a publish fails at once: nothing is sent later
-		// that was answered with an error.
+		// While disconnected, a publish fails at once. A buffered one would be sent after
+		// the delivery was answered with 503.
 		nats.ReconnectBufSize(-1),
-		// A server that does not read holds up a writer, and with it all others.
+		// A server that stops reading would block a writer, and all others behind it.
 		nats.FlusherTimeout(2 * time.Second),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
@@ -114,7 +114,7 @@ func (a *App) connectNATS(context.Context) (_ stopFunc, err error) {
 	}, nil
 }
 
-// openLog opens the event log. Its fatal error ends the app.
+// openLog opens the event log. A fatal error of the log ends the app.
 func (a *App) openLog(ctx context.Context) (stopFunc, error) {
 	c := a.o.Config
 	o := eventlog.Options{

@@ -1,3 +1,3 @@
-// Package doctor looks at everything that clerksync needs, from the configuration to the
-// worker, and says of each what was seen and how to fix it. It changes nothing.
+// Package doctor checks everything that clerksync needs, from the configuration to the
+// workers, and names a fix for each failure. It changes nothing.
 package doctor

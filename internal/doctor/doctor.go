@@ -14,15 +14,15 @@ import (
 )
 
 const (
-	// askTimeout bounds every question to a neighbour.
+	// askTimeout bounds every request.
 	askTimeout = 5 * time.Second
 
-	// clockTolerance is by how much two clocks may differ. Those that NTP keeps differ by
-	// milliseconds; a lag is never more right than the clocks.
+	// clockTolerance is by how much two clocks may differ. Under NTP they differ by
+	// milliseconds, and a lag is only as exact as the clocks.
 	clockTolerance = time.Second
 )
 
-// Options say what to look at. What is nil cannot be reached, and has a reason.
+// Options name the things to check. A nil one cannot be reached, for the reason beside it.
 type Options struct {
 	Faults config.Faults
 
@@ -33,13 +33,13 @@ type Options struct {
 
 	Log   *eventlog.Log
 	NoLog *Check           // why it is nil
-	Want  eventlog.Options // limits of the log that are configured, 0 for those that are not
+	Want  eventlog.Options // configured limits of the log; 0 is not configured
 
-	Probe  *probe.Probe // nil: not asked for
+	Probe  *probe.Probe // nil: none is sent
 	Logger *slog.Logger
 }
 
-// Run looks at everything.
+// Run runs all checks.
 func Run(ctx context.Context, o Options) *Report {
 	r := &Report{}
 	if len(o.Faults) > 0 {
@@ -60,7 +60,7 @@ func Run(ctx context.Context, o Options) *Report {
 	return r
 }
 
-// checkClock compares the clock of a neighbour with ours.
+// checkClock compares a server's clock with this machine's.
 func checkClock(r *Report, name, whose string, off time.Duration) {
 	if off.Abs() <= clockTolerance {
 		r.ok(name, "the clock of "+whose+" agrees with this machine's")

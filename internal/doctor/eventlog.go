@@ -11,7 +11,7 @@ import (
 	"github.com/clerksync/clerksync/internal/units"
 )
 
-// checkLog looks at the server, the streams, the consumer, the workers, and the room.
+// checkLog checks the server, streams, consumer, workers and free space.
 func checkLog(ctx context.Context, r *Report, o Options) {
 	const streams, consumer, workers, room, clock = "streams", "consumer", "workers", "room", "event_log_clock"
 	if o.Log == nil {
@@ -44,7 +44,7 @@ func checkLog(ctx context.Context, r *Report, o Options) {
 	}
 }
 
-// checkSettings looks at some of the differences.
+// checkSettings checks the differences that ours selects.
 func checkSettings(r *Report, name, fine string, i *eventlog.Inspection, ours func(eventlog.Difference) bool) {
 	var seen []string
 	status := Warning
@@ -92,11 +92,11 @@ func checkWorkers(r *Report, log *eventlog.Log) {
 }
 
 const (
-	// fullFrom is from where a limit is called near.
+	// fullFrom is the share of a limit above which a warning is due.
 	fullFrom = 0.8
 
-	// leastRoom is from where a disk is called nearly full. The embedded log takes nothing
-	// below a sixteenth of it.
+	// leastRoom is the free space below which a disk is nearly full. The embedded log
+	// refuses events below a sixteenth of it.
 	leastRoom = 1 << 30
 )
 

@@ -7,8 +7,8 @@ import (
 	"github.com/clerksync/clerksync/internal/lag"
 )
 
-// checkLag asks the meter for its verdict, and for what is odd about the stored events:
-// dead letters, two Clerk instances, clocks.
+// checkLag reports the verdict and the warnings of a reading: dead letters, two Clerk
+// instances, clocks.
 func checkLag(ctx context.Context, r *Report, o Options) {
 	if o.Log == nil {
 		r.unchecked("the event log was not reached", "lag", "events")

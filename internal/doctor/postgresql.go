@@ -10,7 +10,7 @@ import (
 	"github.com/clerksync/clerksync/internal/store"
 )
 
-// checkPostgreSQL looks at the server, the tables, and what may be done with them.
+// checkPostgreSQL checks the server, the tables and the privileges.
 func checkPostgreSQL(ctx context.Context, r *Report, o Options) {
 	const tables, privileges = "tables", "privileges"
 	const durability, clock = "postgresql_durability", "postgresql_clock"
@@ -63,7 +63,7 @@ func checkPostgreSQL(ctx context.Context, r *Report, o Options) {
 	checkClock(r, clock, "PostgreSQL", i.ClockOff)
 }
 
-// fixNoTables is for a database that may be another than was meant.
+// fixNoTables is for a database that may be the wrong one.
 const fixNoTables = "correct DATABASE_URL or CLERKSYNC_SCHEMA; when the database is new, clerksync migrate up"
 
 func checkTables(ctx context.Context, r *Report, st *store.Store, i *store.Inspection) {

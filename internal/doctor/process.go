@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// Process is the clerksync that uses the data folder here.
+// Process is the clerksync that uses the data folder.
 type Process struct {
 	Folder   string
-	Gone     string // the process that is not there any more; "" when there is one, or never was
+	Gone     string // the process that is gone; "" when it runs, or there was none
 	PID      int    // 0: there is none
 	Command  string
 	AdminURL string
@@ -45,7 +45,7 @@ func (p *Process) look(ctx context.Context, r *Report) {
 	}
 }
 
-// readiness asks a process how it is: away is what it cannot reach.
+// readiness reads /readyz of a process. away names what it cannot reach.
 func readiness(ctx context.Context, adminURL string) (ready bool, away string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()

@@ -1,9 +1,9 @@
 package doctor
 
-// Status is how a check ended.
+// Status is the result of a check.
 type Status string
 
-// The statuses. What could not be looked at is not ok.
+// The statuses. A check that could not run is not ok.
 const (
 	OK        Status = "ok"
 	Warning   Status = "warning"
@@ -11,7 +11,7 @@ const (
 	Unchecked Status = "unchecked"
 )
 
-// Check is one thing that was looked at. The names of its JSON are a contract.
+// Check is one check. Its JSON names are a contract.
 type Check struct {
 	Name   string `json:"name"`
 	Status Status `json:"status"`
@@ -19,7 +19,7 @@ type Check struct {
 	Fix    string `json:"fix"`  // "" when there is nothing to do
 }
 
-// Report is all that was looked at, in the order of the way.
+// Report lists all checks in the order of an event's way.
 type Report struct {
 	OK     bool    `json:"ok"` // nothing failed
 	Checks []Check `json:"checks"`
@@ -31,14 +31,14 @@ func (r *Report) add(name string, status Status, seen, fix string) {
 
 func (r *Report) ok(name, seen string) { r.add(name, OK, seen, "") }
 
-// unchecked says why things were not looked at.
+// unchecked records checks that could not run.
 func (r *Report) unchecked(why string, names ...string) {
 	for _, name := range names {
 		r.add(name, Unchecked, why, "")
 	}
 }
 
-// Count is how many checks ended so.
+// Count returns the number of checks with a status.
 func (r *Report) Count(s Status) int {
 	n := 0
 	for _, c := range r.Checks {

@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// gauge is one series of a reading. value says false when it is not known: then the
-// series is missing, rather than 0.
+// gauge is one series of a reading. value returns false when it is unknown; the series is
+// then missing rather than 0.
 type gauge struct {
 	desc  *prometheus.Desc
 	value func(*Reading) (float64, bool)
@@ -33,8 +33,8 @@ func number[N uint64 | float64](n *N) (float64, bool) {
 	return float64(*n), true
 }
 
-// Register adds the series of a meter. They are measured at the scrape: a gauge that
-// somebody has to keep up to date says 0 when nobody does.
+// Register registers the series of the meter. They are measured at each scrape: a gauge
+// that is set elsewhere keeps its old value when the setter is gone.
 func (m *Meter) Register(r prometheus.Registerer) {
 	r.MustRegister(&collector{m, []gauge{
 		newGauge("event_log_up", "1 when the event log can be read.", func(r *Reading) (float64, bool) { return truth(r.EventLog.OK) }),

@@ -12,31 +12,30 @@ import (
 )
 
 const (
-	// measureTimeout bounds one reading, whatever does not answer.
+	// measureTimeout bounds one reading.
 	measureTimeout = 5 * time.Second
 
-	// askTimeout bounds every question to a neighbour.
+	// askTimeout bounds every request to the log or PostgreSQL.
 	askTimeout = 2 * time.Second
 
-	// sampled is how many of the last events the lags and the usual gap are made of.
+	// sampled events, the last ones, give the lags and the usual gap.
 	sampled = 256
 
-	// rateWindow is how far back a rate looks, and rateLeast the shortest time that makes
-	// one.
+	// A rate is taken over at most rateWindow and at least rateLeast.
 	rateWindow = 30 * time.Second
 	rateLeast  = 500 * time.Millisecond
 
-	// clockTolerance is how much earlier than it was emitted an event may be received.
+	// clockTolerance is by how much two clocks may disagree without a warning.
 	clockTolerance = time.Second
 )
 
-// Meter measures how far the rows are behind Clerk. All it says comes from the log, from
-// the workers, which it asks, and from the heads in PostgreSQL: so it is right in every
+// Meter measures how far the rows are behind Clerk. It keeps no counters: everything
+// comes from the log, the workers and the heads in PostgreSQL. So it is right in every
 // process, after a restart, with several workers and with none.
 type Meter struct {
 	log    *eventlog.Log
-	store  *store.Store // nil: without the lags and PostgreSQL's health
-	worker bool         // the worker of this process writes there
+	store  *store.Store // nil: no lags, and PostgreSQL is not checked
+	worker bool         // the worker of this process uses the store
 	logger *slog.Logger
 
 	mu     sync.Mutex // one reading at a time
@@ -44,32 +43,32 @@ type Meter struct {
 	lags   lags
 	pace   pace
 	oldest patience
-	outage time.Time // since when PostgreSQL does not answer
+	outage time.Time // since when PostgreSQL has not answered
 	habit  habit
 	last   *Reading
-	began  time.Time // the last reading
+	began  time.Time // of last
 }
 
-// NewMeter makes a meter. Without a store, nil, there are no lags. worker says that the
-// store is what the worker of this process writes to: when it does not answer, that is
-// the worker's trouble, and not only ours.
+// NewMeter returns a meter. The store may be nil; then there are no lags. worker means
+// that the worker of this process writes to the store: an outage of it is then the
+// worker's too.
 func NewMeter(log *eventlog.Log, st *store.Store, worker bool, logger *slog.Logger) *Meter {
 	return &Meter{log: log, store: st, worker: worker, logger: logger}
 }
 
-// facts are what a verdict is made of, and no more.
+// facts are the input of a verdict.
 type facts struct {
 	reading   *Reading
 	logErr    error
-	asking    bool          // a worker waits for events, whether or not it answers
-	pgOutage  time.Time     // zero when it answers, or does not concern the workers
-	still     time.Duration // for how long nothing was applied although events wait
+	asking    bool          // a worker waits for events, even if it does not answer
+	pgOutage  time.Time     // zero when PostgreSQL answers, or the outage does not affect the workers
+	still     time.Duration // how long nothing was applied although events wait
 	falling   bool          // more is stored than is applied
-	attempted bool          // a worker was there once
+	attempted bool          // a worker has run once
 }
 
-// Measure takes a reading. What cannot be measured is null in it. Those who ask while
-// another asks share the next reading: none is from before it was asked for.
+// Measure takes a reading. A value that cannot be measured is null. Concurrent callers
+// share a reading, never one that began before their call.
 func (m *Meter) Measure(ctx context.Context) *Reading {
 	asked := time.Now()
 	m.mu.Lock()
@@ -91,7 +90,7 @@ func (m *Meter) Measure(ctx context.Context) *Reading {
 	others.Go(func() { m.askPostgreSQL(ctx, r) })
 	b, err := m.askLog(ctx)
 	others.Wait()
-	if asker.Err() != nil { // what was not answered says nothing of those who were asked
+	if asker.Err() != nil { // a cancelled request says nothing about the log or PostgreSQL
 		f.logErr = asker.Err()
 		judge(&f)
 		return r
@@ -111,7 +110,7 @@ func (m *Meter) Measure(ctx context.Context) *Reading {
 	} else {
 		m.outage = time.Time{}
 	}
-	if workersErr == nil && err == nil { // who does not answer while the log does not either may be there
+	if workersErr == nil && err == nil { // while the log does not answer, a silent worker may still run
 		r.Workers = workers
 	}
 	if err != nil {
@@ -124,7 +123,7 @@ func (m *Meter) Measure(ctx context.Context) *Reading {
 		f.asking, f.attempted = b.Asking, b.AppliedThrough > 0
 		m.measureLog(ctx, r, b, now)
 		f.still = m.pace.still(now)
-		if r.OldestPendingAge != nil { // before that, there was nothing to apply
+		if r.OldestPendingAge != nil { // before it was stored there was nothing to apply
 			f.still = min(f.still, seconds(*r.OldestPendingAge))
 		}
 		f.falling = r.StoredPerSecond != nil && *r.StoredPerSecond > *r.AppliedPerSecond && m.pace.growing()
@@ -152,7 +151,7 @@ func (m *Meter) askLog(ctx context.Context) (*eventlog.Backlog, error) {
 	return m.log.Backlog(ctx)
 }
 
-// measureLog fills in what follows from the state of the log.
+// measureLog fills in the values that follow from the backlog.
 func (m *Meter) measureLog(ctx context.Context, r *Reading, b *eventlog.Backlog, now time.Time) {
 	r.Pending, r.InWork, r.DeadLetters = &b.Pending, &b.InWork, &b.DeadLetters
 	r.OldestPendingAge = m.oldest.age(b, now)

@@ -6,15 +6,15 @@ import (
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
 
-// patience knows for how long the oldest pending event has waited.
+// patience tracks how long the oldest pending event has waited.
 type patience struct {
 	seq   uint64
-	since time.Time // when this process saw it waiting first
+	since time.Time // when this process first saw it pending
 }
 
-// age is in seconds: 0 when nothing waits, nil when it is not known what does. It is by
-// the server's clock, which wrote both times; were that clock set back, it is at least
-// the time for which we have seen the event waiting.
+// age returns the age in seconds: 0 when nothing is pending, nil when the oldest event is
+// unknown. Both times are the server's; should its clock be set back, the age is at least
+// the time for which this process has seen the event pending.
 func (p *patience) age(b *eventlog.Backlog, now time.Time) *float64 {
 	if b.Oldest == nil {
 		*p = patience{}
@@ -26,17 +26,17 @@ func (p *patience) age(b *eventlog.Backlog, now time.Time) *float64 {
 	if p.seq != b.Oldest.Seq {
 		*p = patience{b.Oldest.Seq, now}
 	}
-	if b.At.Sub(b.Oldest.StoredAt) < -clockTolerance { // stored in our future: one of the clocks is wrong
+	if b.At.Sub(b.Oldest.StoredAt) < -clockTolerance { // stored in the future: the clock was set back
 		return nil
 	}
 	age := max(b.At.Sub(b.Oldest.StoredAt), now.Sub(p.since), time.Millisecond).Seconds()
 	return &age
 }
 
-// pace is how fast events are stored and applied.
+// pace tracks how fast events are stored and applied.
 type pace struct {
 	points []point
-	moved  time.Time // when something was applied, or nothing waited, last
+	moved  time.Time // when an event was applied, or none was pending, last
 }
 
 type point struct {
@@ -58,7 +58,7 @@ func (p *pace) add(b *eventlog.Backlog, now time.Time) {
 	}
 }
 
-// rates are events per second, nil as long as they are not known.
+// rates returns events per second, nil until they are known.
 func (p *pace) rates() (stored, applied *float64) {
 	if len(p.points) < 2 {
 		return nil, nil
@@ -73,14 +73,14 @@ func (p *pace) rates() (stored, applied *float64) {
 	return &s, &a
 }
 
-// growing tells whether more waits than at the reading before.
+// growing reports whether the backlog grew since the reading before.
 func (p *pace) growing() bool {
 	n := len(p.points)
 	return n > 1 && p.points[n-1].pending > p.points[n-2].pending
 }
 
-// still is for how long nothing was applied although events wait, as far as we have
-// seen.
+// still returns how long nothing was applied although events wait, as far as this process
+// has seen.
 func (p *pace) still(now time.Time) time.Duration {
 	if len(p.points) == 0 {
 		return 0

@@ -9,7 +9,7 @@ import (
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
 
-// pause is the time between two events that were stored one after the other.
+// pause is the time between two consecutive stored events.
 type pause struct {
 	from, to time.Time
 }
@@ -17,10 +17,10 @@ type pause struct {
 func (p pause) length() time.Duration { return p.to.Sub(p.from) }
 
 // findPauses returns the longest pauses since a time: at most n, the longest first,
-// none shorter than least. A probe is no event here.
+// none shorter than least. Probes do not count as events.
 //
-// It halves the log: between two events that are no further apart than a pause already
-// found, there is nothing to look for. A million events cost some hundreds of requests.
+// It bisects the log: two events that are closer than a pause already found need no
+// search between them. A million events cost some hundreds of requests.
 func findPauses(ctx context.Context, log *eventlog.Log, since time.Time, n int, least time.Duration) ([]pause, error) {
 	first, last, err := log.FirstSince(ctx, since)
 	if err != nil || first > last {
@@ -38,13 +38,13 @@ func findPauses(ctx context.Context, log *eventlog.Log, since time.Time, n int, 
 	})
 }
 
-// moment is when an event was stored, with the sequence 0 when there is none.
+// moment is the position and time of an event; sequence 0 means none.
 type moment struct {
 	seq uint64
 	at  time.Time
 }
 
-// stretch lies between two events. There is none in [empty, to.seq).
+// stretch is the range between two events. None is in [empty, to.seq).
 type stretch struct {
 	from, to moment
 	empty    uint64
@@ -52,7 +52,7 @@ type stretch struct {
 
 func (s stretch) length() time.Duration { return s.to.at.Sub(s.from.at) }
 
-// stretches are a heap with the longest on top.
+// stretches is a heap, longest first.
 type stretches []stretch
 
 func (s stretches) Len() int           { return len(s) }
@@ -66,14 +66,14 @@ func (s *stretches) Pop() any {
 	return x
 }
 
-// longestPauses looks between two sequences. eventFrom returns the first event at or
-// after one, with the sequence 0 when there is none.
+// longestPauses searches between two sequences. eventFrom returns the first event at or
+// after a sequence.
 func longestPauses(first, last uint64, n int, least time.Duration, eventFrom func(uint64) (moment, error)) ([]pause, error) {
 	from, err := eventFrom(first)
 	if err != nil || from.seq == 0 {
 		return nil, err
 	}
-	to := from // the last event, found from its right by halving
+	to := from // the last event, by bisection
 	for low, high := from.seq, last; low < high; {
 		middle := low + (high-low+1)/2
 		m, err := eventFrom(middle)
@@ -93,7 +93,7 @@ func longestPauses(first, last uint64, n int, least time.Duration, eventFrom fun
 		if s.length() < least || s.from.seq == s.to.seq {
 			break
 		}
-		if s.empty <= s.from.seq+1 { // nothing between them, and no other stretch is longer
+		if s.empty <= s.from.seq+1 { // consecutive events, and no other stretch is longer
 			pauses = append(pauses, pause{s.from.at, s.to.at})
 			continue
 		}
@@ -102,7 +102,7 @@ func longestPauses(first, last uint64, n int, least time.Duration, eventFrom fun
 		switch {
 		case err != nil:
 			return nil, err
-		case m.seq == 0 || m.seq >= s.to.seq: // 0: erased meanwhile
+		case m.seq == 0 || m.seq >= s.to.seq: // 0: erased concurrently
 			heap.Push(open, stretch{s.from, s.to, middle})
 		default:
 			heap.Push(open, stretch{s.from, m, middle})

@@ -10,7 +10,7 @@ import (
 	"github.com/clerksync/clerksync/internal/store"
 )
 
-// lags are the lags of the events that were applied last.
+// lags holds the lags of the last events applied.
 type lags struct {
 	through                   uint64
 	known                     bool
@@ -50,7 +50,7 @@ func (l *lags) read(ctx context.Context, log *eventlog.Log, st *store.Store, thr
 	var delivery, queue, endToEnd []float64
 	for _, msg := range events {
 		at, ok := applied[msg.Seq]
-		if !ok || msg.Event.Envelope.EventAt == 0 { // it does not say when it was emitted
+		if !ok || msg.Event.Envelope.EventAt == 0 { // the time of emission is unknown
 			continue
 		}
 		emitted := time.UnixMilli(msg.Event.Envelope.EventAt)
@@ -62,7 +62,8 @@ func (l *lags) read(ctx context.Context, log *eventlog.Log, st *store.Store, thr
 	return nil
 }
 
-// quantiles are by nearest rank. What is below 0, because two clocks differ, is 0.
+// quantiles returns nearest-rank quantiles. A negative lag, from clocks that differ,
+// counts as 0.
 func quantiles(all []float64) *Quantiles {
 	n := len(all)
 	if n == 0 {

@@ -11,10 +11,10 @@ import (
 	"github.com/clerksync/clerksync/internal/units"
 )
 
-// recent are the last events that Svix delivered.
+// recent holds the last events delivered by Svix.
 type recent struct {
 	events []received
-	begun  bool   // they were read once
+	begun  bool   // the log was read at least once
 	last   uint64 // the log was read up to here
 }
 
@@ -23,8 +23,7 @@ type received struct {
 	instance                  string
 }
 
-// read goes on reading the log, from where the last time ended, or from further on when
-// that is too much.
+// read reads the events stored since the last call, but at most twice the sample.
 func (e *recent) read(ctx context.Context, log *eventlog.Log, last uint64) error {
 	if e.begun && last <= e.last {
 		if last < e.last { // another log
@@ -45,16 +44,16 @@ func (e *recent) read(ctx context.Context, log *eventlog.Log, last uint64) error
 	if err != nil {
 		return err
 	}
-	if !e.begun && len(e.events) == 0 { // they are behind many that were imported
+	if !e.begun && len(e.events) == 0 { // hidden by many imported ones
 		f.Origins = []clerk.Origin{clerk.OriginWebhook}
-		err = e.collect(ctx, log, f) // once: it can be long
+		err = e.collect(ctx, log, f) // only once: it can take long
 	}
 	e.begun, e.last = true, last
 	e.events = slices.Delete(e.events, 0, max(len(e.events)-sampled, 0))
 	return err
 }
 
-// collect adds the events that are selected.
+// collect appends the events that a filter selects.
 func (e *recent) collect(ctx context.Context, log *eventlog.Log, f eventlog.Filter) error {
 	scan, err := log.Events(ctx, f, true)
 	if err != nil {
@@ -77,7 +76,7 @@ func (e *recent) lastReceived() time.Time {
 	return e.events[len(e.events)-1].received.UTC()
 }
 
-// instances is how many Clerk instances the last events are of.
+// instances counts the Clerk instances among the last events.
 func (e *recent) instances() int {
 	seen := map[string]bool{}
 	for _, r := range e.events {

@@ -7,36 +7,36 @@ import (
 )
 
 const (
-	// habitWindow is how far back the habit is learned from: two weeks, so that there are
-	// two weekends in it.
+	// habitWindow is how far back the habit is learned from: two weeks hold two
+	// weekends.
 	habitWindow = 14 * 24 * time.Hour
 
-	// shortestLimit is the shortest time that can be called silence, and youngLimit that
-	// for a log that has not seen a week, and with it no weekend and few nights.
+	// shortestLimit is the shortest limit, and youngLimit that of a log younger than a
+	// week, which has seen no weekend and few nights.
 	shortestLimit = 15 * time.Minute
 	youngLimit    = 12 * time.Hour
 	young         = 7 * 24 * time.Hour
 
-	// fewEvents make no habit.
+	// fewEvents are needed to know the usual gap.
 	fewEvents = 20
 )
 
-// habit is how long it is usual to hear nothing.
+// habit is how long pauses between events usually are.
 type habit struct {
 	longest time.Duration // the second longest pause
 	limit   time.Duration // 0: not learned
 }
 
-// Learn reads in the log how long the pauses between events are. It looks at some
-// hundreds of them, so it is not for every reading.
+// Learn learns the habit from the log. It costs some hundreds of requests, so it is not
+// part of a reading.
 func (m *Meter) Learn(ctx context.Context) error {
 	state, err := m.log.State(ctx)
 	if err != nil {
 		return err
 	}
 	since := time.Now().Add(-habitWindow)
-	// Two, because the longest may have been the outage that everybody remembers. Those
-	// below half the shortest limit change nothing.
+	// Two, because the longest may have been an outage. A pause below half the shortest
+	// limit changes nothing.
 	pauses, err := findPauses(ctx, m.log, since, 2, shortestLimit/2)
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func (m *Meter) Learn(ctx context.Context) error {
 	return nil
 }
 
-// learn makes a habit of the longest pauses, the longest first, and the age of the log.
+// learn derives the habit from the longest pauses, longest first, and the age of the log.
 func learn(pauses []pause, age time.Duration) habit {
 	var h habit
 	if len(pauses) > 1 {
@@ -65,7 +65,7 @@ func learn(pauses []pause, age time.Duration) habit {
 	return h
 }
 
-// silence is the present one. gap is the usual one, 0 when it is not known.
+// silence compares the present pause with the habit. gap is the usual gap, 0 when unknown.
 func (h habit) silence(present, gap time.Duration) *Silence {
 	s := &Silence{Seconds: max(present, 0).Seconds()}
 	if gap == 0 || h.limit == 0 {
@@ -76,10 +76,10 @@ func (h habit) silence(present, gap time.Duration) *Silence {
 	return s
 }
 
-// silent tells whether it is longer than usual.
+// silent reports whether the pause is longer than the limit.
 func (s *Silence) silent() bool { return s != nil && s.Limit != nil && s.Seconds > *s.Limit }
 
-// usualGap is the median time between the last events, 0 when they are too few to say.
+// usualGap returns the median time between the last events, 0 when they are too few.
 func (e *recent) usualGap() time.Duration {
 	if len(e.events) < fewEvents {
 		return 0

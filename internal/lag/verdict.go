@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// inStepWithin is how long an event may wait: on its way, it is no lag.
+	// inStepWithin is how long an event may wait before the rows count as behind.
 	inStepWithin = 5 * time.Second
 
-	// stuckAfter is for how long nothing may be applied although events wait.
+	// stuckAfter is how long nothing may be applied although events wait.
 	stuckAfter = 20 * time.Second
 )
 
@@ -23,7 +23,7 @@ func judge(f *facts) {
 	r.Verdict = r.State.sentence(r.Why)
 	r.InStep = r.State == InStep
 	r.Silent = r.Silence.silent()
-	if r.State == Stuck { // at no rate does that end
+	if r.State == Stuck { // no rate ends it
 		r.SecondsLeft = nil
 	}
 }
@@ -108,7 +108,7 @@ func behind(r *Reading, f *facts) string {
 	return by + waiting
 }
 
-// waiting says how many wait.
+// waiting describes the backlog.
 func waiting(r *Reading) string {
 	switch n := *r.Pending; {
 	case n == 0:
@@ -122,13 +122,13 @@ func waiting(r *Reading) string {
 	}
 }
 
-// anyWell tells whether a worker answered that can get events in.
+// anyWell reports whether a worker that can apply events answered.
 func anyWell(workers []Worker) bool {
 	return slices.ContainsFunc(workers, func(w Worker) bool { return w.Failing == nil && w.Outage == nil })
 }
 
-// first is the failure that began first when every worker has one, nil when one of them
-// is well.
+// first returns the earliest failure when every worker has one, nil when a worker has
+// none.
 func first(workers []Worker, failure func(Worker) *Failure) *Failure {
 	var first *Failure
 	for _, w := range workers {
@@ -145,7 +145,7 @@ func first(workers []Worker, failure func(Worker) *Failure) *Failure {
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// clock is a time for a person, with the day when it was not today.
+// clock writes a time, with the date unless it is today.
 func clock(t, now time.Time) string {
 	t, now = t.UTC(), now.UTC()
 	if t.Format(time.DateOnly) != now.Format(time.DateOnly) {

@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	// watchInterval is the time between two readings.
+	// watchInterval is the time between readings.
 	watchInterval = 5 * time.Second
 
-	// learnInterval is the time between two looks at the habit of events.
+	// learnInterval is the time between two updates of the habit.
 	learnInterval = 10 * time.Minute
 
-	// historyLength is how many samples are kept: an hour.
+	// historyLength is the number of samples kept: an hour of them.
 	historyLength = int(time.Hour / watchInterval)
 )
 
-// Sample is a reading in short, for a chart.
+// Sample is a reading reduced to what charts show.
 type Sample struct {
 	At               time.Time          `json:"at"`
 	State            State              `json:"state"`
@@ -35,29 +35,29 @@ type Sample struct {
 	Received         map[string]float64 `json:"received"` // deliveries per second by outcome, of this process; null without a receiver
 }
 
-// Watch takes a reading every few seconds, keeps those of the last hour, and writes the
-// last into PostgreSQL, for the view sync_lag.
+// Watch takes a reading every few seconds, keeps an hour of samples, and writes the latest
+// reading to PostgreSQL, for the view sync_lag.
 type Watch struct {
 	meter    *Meter
 	gatherer prometheus.Gatherer
 
-	mu      sync.Mutex
-	latest  *Reading
-	history []Sample
-	before  counters
-	ears    map[chan struct{}]bool
+	mu          sync.Mutex
+	latest      *Reading
+	history     []Sample
+	before      counters
+	subscribers map[chan struct{}]bool
 
 	loop    background.Loop
-	learned time.Time // when the habit was learned last
+	learned time.Time // the habit, last
 }
 
-// NewWatch makes a watch, which does nothing until it is started. gatherer has the
-// counters of this process.
+// NewWatch returns a watch that has not started. gatherer has the counters of this
+// process.
 func NewWatch(meter *Meter, gatherer prometheus.Gatherer) *Watch {
-	return &Watch{meter: meter, gatherer: gatherer, ears: map[chan struct{}]bool{}}
+	return &Watch{meter: meter, gatherer: gatherer, subscribers: map[chan struct{}]bool{}}
 }
 
-// Start begins to measure and returns.
+// Start starts measuring and returns.
 func (w *Watch) Start() {
 	w.loop.Start(0, watchInterval, func(ctx context.Context) {
 		w.take(ctx)
@@ -70,7 +70,7 @@ func (w *Watch) Start() {
 // Stop ends it. It can be called again, and before Start.
 func (w *Watch) Stop(ctx context.Context) error { return w.loop.Stop(ctx) }
 
-// take takes one reading.
+// take takes and publishes one reading.
 func (w *Watch) take(ctx context.Context) {
 	r := w.meter.Measure(ctx)
 	if ctx.Err() != nil {
@@ -82,7 +82,7 @@ func (w *Watch) take(ctx context.Context) {
 	defer w.mu.Unlock()
 	s := Sample{At: r.MeasuredAt, State: r.State, Pending: r.Pending, OldestPendingAge: r.OldestPendingAge}
 	s.Outcomes, s.Received = now.rates(w.before)
-	if w.latest == nil || r.EndToEnd != w.latest.EndToEnd { // the meter makes new ones when there are new events
+	if w.latest == nil || r.EndToEnd != w.latest.EndToEnd { // the meter returns new quantiles only for new events
 		s.Delivery, s.Queue, s.EndToEnd = r.Delivery, r.Queue, r.EndToEnd
 	}
 	w.latest, w.before = r, now
@@ -90,15 +90,15 @@ func (w *Watch) take(ctx context.Context) {
 	if len(w.history) > historyLength {
 		w.history = append(w.history[:0], w.history[1:]...)
 	}
-	for ear := range w.ears {
+	for c := range w.subscribers {
 		select {
-		case ear <- struct{}{}:
+		case c <- struct{}{}:
 		default:
 		}
 	}
 }
 
-// save writes the reading into PostgreSQL, if it is there.
+// save writes a reading to PostgreSQL, if it answers.
 func (w *Watch) save(ctx context.Context, r *Reading) {
 	if w.meter.store == nil || !r.PostgreSQL.OK {
 		return
@@ -114,35 +114,35 @@ func (w *Watch) save(ctx context.Context, r *Reading) {
 	}
 }
 
-// Latest is the last reading, nil before the first.
+// Latest returns the latest reading, nil before the first.
 func (w *Watch) Latest() *Reading {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.latest
 }
 
-// History are the samples of the last hour, the oldest first.
+// History returns the samples of the last hour, oldest first.
 func (w *Watch) History() []Sample {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]Sample(nil), w.history...)
 }
 
-// Subscribe returns a channel that gets a value after every reading. Who is late gets
-// one for all that were missed.
+// Subscribe returns a channel that receives a value after each reading; a slow receiver
+// gets one for all it missed. The function ends the subscription.
 func (w *Watch) Subscribe() (<-chan struct{}, func()) {
-	ear := make(chan struct{}, 1)
+	c := make(chan struct{}, 1)
 	w.mu.Lock()
-	w.ears[ear] = true
+	w.subscribers[c] = true
 	w.mu.Unlock()
-	return ear, func() {
+	return c, func() {
 		w.mu.Lock()
-		delete(w.ears, ear)
+		delete(w.subscribers, c)
 		w.mu.Unlock()
 	}
 }
 
-// counters are those of this process, by outcome.
+// counters are the counters of this process by outcome.
 type counters struct {
 	at                time.Time
 	applied, received map[string]float64
@@ -150,7 +150,7 @@ type counters struct {
 
 func (w *Watch) count() counters {
 	c := counters{at: time.Now()}
-	families, _ := w.gatherer.Gather() // what could be gathered
+	families, _ := w.gatherer.Gather() // a partial result is still useful
 	for _, family := range families {
 		var into *map[string]float64
 		switch family.GetName() {
@@ -171,7 +171,7 @@ func (w *Watch) count() counters {
 	return c
 }
 
-// rates are per second, since before.
+// rates returns the increase per second since before.
 func (c counters) rates(before counters) (applied, received map[string]float64) {
 	seconds := c.at.Sub(before.at).Seconds()
 	per := func(now, was map[string]float64) map[string]float64 {

@@ -13,45 +13,44 @@ import (
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
 
-// workersSubject is where those who apply events answer for themselves. It is beside
-// the subjects of the streams, and nothing on it is stored.
+// workersSubject is where workers answer roll calls. No stream covers it.
 const workersSubject = "clerk.workers"
 
 const (
-	// rollCallTimeout is how long the first answer is waited for, and rollCallPause every
-	// further one: nobody says how many there will be. When nobody listens, the server
-	// says so at once.
+	// A roll call waits rollCallTimeout for the first answer and rollCallPause for each
+	// further one: the number of workers is unknown. With no subscriber at all, the
+	// server answers at once.
 	rollCallTimeout = 500 * time.Millisecond
 	rollCallPause   = 100 * time.Millisecond
 
-	// maxWorkers bounds what is read of the answers.
+	// maxWorkers bounds the answers read.
 	maxWorkers = 256
 )
 
-// Worker is a process that applies events, as it says of itself.
+// Worker is what a process that applies events reports about itself.
 type Worker struct {
 	Name      string    `json:"name"` // host and process
 	Version   string    `json:"version"`
 	StartedAt time.Time `json:"started_at"`
 	Appliers  int       `json:"appliers"`
 	Busy      int       `json:"appliers_busy"`
-	Applied   uint64    `json:"applied"` // events settled since its start
-	Failing   *Failure  `json:"failing"` // it gets no batch in; null when the last one got in
-	Outage    *Failure  `json:"outage"`  // PostgreSQL does not answer it, whether or not there is something to apply
+	Applied   uint64    `json:"applied"` // events settled since it started
+	Failing   *Failure  `json:"failing"` // it cannot commit a batch; null when the last one committed
+	Outage    *Failure  `json:"outage"`  // PostgreSQL does not answer it, even if there is nothing to apply
 }
 
-// Failure is what is wrong with PostgreSQL for a worker.
+// Failure is a worker's trouble with PostgreSQL.
 type Failure struct {
 	Reason string    `json:"reason"` // fixed words, no address and no secret
 	Since  time.Time `json:"since"`
 }
 
-// Attend answers every call of [Workers] with what self returns, until it is stopped or
-// the connection of the log is closed.
+// Attend answers each roll call of [Workers] with the result of self, until it is stopped
+// or the log's connection is closed.
 func Attend(log *eventlog.Log, self func() Worker) (stop func(), err error) {
 	sub, err := log.Conn().Subscribe(workersSubject, func(msg *nats.Msg) {
 		if answer, err := json.Marshal(self()); err == nil && msg.Reply != "" {
-			_ = msg.Respond(answer) // without it, one worker is missing in the list
+			_ = msg.Respond(answer) // a lost answer leaves one worker out of the list
 		}
 	})
 	if err != nil {
@@ -60,8 +59,8 @@ func Attend(log *eventlog.Log, self func() Worker) (stop func(), err error) {
 	return func() { _ = sub.Unsubscribe() }, nil
 }
 
-// Workers asks all workers how they are, of this and of other processes, in the order
-// of their names. One that does not answer in time is missing.
+// Workers returns all workers, of every process, sorted by name. A worker that does not
+// answer in time is missing.
 func Workers(log *eventlog.Log) ([]Worker, error) {
 	nc := log.Conn()
 	inbox := nc.NewInbox()

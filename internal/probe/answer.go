@@ -17,13 +17,13 @@ const (
 	fixPath   = "correct the path of the URL: it is " + clerk.WebhookPath + ", unless the proxy in front of clerksync changes it"
 )
 
-// judge says what an answer other than the right one means.
+// judge explains an answer other than 204.
 func (r *Result) judge(resp *http.Response, u *url.URL) {
 	status := fmt.Sprintf("%s answered %d", u.Host, resp.StatusCode)
 	reason := resp.Header.Get(receiver.ReasonHeader)
 	path := u.EscapedPath()
 	if path == "" {
-		path = "/" // as it is sent
+		path = "/" // as sent
 	}
 	switch code := resp.StatusCode; {
 	case code/100 == 3:
@@ -55,7 +55,7 @@ func (r *Result) judge(resp *http.Response, u *url.URL) {
 	}
 }
 
-// judgeUnauthorized tells a wrong secret from a wrong clock.
+// judgeUnauthorized explains a 401.
 func (r *Result) judgeUnauthorized(reason, status string) {
 	off := "more than 5 minutes"
 	if r.ClockOff != nil && (*r.ClockOff > 60 || *r.ClockOff < -60) {

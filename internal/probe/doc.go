@@ -1,6 +1,4 @@
-// Package probe looks whether the way is open: it sends a signed event through the
-// public URL, as Svix would, and follows it until the worker has passed it. It says how
-// long every hop took, or where it stopped, why, and how to fix it.
-//
-// Nothing is made of a probe but time: no table is touched.
+// Package probe tests the whole way of an event: it posts a signed event to the public
+// URL, as Svix would, and follows it until a worker has settled it. The result is the
+// time of every hop, or where the probe stopped, why, and a fix. A probe changes no table.
 package probe

@@ -10,10 +10,10 @@ import (
 	"github.com/clerksync/clerksync/internal/lag"
 )
 
-// errNotYet means that what was waited for did not come, and that nothing failed.
+// errNotYet means that the wait ended without a failure.
 var errNotYet = errors.New("not in time")
 
-// follow waits until the probe, which was stored after a sequence, is passed.
+// follow waits until the probe is stored after a sequence, and then until it is settled.
 func (p *Probe) follow(ctx context.Context, r *Result, after uint64) {
 	began := time.Now()
 	look, cancel := context.WithTimeout(ctx, storedTimeout)
@@ -53,7 +53,7 @@ func (p *Probe) follow(ctx context.Context, r *Result, after uint64) {
 
 func waited(since time.Time) time.Duration { return time.Since(since).Round(100 * time.Millisecond) }
 
-// explainWait says why a stored probe is not passed.
+// explainWait explains why a stored probe is not settled.
 func (p *Probe) explainWait(r *Result, state eventlog.State, wait time.Duration) {
 	stored := fmt.Sprintf("it is stored, as %d, and not passed within %s: ", r.Seq, wait)
 	workers, err := p.Workers()
@@ -78,8 +78,8 @@ func (p *Probe) explainWait(r *Result, state eventlog.State, wait time.Duration)
 	}
 }
 
-// poll asks until the answer is yes, at growing intervals. What fails is tried again
-// until ctx ends; the error is then the last of it, or errNotYet.
+// poll calls ask at growing intervals until it returns true or ctx ends. It retries
+// failures; its error is the last one, or errNotYet.
 func poll(ctx context.Context, ask func() (bool, error)) error {
 	last := errNotYet
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
@@ -87,7 +87,7 @@ func poll(ctx context.Context, ask func() (bool, error)) error {
 		if ok {
 			return nil
 		}
-		if ctx.Err() == nil { // otherwise it is why it failed
+		if ctx.Err() == nil { // otherwise ctx is the cause
 			if last = err; err == nil {
 				last = errNotYet
 			}

@@ -13,41 +13,41 @@ import (
 )
 
 const (
-	// DefaultTimeout bounds a probe from its beginning to its end.
+	// DefaultTimeout bounds a whole probe.
 	DefaultTimeout = 30 * time.Second
 
-	// storedTimeout is how long what was answered may take to be seen in the log: the
-	// answer says that it is there, but a replica may be a moment behind.
+	// storedTimeout bounds the wait for an acknowledged probe to be visible in the log: a
+	// replica may be behind.
 	storedTimeout = 5 * time.Second
 
-	// lookTimeout bounds a single question to the log.
+	// lookTimeout bounds one request to the log.
 	lookTimeout = 3 * time.Second
 )
 
 const fixLog = "clerksync doctor tells what is wrong with the event log"
 
-// Log is the event log, as far as a probe needs it. *eventlog.Log is one.
+// Log is the event log; *[eventlog.Log] implements it.
 type Log interface {
 	State(context.Context) (eventlog.State, error)
 	FindProbe(ctx context.Context, id string, after uint64) (*eventlog.Message, error)
 }
 
-// Workers asks the workers how they are, see [lag.Workers].
+// Workers lists the workers, see [lag.Workers].
 type Workers func() ([]lag.Worker, error)
 
-// Probe says what to look at.
+// Probe describes a probe.
 type Probe struct {
 	URL     string        // public URL of the endpoint
 	Secret  string        // its signing secret
-	Log     Log           // nil when it cannot be reached
-	NoLog   string        // then, why
-	Workers Workers       // nil exactly when Log is
+	Log     Log           // nil when unreachable
+	NoLog   string        // why Log is nil
+	Workers Workers       // nil when Log is
 	Timeout time.Duration // 0 is [DefaultTimeout]
 
-	testOnlyRoots *x509.CertPool // who is trusted beside the system's authorities
+	testOnlyRoots *x509.CertPool // trusted besides the system's authorities
 }
 
-// shown is a URL without what may be secret in it.
+// shown returns a URL without the parts that may be secret.
 func shown(u *url.URL) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
@@ -69,7 +69,7 @@ func (p *Probe) Run(ctx context.Context) *Result {
 	}
 	r.URL = shown(u)
 
-	// Where the log ends now: there may be many probes before.
+	// The end of the log, so that older probes are skipped.
 	var after uint64
 	noLog := p.NoLog
 	if p.Log != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/clerksync/clerksync/internal/background"
 )
 
-// Options say what is probed, and how often.
+// Options configure a [Prober].
 type Options struct {
 	Probe    Probe
 	Every    time.Duration
@@ -19,7 +19,7 @@ type Options struct {
 	Logger   *slog.Logger
 }
 
-// Prober sends a probe again and again, for /metrics and the log.
+// Prober sends probes on a schedule, for the metrics and the log.
 type Prober struct {
 	probe   Probe
 	every   time.Duration
@@ -30,7 +30,7 @@ type Prober struct {
 	loop background.Loop
 }
 
-// New makes a prober, which does nothing until it is started.
+// New returns a prober that has not started.
 func New(o Options) *Prober {
 	return &Prober{probe: o.Probe, every: o.Every, logger: o.Logger, metrics: newMetrics(o.Registry)}
 }
@@ -48,7 +48,7 @@ func (p *Prober) Start() {
 // Stop ends it, and the probe under way. It can be called again, and before Start.
 func (p *Prober) Stop(ctx context.Context) error { return p.loop.Stop(ctx) }
 
-// note counts a result. The log says when it begins to fail, and when it is over.
+// note counts a result, and logs when probes begin to fail and when they pass again.
 func (p *Prober) note(r *Result) {
 	p.metrics.observe(r)
 	switch {
@@ -63,7 +63,7 @@ func (p *Prober) note(r *Result) {
 type metrics struct {
 	probes      *prometheus.CounterVec
 	duration    *prometheus.GaugeVec
-	lastSuccess *prometheus.GaugeVec // without labels: missing until it is known
+	lastSuccess *prometheus.GaugeVec // without labels; a vector is missing until it is set
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {

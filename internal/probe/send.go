@@ -18,10 +18,10 @@ import (
 	"github.com/clerksync/clerksync/internal/signing"
 )
 
-// maxDated is how long an answer may take for its date to tell something of the clock.
+// maxDated is the longest request whose Date header still tells the clock.
 const maxDated = 2 * time.Second
 
-// send posts the probe, as Svix would, over a connection of its own.
+// send posts the probe as Svix would, over a new connection.
 func (p *Probe) send(ctx context.Context, r *Result, u *url.URL) {
 	ctx, cancel := context.WithTimeout(ctx, signing.Timeout)
 	defer cancel()
@@ -38,7 +38,7 @@ func (p *Probe) send(ctx context.Context, r *Result, u *url.URL) {
 	}
 	t := &trace{}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DisableKeepAlives = true // every probe looks up and connects anew
+	transport.DisableKeepAlives = true // every probe resolves and connects again
 	transport.TLSClientConfig = &tls.Config{RootCAs: p.testOnlyRoots}
 	client := &http.Client{Transport: transport, CheckRedirect: signing.NoRedirects}
 	resp, err := client.Do(req.WithContext(httptrace.WithClientTrace(ctx, t.hooks())))
@@ -58,10 +58,10 @@ func (p *Probe) send(ctx context.Context, r *Result, u *url.URL) {
 	}
 }
 
-// clockOff is how far the date of an answer lies outside of the time that the answer took,
-// nil when that was too long to tell: it can have been dated at any moment of it.
+// clockOff returns how far the date of an answer lies outside of the request's duration,
+// nil when the request took too long to tell.
 func clockOff(date, sent, received time.Time) *float64 {
-	const tolerance = time.Second // the header has whole seconds, cut off
+	const tolerance = time.Second // the header is truncated to seconds
 	early, late := sent.Add(-tolerance), received.Add(tolerance)
 	switch {
 	case received.Sub(sent) > maxDated:
@@ -74,7 +74,7 @@ func clockOff(date, sent, received time.Time) *float64 {
 	return seconds(0)
 }
 
-// explain says why there was no answer.
+// explain explains why there was no answer.
 func (p *Probe) explain(hop Hop, err error, u *url.URL) (cause, fix string) {
 	var inURL *url.Error // which repeats the address
 	if errors.As(err, &inURL) {

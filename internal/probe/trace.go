@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// trace is how far a request came, and when. Its hooks are called by several
-// goroutines, also after the request has failed.
+// trace records the progress of a request. Its hooks run in several goroutines, even
+// after the request has failed.
 type trace struct {
 	mu                                                               sync.Mutex
 	dnsStart, dnsDone, dialStart, dialDone, tlsStart, tlsDone, ready time.Time
 }
 
 func (t *trace) hooks() *httptrace.ClientTrace {
-	mark := func(at *time.Time) { // the first time: several addresses may be tried
+	mark := func(at *time.Time) { // the first time counts: several addresses may be tried
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if at.IsZero() {
@@ -41,8 +41,8 @@ func (t *trace) hooks() *httptrace.ClientTrace {
 	}
 }
 
-// times fills in the hops that were passed until a request ended, and says at which it
-// stopped if it came to no answer.
+// times fills in the hops that a request passed, and returns the one at which it stopped
+// if there was no answer.
 func (t *trace) times(times *Times, answered bool) Hop {
 	ended := time.Now()
 	t.mu.Lock()

@@ -1,6 +1,3 @@
-// Package receiver is Clerk's webhook endpoint: it verifies a delivery, stores it
-// in the event log, and only then answers.
-//
-// It knows nothing of what becomes of an event later, and has no need of
-// PostgreSQL.
+// Package receiver is the webhook endpoint: it verifies a delivery, stores it in the event
+// log, and only then answers. It does not depend on PostgreSQL.
 package receiver

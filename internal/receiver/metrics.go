@@ -20,8 +20,8 @@ type instruments struct {
 	disagreements prometheus.Counter
 }
 
-// disagreement is how much earlier than it was emitted an event may be received: two
-// clocks that are kept by NTP do not differ by more.
+// disagreement is how long before its emission an event may be received. Clocks kept by
+// NTP differ by less.
 const disagreement = time.Second
 
 func newInstruments(registry prometheus.Registerer) *instruments {
@@ -65,9 +65,9 @@ func newInstruments(registry prometheus.Registerer) *instruments {
 	return m
 }
 
-// observe measures an event that was stored.
+// observe measures the delivery lag of a stored event.
 func (m *instruments) observe(e *clerk.Event) {
-	if e.Envelope.EventAt == 0 { // it does not say
+	if e.Envelope.EventAt == 0 { // unknown
 		return
 	}
 	emitted := time.UnixMilli(e.Envelope.EventAt)

@@ -19,33 +19,33 @@ import (
 )
 
 const (
-	// usualBody is what most deliveries stay below: Svix recommends up to 40 KB,
-	// and Clerk's users have 2 to 4 KB.
+	// usualBody is larger than most bodies: Svix recommends up to 40 KB, and Clerk's
+	// users take 2 to 4 KB.
 	usualBody = 64 << 10
 
-	// DefaultDeadline is how long the log may take. Svix gives up after 15 s, and
-	// is to hear a 503 rather than nothing.
+	// DefaultDeadline bounds storing an event. Svix gives up after 15 s and should get a
+	// 503 before that.
 	DefaultDeadline = 10 * time.Second
 
-	// retryAfter is what a 503 asks of Svix, in seconds.
+	// retryAfter is the Retry-After of a 503, in seconds.
 	retryAfter = "5"
 
-	// maxInFlight bounds the requests in work, and with them the memory for
-	// bodies: the rest is told to come again.
+	// maxInFlight bounds concurrent requests, and with them the memory for bodies. The
+	// rest gets a 503.
 	maxInFlight = 512
 )
 
-// Log is the event log, as far as the receiver needs it. *eventlog.Log is one.
+// Log stores events; *[eventlog.Log] implements it.
 type Log interface {
 	Append(context.Context, *clerk.Event) (eventlog.Stored, error)
 	Park(context.Context, *clerk.Event, eventlog.Death) error
 }
 
-// Options say what the receiver takes.
+// Options configure a [Receiver].
 type Options struct {
-	Secrets    []string // signing secrets, whsec_…; any of them may have signed
-	InstanceID string   // "" takes events of every Clerk instance
-	Store      []string // globs of the types to store; nil is [clerk.SyncedTypes]
+	Secrets    []string // signing secrets, whsec_…; a delivery is signed with any of them
+	InstanceID string   // "" accepts events of every Clerk instance
+	Store      []string // globs of event types to store; nil is [clerk.SyncedTypes]
 	Log        Log
 	Deadline   time.Duration // 0 is [DefaultDeadline]
 	Registry   prometheus.Registerer
@@ -69,7 +69,7 @@ type Receiver struct {
 	now        func() time.Time
 }
 
-// New makes a receiver. The error says what is wrong with the options.
+// New returns a receiver, or an error about the options.
 func New(o Options) (*Receiver, error) {
 	r := &Receiver{
 		instanceID: o.InstanceID, store: o.Store, log: o.Log, deadline: o.Deadline, logger: o.Logger, tracer: o.Tracer,
@@ -96,21 +96,20 @@ func New(o Options) (*Receiver, error) {
 	if r.verifier, err = signing.NewVerifier(o.Secrets, r.now); err != nil {
 		return nil, err
 	}
-	r.metrics = newInstruments(o.Registry) // last: nothing is registered by a New that fails
+	r.metrics = newInstruments(o.Registry) // last: a New that fails registers nothing
 	return r, nil
 }
 
-// answer is what a delivery is answered with, and how it is counted.
+// answer is the response to a delivery and how it is counted.
 type answer struct {
 	status  int
 	outcome string // label of clerksync_received_total
-	refused string // label of clerksync_refused_total, "" when the delivery was taken
-	text    string // body of the answer, fixed texts only
+	refused string // label of clerksync_refused_total, "" when the delivery was accepted
+	text    string // response body, a fixed text
 }
 
-// The answers. Whatever is verified and cannot be used is answered with success:
-// to send it again would not help, and Svix would go on doing so for 28 hours
-// and disable the endpoint in the end.
+// The answers. A verified delivery that can never be applied gets success: sending it
+// again would not help, and Svix would retry for 28 hours and then disable the endpoint.
 var (
 	answerStored    = answer{http.StatusNoContent, "stored", "", ""}
 	answerDuplicate = answer{http.StatusNoContent, "duplicate", "", ""}
@@ -127,22 +126,22 @@ func answerUnauthorized(r *signing.Refusal) answer {
 	return answer{http.StatusUnauthorized, "unauthorized", r.Reason, r.Text}
 }
 
-// refusals are the answers to a delivery that is not taken, but for unauthorized ones.
+// refusals are the answers that refuse a delivery, except the unauthorized ones.
 var refusals = []answer{answerMethod, answerTooLarge, answerBroken, answerBusy, answerNoLog}
 
-// ReasonHeader is the header of an answer that refuses a delivery: why, as
-// clerksync_refused_total counts it. No other program sends it.
+// ReasonHeader carries the reason of a refusal, as clerksync_refused_total counts it. It
+// tells a probe that clerksync answered, and not a proxy.
 const ReasonHeader = "Clerksync-Reason"
 
-// The reasons of refusals that are not about the signature, see [signing.Reasons].
+// Reasons of refusals besides [signing.Reasons].
 const (
 	ReasonUnavailable = "unavailable"
 	ReasonBusy        = "busy"
 	ReasonBroken      = "broken"
 )
 
-// ServeHTTP answers one delivery. A 2xx means that it is durable, or that it is
-// none of ours.
+// ServeHTTP answers one delivery. A 2xx means that it is durable, or of a type that is not
+// stored.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	started := r.now()
 	ctx, span := r.tracer.Receive(req.Context())
@@ -210,9 +209,8 @@ func (r *Receiver) receive(ctx context.Context, req *http.Request, span *tracing
 	return a
 }
 
-// readBody reads the whole body, into memory of its size when that is announced
-// and usual. To announce a size costs a sender nothing, so that for a large body
-// memory is made as it arrives.
+// readBody reads the whole body. It allocates the announced size only when that is usual:
+// announcing a size costs an attacker nothing.
 func readBody(req *http.Request) ([]byte, error) {
 	if req.ContentLength > clerk.MaxBody {
 		return nil, &http.MaxBytesError{Limit: clerk.MaxBody}
@@ -226,7 +224,7 @@ func readBody(req *http.Request) ([]byte, error) {
 	return buf, err
 }
 
-// take stores a verified event, or parks it, or leaves it.
+// take stores a verified event, parks it, or ignores it.
 func (r *Receiver) take(ctx context.Context, e *clerk.Event) answer {
 	ctx, cancel := context.WithTimeout(ctx, r.deadline)
 	defer cancel()
@@ -242,7 +240,7 @@ func (r *Receiver) take(ctx context.Context, e *clerk.Event) answer {
 		}
 		return r.park(ctx, e, err)
 	}
-	if e.Envelope.Type == clerk.ProbeType { // of no instance; only who holds the signing secret can send one
+	if e.Envelope.Type == clerk.ProbeType { // belongs to no instance; sending one takes the signing secret
 		e.Origin = clerk.OriginProbe
 	} else {
 		if !r.stores(e.Envelope.Type) {
@@ -288,10 +286,9 @@ func (r *Receiver) park(ctx context.Context, e *clerk.Event, reason error) answe
 	return answerParked
 }
 
-// looksLikeMessage reports whether a body that cannot be read may be an e-mail or
-// a text message to a person, with a one-time code in it that is not to be kept.
-// Its type is the last thing in it and may be missing; the other names here are
-// those of fields that only messages have.
+// looksLikeMessage reports whether an unreadable body may be an e-mail or a text message,
+// whose one-time code must not be stored. The type is the last field of the body and may
+// be cut off; the other names are fields that only messages have.
 func looksLikeMessage(body []byte) bool {
 	for _, sign := range []string{`"email.`, `"sms.`, `"email"`, `"sms"`, `"body_plain"`, `"delivered_by_clerk"`, `"otp_code"`} {
 		if bytes.Contains(body, []byte(sign)) {
@@ -301,7 +298,7 @@ func looksLikeMessage(body []byte) bool {
 	return false
 }
 
-// stores reports whether events of a type are stored. Messages to people carry
+// stores reports whether events of a type are stored. E-mails and text messages carry
 // one-time codes: a star does not cover them.
 func (r *Receiver) stores(eventType string) bool {
 	resource, _ := clerk.SplitType(eventType)

@@ -8,25 +8,25 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// maxLinks bounds the links of a batch to its events, which all have one to it.
+// maxLinks bounds the links from a batch to its events. Every event links to its batch.
 const maxLinks = 128
 
-// How a transaction can end.
+// The results of a transaction.
 const (
 	Committed = "committed"
-	Refused   = "refused" // PostgreSQL does not take one of the events
-	Failed    = "failed"  // and is tried again
+	Refused   = "refused" // PostgreSQL refused an event
+	Failed    = "failed"  // will be retried
 )
 
-// Applying is the span of a transaction. Its events are of many traces, so that it has
-// one of its own, with links between it and theirs.
+// Applying is the span of a transaction. Its events belong to many traces, so it is the
+// root of its own, linked with theirs.
 type Applying struct {
 	span  trace.Span
 	links int
 	ended time.Time
 }
 
-// Apply begins the span of a transaction with so many events.
+// Apply starts the span of a transaction with a number of events.
 func (t *Tracer) Apply(ctx context.Context, events int) (context.Context, *Applying) {
 	if t == nil {
 		return ctx, nil
@@ -35,7 +35,7 @@ func (t *Tracer) Apply(ctx context.Context, events int) (context.Context, *Apply
 	return ctx, &Applying{span: span}
 }
 
-// Link links the span to the trace of an event, the first 128 of them.
+// Link links the span to the trace of an event, up to maxLinks.
 func (a *Applying) Link(traceparent string) {
 	if a == nil || traceparent == "" || a.links == maxLinks {
 		return
@@ -59,18 +59,18 @@ func (a *Applying) End(outcome string) {
 	a.span.End(trace.WithTimestamp(a.ended))
 }
 
-// Projected is an event of which nothing more is to be done.
+// Projected describes a settled event.
 type Projected struct {
-	Traceparent string // as it was stored
+	Traceparent string // as stored
 	Seq         uint64 // in the event log
-	Deliveries  uint64 // from the log to a worker, 1 when nothing came between
+	Deliveries  uint64 // from the log to a worker
 	DeliveredAt time.Time
 	Outcome     string
 	Applying    *Applying // the transaction that applied it, nil when there was none
 }
 
-// Project makes the span of an event from its delivery to the commit, inside that in
-// which it was stored. An event without a trace has none.
+// Project records the span of an event from its delivery to the commit, as a child of the
+// span in which it was stored. An event without a trace gets none.
 func (t *Tracer) Project(p Projected) {
 	if t == nil || p.Traceparent == "" {
 		return

@@ -1,8 +1,7 @@
-// Package tracing follows a delivery with spans of OpenTelemetry, from the request
-// through the stored event to the transaction, and sends them to a collector.
+// Package tracing traces a delivery with OpenTelemetry, from the request through the
+// stored event to the transaction.
 //
-// It knows no events: what a span says is handed to it one by one, so that nothing of
-// a payload, and no id of a person, gets to a collector. It has no part in what
-// clerksync does: with no collector, or one that is away, nothing is slower and
-// nothing fails.
+// It never sees an event: callers pass each attribute, so that no payload and no id of a
+// person reaches a collector. Without a collector, or while it is down, nothing slows
+// down and nothing fails.
 package tracing

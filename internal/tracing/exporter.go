@@ -11,20 +11,20 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// complainEvery is how often a collector that takes nothing is complained about.
+// complainEvery is the time between two warnings about a failing collector.
 const complainEvery = time.Minute
 
-// exporter keeps the troubles of another one to itself: the SDK would print every
-// one of them, with what the collector said, onto standard error.
+// exporter logs the failures of another exporter. The SDK would print each of them, with
+// the collector's answer, to standard error.
 type exporter struct {
 	sdktrace.SpanExporter
 	logger *slog.Logger
 
-	stopping context.Context // its end cuts what is being sent short
+	stopping context.Context // cancels an export in progress
 	cut      context.CancelFunc
 
-	// Of the one goroutine at a time in which the SDK exports.
-	lost       int // spans, since the last complaint
+	// The SDK exports in one goroutine at a time.
+	lost       int // spans since the last warning
 	complained time.Time
 }
 
@@ -34,8 +34,8 @@ func newExporter(to sdktrace.SpanExporter, logger *slog.Logger) *exporter {
 	return e
 }
 
-// ExportSpans implements sdktrace.SpanExporter. What does not get to the collector is
-// lost, and no error.
+// ExportSpans implements sdktrace.SpanExporter. Spans that cannot be exported are dropped
+// without an error.
 func (e *exporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -58,8 +58,8 @@ func (e *exporter) complain(lost int, err error) {
 	}
 }
 
-// reason is why spans were not taken, without what the collector has said: that may
-// have a header in it, of which some are secrets.
+// reason returns why an export failed, without the collector's answer: it may repeat a
+// header, which can be a secret.
 func reason(err error) string {
 	var request *url.Error
 	if errors.As(err, &request) {

@@ -13,33 +13,32 @@ import (
 )
 
 const (
-	// flushTimeout is how long a stop waits for the collector to take what is left.
+	// flushTimeout bounds the last export.
 	flushTimeout = 3 * time.Second
 
-	// maxValue bounds an attribute, unless OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT does. The
-	// longest that is meant to be there is a svix-id.
+	// maxValue bounds an attribute, unless OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT is set. The
+	// longest one is a svix-id.
 	maxValue = 256
 )
 
-// Options say where spans go, and from whom.
+// Options configure a [Provider].
 type Options struct {
 	URL     string // of the collector's traces, over HTTP: http://host:4318/v1/traces
 	Version string // of clerksync
 	Logger  *slog.Logger
 }
 
-// Provider collects spans and sends them to a collector, when it takes them, from a
-// queue that drops what it has no room for.
+// Provider queues spans and exports them to a collector. A full queue drops spans.
 type Provider struct {
 	*sdktrace.TracerProvider
 	exporter *exporter
 }
 
-// Start makes a provider, which needs no collector yet. All but the options is told by
-// OpenTelemetry's own variables, which the SDK and its exporter read: headers,
-// certificates, compression, sampler, queue, resource.
+// Start starts a provider; the collector need not run yet. The SDK reads everything else
+// from OpenTelemetry's own variables: headers, certificates, compression, sampler, queue,
+// resource.
 func Start(ctx context.Context, o Options) (*Provider, error) {
-	// What comes first gives way to OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES.
+	// OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override the first ones.
 	from, err := resource.New(ctx, resource.WithTelemetrySDK(),
 		resource.WithAttributes(attribute.String("service.name", "clerksync"), attribute.String("service.version", o.Version)),
 		resource.WithFromEnv())
@@ -59,12 +58,12 @@ func Start(ctx context.Context, o Options) (*Provider, error) {
 		sdktrace.WithBatcher(e), sdktrace.WithResource(from), sdktrace.WithRawSpanLimits(limits))}, nil
 }
 
-// Stop sends what is left, for a few seconds at most and not longer than ctx lasts, and
-// drops the rest. It can be called again.
+// Stop exports the queued spans, within flushTimeout and ctx, and drops the rest. It may
+// be called more than once.
 func (p *Provider) Stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
 	defer context.AfterFunc(ctx, p.exporter.cut)()
-	// It returns soon after the cut; with ctx it would leave its goroutine behind.
+	// It returns soon after the cancellation; given ctx it would leak its goroutine.
 	return p.Shutdown(context.WithoutCancel(ctx))
 }

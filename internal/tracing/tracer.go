@@ -9,10 +9,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Header is where the trace stands in a stored event, as the W3C wants it.
+// Header is the header of a stored event with its trace context, as defined by the W3C.
 const Header = "traceparent"
 
-// All that a span can say.
+// The attributes of spans.
 const (
 	keyEventType  = attribute.Key("clerksync.event_type")
 	keySvixID     = attribute.Key("clerksync.svix_id")
@@ -23,12 +23,12 @@ const (
 	keyStatus     = attribute.Key("http.response.status_code")
 )
 
-// Tracer makes the spans. A nil one makes none, and costs nothing.
+// Tracer starts spans. A nil Tracer starts none and costs nothing.
 type Tracer struct {
 	tracer trace.Tracer
 }
 
-// New makes a tracer of a provider.
+// New returns a tracer.
 func New(provider trace.TracerProvider) *Tracer {
 	return &Tracer{provider.Tracer("github.com/clerksync/clerksync")}
 }
@@ -38,8 +38,8 @@ type Receiving struct {
 	span trace.Span
 }
 
-// Receive begins the span of a request, and a trace with it: what the request itself
-// says of a trace comes from the internet, where anybody can say anything.
+// Receive starts the span of a request and a new trace: a trace context in the request
+// comes from the internet and is not trusted.
 func (t *Tracer) Receive(ctx context.Context) (context.Context, *Receiving) {
 	if t == nil {
 		return ctx, nil
@@ -48,7 +48,7 @@ func (t *Tracer) Receive(ctx context.Context) (context.Context, *Receiving) {
 	return ctx, &Receiving{span}
 }
 
-// Verified says which event it is, as soon as that can be believed.
+// Verified adds the event, once its signature is verified.
 func (r *Receiving) Verified(svixID, eventType string) {
 	if r != nil {
 		r.span.SetAttributes(keySvixID.String(svixID), keyEventType.String(eventType))
@@ -61,18 +61,18 @@ func (r *Receiving) End(outcome string, status int) {
 		return
 	}
 	r.span.SetAttributes(keyOutcome.String(outcome), keyStatus.Int(status))
-	if status >= 500 { // of a server's span, what is below is the client's fault
+	if status >= 500 { // below, the client is at fault
 		r.span.SetStatus(codes.Error, "")
 	}
 	r.span.End()
 }
 
-// Storing is the span of an event on its way into the log.
+// Storing is the span of storing an event.
 type Storing struct {
 	span trace.Span
 }
 
-// Store begins the span of an event that is being stored, inside that of its request.
+// Store starts the span of storing an event, as a child of its request's.
 func (t *Tracer) Store(ctx context.Context) (context.Context, *Storing) {
 	if t == nil {
 		return ctx, nil
@@ -81,8 +81,8 @@ func (t *Tracer) Store(ctx context.Context) (context.Context, *Storing) {
 	return ctx, &Storing{span}
 }
 
-// Traceparent is what is stored with the event, for its trace to be continued. "" when
-// there is nothing to continue: no tracing, or the sampler has left this one out.
+// Traceparent returns the trace context to store with the event, "" without tracing or
+// when the sampler dropped the trace.
 func (s *Storing) Traceparent() string {
 	if s == nil || !s.span.SpanContext().IsSampled() {
 		return ""
@@ -92,7 +92,7 @@ func (s *Storing) Traceparent() string {
 	return carrier.Get(Header)
 }
 
-// End ends the span: the event is stored, at seq, unless there is an error.
+// End ends the span. The event is stored at seq, unless err is not nil.
 func (s *Storing) End(seq uint64, err error) {
 	if s == nil {
 		return
@@ -105,7 +105,7 @@ func (s *Storing) End(seq uint64, err error) {
 	s.span.End()
 }
 
-// parse reads what Traceparent wrote. Anything else makes a context that is not valid.
+// parse reads a value of Traceparent. Anything else gives an invalid context.
 func parse(traceparent string) trace.SpanContext {
 	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{Header: traceparent})
 	return trace.SpanContextFromContext(ctx)
