@@ -23,7 +23,7 @@ func checkLog(ctx context.Context, r *Report, o Options) {
 	defer cancel()
 	i, err := o.Log.Inspect(ctx, o.Want)
 	if err != nil {
-		r.add("event_log", Failed, err.Error(), "look at the log of the NATS server")
+		r.add("event_log", Failed, err.Error(), "check the NATS server's log")
 		r.unchecked("the event log did not answer", streams, consumer, workers, room, clock)
 		return
 	}
@@ -65,27 +65,27 @@ func checkSettings(r *Report, name, fine string, i *eventlog.Inspection, ours fu
 		r.ok(name, fine)
 		return
 	}
-	r.add(name, status, strings.Join(seen, "; "), "start clerksync serve anew, which brings it to its configuration, and see who else changes it")
+	r.add(name, status, strings.Join(seen, "; "), "restart clerksync serve, which restores its configuration, and find out what else changes it")
 }
 
 func checkWorkers(r *Report, log *eventlog.Log) {
 	workers, err := lag.Workers(log)
 	if err != nil {
-		r.add("workers", Failed, err.Error(), "look at the log of the NATS server")
+		r.add("workers", Failed, err.Error(), "check the NATS server's log")
 		return
 	}
 	var names, failing []string
 	for _, w := range workers {
 		names = append(names, w.Name)
 		if w.Failing != nil {
-			failing = append(failing, fmt.Sprintf("%s gets nothing into PostgreSQL since %s: %s", w.Name, w.Failing.Since.UTC().Format("2006-01-02T15:04:05Z"), w.Failing.Reason))
+			failing = append(failing, fmt.Sprintf("%s has applied nothing since %s: %s", w.Name, w.Failing.Since.UTC().Format("2006-01-02T15:04:05Z"), w.Failing.Reason))
 		}
 	}
 	switch {
 	case len(workers) == 0:
 		r.add("workers", Failed, "no worker answers: events are stored and not applied", "start one: clerksync serve --role worker")
 	case len(failing) > 0:
-		r.add("workers", Failed, strings.Join(failing, "; "), "look at PostgreSQL; the worker tries without end, and goes on by itself")
+		r.add("workers", Failed, strings.Join(failing, "; "), "check PostgreSQL; the worker retries without end and recovers by itself")
 	default:
 		r.ok("workers", fmt.Sprintf("%d at work: %s", len(workers), strings.Join(names, ", ")))
 	}
@@ -115,7 +115,7 @@ func checkRoom(r *Report, i *eventlog.Inspection, o Options) {
 	case nearly(i.Used, i.Storage):
 		r.add("room", Warning, "the NATS account stores "+units.Bytes(i.Used)+" of "+units.Bytes(i.Storage), "let it store more, or lower CLERKSYNC_LOG_MAX_AGE")
 	case known && free < leastRoom:
-		r.add("room", Warning, "the disk of "+o.Process.Folder+" has "+units.Bytes(free)+" free", "make room, or set CLERKSYNC_LOG_MAX_BYTES: below 64 MB nothing is taken")
+		r.add("room", Warning, "the disk of "+o.Process.Folder+" has "+units.Bytes(free)+" free", "free space, or set CLERKSYNC_LOG_MAX_BYTES: below 64 MB every delivery is refused")
 	default:
 		r.ok("room", "there is room for more events")
 	}

@@ -52,8 +52,8 @@ func TestFailingWorkers(t *testing.T) {
 	require.Equal(t, Check{"workers", OK, "1 at work: b:2", ""}, check())
 	attend(t, log, lag.Worker{Name: "a:1", Failing: failing})
 	require.Equal(t, Check{
-		"workers", Failed, "a:1 gets nothing into PostgreSQL since 2026-01-12T09:00:00Z: PostgreSQL cannot be reached",
-		"look at PostgreSQL; the worker tries without end, and goes on by itself",
+		"workers", Failed, "a:1 has applied nothing since 2026-01-12T09:00:00Z: PostgreSQL cannot be reached",
+		"check PostgreSQL; the worker retries without end and recovers by itself",
 	}, check())
 }
 

@@ -23,9 +23,9 @@ func checkLag(ctx context.Context, r *Report, o Options) {
 	case lag.InStep:
 		r.ok("lag", reading.Verdict)
 	case lag.Silent, lag.Behind:
-		r.add("lag", Warning, reading.Verdict, "clerksync lag --watch shows how it goes on")
+		r.add("lag", Warning, reading.Verdict, "follow it with clerksync lag --watch")
 	default:
-		r.add("lag", Failed, reading.Verdict, "clerksync lag --watch shows how it goes on")
+		r.add("lag", Failed, reading.Verdict, "follow it with clerksync lag --watch")
 	}
 	switch {
 	case !reading.EventLog.OK:

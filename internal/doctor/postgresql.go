@@ -23,7 +23,7 @@ func checkPostgreSQL(ctx context.Context, r *Report, o Options) {
 	defer cancel()
 	i, err := o.Store.Inspect(ctx)
 	if err != nil {
-		r.add("postgresql", Failed, err.Error(), "look at the server's log")
+		r.add("postgresql", Failed, err.Error(), "check the server's log")
 		r.unchecked("PostgreSQL did not answer", tables, privileges, durability, clock)
 		return
 	}
@@ -39,7 +39,7 @@ func checkPostgreSQL(ctx context.Context, r *Report, o Options) {
 	}
 
 	if i.SchemaExists && !i.SchemaUsable {
-		r.unchecked(fmt.Sprintf("%s may not look into schema %s", i.Role, i.Schema), tables)
+		r.unchecked(fmt.Sprintf("%s may not use schema %s", i.Role, i.Schema), tables)
 	} else {
 		checkTables(ctx, r, o.Store, i)
 	}
@@ -91,7 +91,7 @@ func checkPrivileges(r *Report, i *store.Inspection) {
 	case !i.SchemaExists:
 		r.unchecked("there are no tables", "privileges")
 	case !i.SchemaUsable:
-		r.add("privileges", Failed, fmt.Sprintf("%s may not look into schema %s", i.Role, i.Schema),
+		r.add("privileges", Failed, fmt.Sprintf("%s may not use schema %s", i.Role, i.Schema),
 			fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", i.Schema, i.Role))
 	case len(i.Missing) > 0:
 		var missing []string

@@ -25,7 +25,7 @@ const maxReadiness = 64 << 10
 func (p *Process) look(ctx context.Context, r *Report) {
 	switch {
 	case p.Gone != "":
-		r.add("process", Failed, p.Gone, "look at its log for why it ended, and start it")
+		r.add("process", Failed, p.Gone, "read its log, and start it again")
 		return
 	case p.PID == 0:
 		r.add("process", Unchecked, "no clerksync uses the data folder "+p.Folder+": one with NATS_URL uses none", "")
@@ -35,11 +35,11 @@ func (p *Process) look(ctx context.Context, r *Report) {
 	ready, away, err := readiness(ctx, p.AdminURL)
 	switch {
 	case err != nil:
-		r.add("process", Failed, name+" does not answer on its admin listener", "look at its log; if it hangs, stop it and start it")
+		r.add("process", Failed, name+" does not answer on its admin listener", "read its log; if it hangs, restart it")
 	case !ready:
-		r.add("process", Failed, name+" is not ready: "+away, "look at the checks below, and at its log")
+		r.add("process", Failed, name+" is not ready: "+away, "see the checks below and its log")
 	case away != "":
-		r.add("process", Warning, name+" is ready, but for: "+away, "look at the checks below, and at its log")
+		r.add("process", Warning, name+" is ready, except: "+away, "see the checks below and its log")
 	default:
 		r.ok("process", name+" is ready")
 	}

@@ -21,15 +21,15 @@ func TestProcess(t *testing.T) {
 		"ready": {200, `{"ready":true,"checks":{"event_log":"ok","postgresql":"ok"}}`, Check{"process", OK, "clerksync serve (process 7) is ready", ""}},
 		"ready without PostgreSQL": {
 			200, `{"ready":true,"checks":{"event_log":"ok","projector":"unavailable","postgresql":"unavailable"}}`,
-			Check{"process", Warning, "clerksync serve (process 7) is ready, but for: postgresql, projector", "look at the checks below, and at its log"},
+			Check{"process", Warning, "clerksync serve (process 7) is ready, except: postgresql, projector", "see the checks below and its log"},
 		},
 		"not ready": {
 			503, `{"ready":false,"checks":{"event_log":"unavailable","postgresql":"ok"}}`,
-			Check{"process", Failed, "clerksync serve (process 7) is not ready: event_log", "look at the checks below, and at its log"},
+			Check{"process", Failed, "clerksync serve (process 7) is not ready: event_log", "see the checks below and its log"},
 		},
 		"another program": {
 			200, `<html>`,
-			Check{"process", Failed, "clerksync serve (process 7) does not answer on its admin listener", "look at its log; if it hangs, stop it and start it"},
+			Check{"process", Failed, "clerksync serve (process 7) does not answer on its admin listener", "read its log; if it hangs, restart it"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -182,7 +182,7 @@ func (m *Meter) measureLog(ctx context.Context, r *Reading, b *eventlog.Backlog,
 	defer cancel()
 	if err := m.lags.read(ctx, m.log, m.store, b.AppliedThrough); err != nil {
 		m.logger.Debug("the lags cannot be read", "err", err)
-		r.Warnings = append(r.Warnings, "the lags cannot be read: "+store.Outage(err)+"; clerksync doctor tells more")
+		r.Warnings = append(r.Warnings, "the lags cannot be read: "+store.Outage(err)+"; run clerksync doctor")
 		return
 	}
 	r.Delivery, r.Queue, r.EndToEnd = m.lags.delivery, m.lags.queue, m.lags.endToEnd

@@ -403,5 +403,5 @@ func TestAnotherDatabase(t *testing.T) {
 	other := testkit.OpenStore(t, testkit.EmptyDatabaseURL(t))
 	r := w.measure(NewMeter(w.log, other, false, slog.New(slog.DiscardHandler)))
 	require.Nil(t, r.EndToEnd)
-	require.Equal(t, []string{"the lags cannot be read: a table or a column is missing; clerksync doctor tells more"}, r.Warnings)
+	require.Equal(t, []string{"the lags cannot be read: a table or a column is missing; run clerksync doctor"}, r.Warnings)
 }

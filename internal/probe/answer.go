@@ -13,7 +13,7 @@ import (
 
 const (
 	fixSecret = "use the secret from the Clerk dashboard → Webhooks → your endpoint, as CLERK_WEBHOOK_SIGNING_SECRET there and here"
-	fixProxy  = "look at the proxy in front of clerksync: it has to pass the request as it is"
+	fixProxy  = "check the proxy in front of clerksync: it must pass the request unchanged"
 	fixPath   = "correct the path of the URL: it is " + clerk.WebhookPath + ", unless the proxy in front of clerksync changes it"
 )
 
@@ -31,13 +31,13 @@ func (r *Result) judge(resp *http.Response, u *url.URL) {
 		if location, err := resp.Location(); err == nil {
 			to = "to " + shown(location)
 		}
-		r.stop(AtRedirect, fmt.Sprintf("%s: it redirects %s, and Svix does not follow", status, to), "register the URL that it leads to, or let the proxy redirect nothing there")
+		r.stop(AtRedirect, fmt.Sprintf("%s: it redirects %s, which Svix does not follow", status, to), "register the URL it redirects to, or remove the redirect")
 	case code == http.StatusUnauthorized:
 		r.judgeUnauthorized(reason, status)
 	case reason == receiver.ReasonUnavailable:
-		r.stop(AtUnavailable, "the receiver answers, and cannot store anything: its event log is down or full", "clerksync doctor, where it runs, tells what is wrong with the event log; Svix tries again for 28 hours")
+		r.stop(AtUnavailable, "the receiver answers but cannot store events: its event log is down or full", "run clerksync doctor where the receiver runs; Svix retries for 28 hours")
 	case reason == receiver.ReasonBusy:
-		r.stop(AtUnavailable, "the receiver answers, and has too many requests at once", "run more receivers; Svix tries again")
+		r.stop(AtUnavailable, "the receiver answers but has too many requests at once", "run more receivers; Svix retries")
 	case code/100 == 2:
 		r.stop(AtAnswer, status+", and clerksync answers 204: it is another program", fixPath)
 	case code == http.StatusNotFound:
@@ -47,11 +47,11 @@ func (r *Result) judge(resp *http.Response, u *url.URL) {
 	case code == http.StatusRequestEntityTooLarge:
 		r.stop(AtAnswer, status+": the body is too large for a proxy, at a few bytes", "let the proxy in front of clerksync take bodies up to 1 MiB")
 	case code/100 == 5:
-		r.stop(AtAnswer, status+", and not clerksync: a proxy in front of it does not reach it", "start clerksync, and look at where the proxy looks for it")
+		r.stop(AtAnswer, status+", but not clerksync: a proxy in front of it does not reach it", "start clerksync, and check the proxy's upstream")
 	case reason == receiver.ReasonBroken:
 		r.stop(AtAnswer, status+": the body did not arrive whole", fixProxy)
 	default:
-		r.stop(AtAnswer, status+", and not clerksync: something in front of it refuses the request", fixProxy)
+		r.stop(AtAnswer, status+", but not clerksync: something in front of it refuses the request", fixProxy)
 	}
 }
 
@@ -72,6 +72,6 @@ func (r *Result) judgeUnauthorized(reason, status string) {
 	case signing.NoHeaders, signing.BadTimestamp:
 		r.stop(AtUnauthorized, "the svix headers do not arrive as they were sent: a proxy removes or changes them", fixProxy)
 	default:
-		r.stop(AtAnswer, status+", and not clerksync: something in front of it asks for a login", fixProxy)
+		r.stop(AtAnswer, status+", but not clerksync: something in front of it asks for a login", fixProxy)
 	}
 }

@@ -29,8 +29,8 @@ func (p *Probe) follow(ctx context.Context, r *Result, after uint64) {
 		return err == nil, err
 	})
 	if errors.Is(err, errNotYet) {
-		r.stop(AtNotStored, fmt.Sprintf("it was taken, and did not come into this event log within %s", waited(began)),
-			"see that NATS_URL is the same here and there, and that clerksync there is not older: what it does not know it does not store")
+		r.stop(AtNotStored, fmt.Sprintf("it was acknowledged, but is not in this event log after %s", waited(began)),
+			"make sure that NATS_URL is the same here and there, and that clerksync there is not older: it ignores types that it does not know")
 		return
 	}
 	var state eventlog.State
@@ -47,7 +47,7 @@ func (p *Probe) follow(ctx context.Context, r *Result, after uint64) {
 	case errors.Is(err, errNotYet):
 		p.explainWait(r, state, waited(began))
 	case err != nil:
-		r.stop(AtLog, fmt.Sprintf("it was taken, and then the event log could not be read: %v", err), fixLog)
+		r.stop(AtLog, fmt.Sprintf("it was acknowledged, but then the event log could not be read: %v", err), fixLog)
 	}
 }
 
@@ -55,7 +55,7 @@ func waited(since time.Time) time.Duration { return time.Since(since).Round(100 
 
 // explainWait explains why a stored probe is not settled.
 func (p *Probe) explainWait(r *Result, state eventlog.State, wait time.Duration) {
-	stored := fmt.Sprintf("it is stored, as %d, and not passed within %s: ", r.Seq, wait)
+	stored := fmt.Sprintf("it is stored as %d, but not settled after %s: ", r.Seq, wait)
 	workers, err := p.Workers()
 	var failing *lag.Worker
 	for i := range workers {
@@ -65,16 +65,16 @@ func (p *Probe) explainWait(r *Result, state eventlog.State, wait time.Duration)
 	}
 	switch {
 	case err != nil:
-		r.stop(AtNotApplied, stored+"the workers could not be asked", "clerksync doctor tells more")
+		r.stop(AtNotApplied, stored+"the workers could not be reached", "run clerksync doctor")
 	case len(workers) == 0:
 		r.stop(AtNotApplied, stored+"no worker answers", "start one: clerksync serve --role worker")
 	case failing != nil:
-		r.stop(AtNotApplied, fmt.Sprintf("%sthe worker %s gets nothing into PostgreSQL, since %s: %s",
+		r.stop(AtNotApplied, fmt.Sprintf("%sthe worker %s has applied nothing since %s: %s",
 			stored, failing.Name, failing.Failing.Since.UTC().Format(time.RFC3339), failing.Failing.Reason),
-			"look at PostgreSQL; the worker tries without end, and goes on by itself")
+			"check PostgreSQL; the worker retries without end and recovers by itself")
 	default:
 		r.stop(AtNotApplied, fmt.Sprintf("%sthe workers are busy; events before it that are not applied yet: up to %d", stored, r.Seq-1-state.AppliedThrough),
-			"wait, or run more workers: clerksync lag tells how fast it goes")
+			"wait, or run more workers; clerksync lag shows the rate")
 	}
 }
 

@@ -24,7 +24,7 @@ const (
 	lookTimeout = 3 * time.Second
 )
 
-const fixLog = "clerksync doctor tells what is wrong with the event log"
+const fixLog = "run clerksync doctor"
 
 // Log is the event log; *[eventlog.Log] implements it.
 type Log interface {
@@ -87,7 +87,7 @@ func (p *Probe) Run(ctx context.Context) *Result {
 	}
 	answered := time.Now()
 	if noLog != "" {
-		r.stop(AtLog, "it was taken; what became of it is not known: "+noLog, fixLog)
+		r.stop(AtLog, "it was acknowledged; whether it is applied is unknown: "+noLog, fixLog)
 		return r
 	}
 	if p.follow(ctx, r, after); r.StoppedAt != "" {

@@ -92,8 +92,8 @@ func TestWithoutALogTheFrontHalfIsDone(t *testing.T) {
 	p := d.probe()
 	p.Log, p.NoLog = nil, "set NATS_URL"
 	r := run(t, p)
-	requireStopped(t, r, AtLog, "it was taken; what became of it is not known: set NATS_URL",
-		"clerksync doctor tells what is wrong with the event log")
+	requireStopped(t, r, AtLog, "it was acknowledged; whether it is applied is unknown: set NATS_URL",
+		"run clerksync doctor")
 	require.NotNil(t, r.Times.Receive)
 	state, err := d.log.State(t.Context())
 	require.NoError(t, err)
@@ -106,8 +106,8 @@ func TestAnotherDeploymentsLog(t *testing.T) {
 	p := d.probe()
 	p.Log, p.Timeout = testkit.Log(t), soon
 	r := run(t, p)
-	requireStopped(t, r, AtNotStored, "it was taken, and did not come into this event log within 300ms",
-		"see that NATS_URL is the same here and there, and that clerksync there is not older: what it does not know it does not store")
+	requireStopped(t, r, AtNotStored, "it was acknowledged, but is not in this event log after 300ms",
+		"make sure that NATS_URL is the same here and there, and that clerksync there is not older: it ignores types that it does not know")
 	require.Zero(t, r.Seq)
 }
 
@@ -116,7 +116,7 @@ func TestNoWorker(t *testing.T) {
 	d := deploy(t)
 	p := d.probe()
 	p.Timeout = soon
-	requireStopped(t, run(t, p), AtNotApplied, "it is stored, as 1, and not passed within 300ms: no worker answers", "start one: clerksync serve --role worker")
+	requireStopped(t, run(t, p), AtNotApplied, "it is stored as 1, but not settled after 300ms: no worker answers", "start one: clerksync serve --role worker")
 }
 
 func TestWorkerThatGetsNothingIn(t *testing.T) {
@@ -131,8 +131,8 @@ func TestWorkerThatGetsNothingIn(t *testing.T) {
 	p := d.probe()
 	p.Timeout = soon
 	requireStopped(t, run(t, p), AtNotApplied,
-		"it is stored, as 2, and not passed within 300ms: the worker here/1 gets nothing into PostgreSQL, since 2026-01-12T09:00:00Z: PostgreSQL cannot be reached",
-		"look at PostgreSQL; the worker tries without end, and goes on by itself")
+		"it is stored as 2, but not settled after 300ms: the worker here/1 has applied nothing since 2026-01-12T09:00:00Z: PostgreSQL cannot be reached",
+		"check PostgreSQL; the worker retries without end and recovers by itself")
 }
 
 func TestEventsBeforeIt(t *testing.T) {
@@ -150,8 +150,8 @@ func TestEventsBeforeIt(t *testing.T) {
 	d.work(slow, nil)
 	p := d.probe()
 	p.Timeout = soon
-	requireStopped(t, run(t, p), AtNotApplied, "it is stored, as 4, and not passed within 300ms: the workers are busy; events before it that are not applied yet: up to 3",
-		"wait, or run more workers: clerksync lag tells how fast it goes")
+	requireStopped(t, run(t, p), AtNotApplied, "it is stored as 4, but not settled after 300ms: the workers are busy; events before it that are not applied yet: up to 3",
+		"wait, or run more workers; clerksync lag shows the rate")
 }
 
 // TestLogThatGoesAway while the probe is under way.
@@ -164,11 +164,11 @@ func TestLogThatGoesAway(t *testing.T) {
 		d.nc.Close()
 		w.WriteHeader(http.StatusNoContent)
 	})
-	requireStopped(t, run(t, p), AtLog, "it was taken, and then the event log could not be read: read stream CLERK_EVENTS: nats: connection closed",
-		"clerksync doctor tells what is wrong with the event log")
+	requireStopped(t, run(t, p), AtLog, "it was acknowledged, but then the event log could not be read: read stream CLERK_EVENTS: nats: connection closed",
+		"run clerksync doctor")
 	d.put(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	requireStopped(t, run(t, p), AtLog, "it was taken; what became of it is not known: read stream CLERK_EVENTS: nats: connection closed",
-		"clerksync doctor tells what is wrong with the event log")
+	requireStopped(t, run(t, p), AtLog, "it was acknowledged; whether it is applied is unknown: read stream CLERK_EVENTS: nats: connection closed",
+		"run clerksync doctor")
 }
 
 // TestWhatIsSent is what Svix would send.

@@ -53,9 +53,9 @@ func (p *Prober) note(r *Result) {
 	p.metrics.observe(r)
 	switch {
 	case !r.OK && !p.failing:
-		p.logger.Warn("the probe does not get through", "url", r.URL, "stopped_at", r.StoppedAt, "cause", r.Cause, "fix", r.Fix)
+		p.logger.Warn("the probe fails", "url", r.URL, "stopped_at", r.StoppedAt, "cause", r.Cause, "fix", r.Fix)
 	case r.OK && p.failing:
-		p.logger.Info("the probe gets through again", "url", r.URL, "seconds", *r.Times.Total)
+		p.logger.Info("the probe passes again", "url", r.URL, "seconds", *r.Times.Total)
 	}
 	p.failing = !r.OK
 }
@@ -75,7 +75,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		}, []string{"result"}),
 		duration: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "clerksync_probe_duration_seconds",
-			Help: "Time that the last probe that passed took, by hop: receive, queue, total.",
+			Help: "Duration of the last probe that passed, by hop: receive, queue, total.",
 		}, []string{"hop"}),
 		lastSuccess: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "clerksync_probe_last_success_timestamp_seconds",

@@ -88,10 +88,10 @@ func TestProber(t *testing.T) {
 	var begin, end map[string]any
 	require.NoError(t, json.Unmarshal([]byte(linesOf(log)[0]), &begin))
 	require.NoError(t, json.Unmarshal([]byte(linesOf(log)[1]), &end))
-	require.Equal(t, "WARN the probe does not get through answer", strings.Join([]string{begin["level"].(string), begin["msg"].(string), begin["stopped_at"].(string)}, " "))
+	require.Equal(t, "WARN the probe fails answer", strings.Join([]string{begin["level"].(string), begin["msg"].(string), begin["stopped_at"].(string)}, " "))
 	require.Contains(t, begin["cause"], "answered 502")
 	require.NotEmpty(t, begin["fix"])
-	require.Equal(t, "INFO the probe gets through again", end["level"].(string)+" "+end["msg"].(string))
+	require.Equal(t, "INFO the probe passes again", end["level"].(string)+" "+end["msg"].(string))
 }
 
 // TestProberStopsInTheMiddle: a probe under way is cut off, and counts for nothing.

@@ -94,11 +94,11 @@ func (p *Probe) explain(hop Hop, err error, u *url.URL) (cause, fix string) {
 		if slow {
 			err = errors.New("no answer from DNS")
 		}
-		return fmt.Sprintf("the address of %s could not be looked up: %v", host, err), "look at the name servers of this machine"
+		return fmt.Sprintf("resolving %s failed: %v", host, err), "check the name servers of this machine"
 	case AtConnect:
 		switch {
 		case errors.Is(err, syscall.ECONNREFUSED):
-			return u.Host + " refuses connections: nobody listens there", "start clerksync, or the proxy in front of it; correct the port of the URL"
+			return u.Host + " refuses connections: nothing listens there", "start clerksync, or the proxy in front of it; correct the port of the URL"
 		case slow:
 			return u.Host + " does not answer", "open the firewall in front of it, or correct its DNS record"
 		}
@@ -106,7 +106,7 @@ func (p *Probe) explain(hop Hop, err error, u *url.URL) (cause, fix string) {
 	case AtTLS:
 		return explainTLS(err, u, slow)
 	}
-	const fixLogs = "look at the logs of the proxy and of clerksync there"
+	const fixLogs = "check the logs of the proxy and of clerksync there"
 	switch {
 	case slow && p.Timeout > 0 && p.Timeout < signing.Timeout:
 		return fmt.Sprintf("no answer from %s within %s (--timeout)", u.Host, p.Timeout), fixLogs
@@ -131,7 +131,7 @@ func explainTLS(err error, u *url.URL, slow bool) (cause, fix string) {
 	case errors.As(err, &notTLS), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
 		return "what listens at " + u.Host + " speaks no TLS", "correct the port of the URL, or terminate TLS there"
 	case errors.As(err, &authority):
-		return "the certificate of " + host + " is of an authority that nobody trusts", fixCertificate
+		return "the certificate of " + host + " is signed by an unknown authority", fixCertificate
 	case errors.As(err, &name):
 		return "the certificate of " + host + " is for another name", fixCertificate
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert.NotBefore.After(time.Now()):

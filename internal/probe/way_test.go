@@ -71,8 +71,8 @@ func TestQueryIsSentAndNotShown(t *testing.T) {
 		http.Redirect(w, req, "https://elsewhere.example/x?token="+req.URL.Query().Get("token"), http.StatusFound)
 	})
 	requireStopped(t, run(t, p), AtRedirect,
-		host(d.server)+" answered 302: it redirects to https://elsewhere.example/x, and Svix does not follow",
-		"register the URL that it leads to, or let the proxy redirect nothing there")
+		host(d.server)+" answered 302: it redirects to https://elsewhere.example/x, which Svix does not follow",
+		"register the URL it redirects to, or remove the redirect")
 }
 
 func host(s *httptest.Server) string { return s.Listener.Addr().String() }
@@ -86,7 +86,7 @@ func TestNobodyThere(t *testing.T) {
 	s := httptest.NewServer(nil)
 	s.Close()
 	r = run(t, &Probe{URL: s.URL, Secret: secret})
-	requireStopped(t, r, AtConnect, host(s)+" refuses connections: nobody listens there", "start clerksync, or the proxy in front of it; correct the port of the URL")
+	requireStopped(t, r, AtConnect, host(s)+" refuses connections: nothing listens there", "start clerksync, or the proxy in front of it; correct the port of the URL")
 	require.Equal(t, Times{}, r.Times)
 }
 
@@ -121,7 +121,7 @@ func TestWhatListensSaysNothing(t *testing.T) {
 	require.NotNil(t, r.Times.Connect)
 	(<-conns).Close()
 	r = run(t, &Probe{URL: "http://" + at, Secret: secret, Timeout: soon})
-	requireStopped(t, r, AtAnswer, "no answer from "+at+" within 300ms (--timeout)", "look at the logs of the proxy and of clerksync there")
+	requireStopped(t, r, AtAnswer, "no answer from "+at+" within 300ms (--timeout)", "check the logs of the proxy and of clerksync there")
 	require.NotNil(t, r.Times.Connect)
 	require.Nil(t, r.Times.Receive)
 	(<-conns).Close()
@@ -129,7 +129,7 @@ func TestWhatListensSaysNothing(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 	defer s.Close()
 	r = run(t, &Probe{URL: s.URL, Secret: secret})
-	requireStopped(t, r, AtAnswer, host(s)+" closed the connection without an answer", "look at the logs of the proxy and of clerksync there")
+	requireStopped(t, r, AtAnswer, host(s)+" closed the connection without an answer", "check the logs of the proxy and of clerksync there")
 }
 
 // certificate makes one that signs itself.
@@ -173,7 +173,7 @@ func TestCertificates(t *testing.T) {
 	require.Greater(t, *r.Times.TLS, 0.0)
 
 	r = probe(now.Add(-time.Hour), now.Add(time.Hour), func(p *Probe) { p.testOnlyRoots = nil })
-	requireStopped(t, r, AtTLS, "the certificate of 127.0.0.1 is of an authority that nobody trusts", fix)
+	requireStopped(t, r, AtTLS, "the certificate of 127.0.0.1 is signed by an unknown authority", fix)
 	require.Nil(t, r.Times.TLS)
 	require.NotNil(t, r.Times.Connect)
 
@@ -224,12 +224,12 @@ func TestAnswers(t *testing.T) {
 	}{
 		"redirect to https": {
 			http.RedirectHandler("https://public.example/hook", http.StatusPermanentRedirect).ServeHTTP, AtRedirect,
-			"HOST answered 308: it redirects to https://public.example/hook, and Svix does not follow",
-			"register the URL that it leads to, or let the proxy redirect nothing there",
+			"HOST answered 308: it redirects to https://public.example/hook, which Svix does not follow",
+			"register the URL it redirects to, or remove the redirect",
 		},
 		"redirect to nowhere": {
-			answer(301, ""), AtRedirect, "HOST answered 301: it redirects elsewhere, and Svix does not follow",
-			"register the URL that it leads to, or let the proxy redirect nothing there",
+			answer(301, ""), AtRedirect, "HOST answered 301: it redirects elsewhere, which Svix does not follow",
+			"register the URL it redirects to, or remove the redirect",
 		},
 		"not found":   {answer(404, "not found"), AtAnswer, "HOST answered 404: there is no endpoint at /api/webhooks/clerk", fixPath},
 		"method":      {refuse(405, "method"), AtAnswer, "HOST answered 405: what is at /api/webhooks/clerk takes no POST", fixPath},
@@ -238,29 +238,29 @@ func TestAnswers(t *testing.T) {
 			answer(413, "no"), AtAnswer, "HOST answered 413: the body is too large for a proxy, at a few bytes",
 			"let the proxy in front of clerksync take bodies up to 1 MiB",
 		},
-		"forbidden": {answer(403, "no"), AtAnswer, "HOST answered 403, and not clerksync: something in front of it refuses the request", fixProxy},
+		"forbidden": {answer(403, "no"), AtAnswer, "HOST answered 403, but not clerksync: something in front of it refuses the request", fixProxy},
 		"broken": {
 			refuse(400, "broken"), AtAnswer,
 			"HOST answered 400: the body did not arrive whole", fixProxy,
 		},
 		"bad gateway": {
-			answer(502, "Bad Gateway"), AtAnswer, "HOST answered 502, and not clerksync: a proxy in front of it does not reach it",
-			"start clerksync, and look at where the proxy looks for it",
+			answer(502, "Bad Gateway"), AtAnswer, "HOST answered 502, but not clerksync: a proxy in front of it does not reach it",
+			"start clerksync, and check the proxy's upstream",
 		},
 		"a proxy's 503": {
-			answer(503, "no upstream"), AtAnswer, "HOST answered 503, and not clerksync: a proxy in front of it does not reach it",
-			"start clerksync, and look at where the proxy looks for it",
+			answer(503, "no upstream"), AtAnswer, "HOST answered 503, but not clerksync: a proxy in front of it does not reach it",
+			"start clerksync, and check the proxy's upstream",
 		},
 		"log down": {
 			refuse(503, "unavailable"), AtUnavailable,
-			"the receiver answers, and cannot store anything: its event log is down or full",
-			"clerksync doctor, where it runs, tells what is wrong with the event log; Svix tries again for 28 hours",
+			"the receiver answers but cannot store events: its event log is down or full",
+			"run clerksync doctor where the receiver runs; Svix retries for 28 hours",
 		},
 		"busy": {
 			refuse(503, "busy"), AtUnavailable,
-			"the receiver answers, and has too many requests at once", "run more receivers; Svix tries again",
+			"the receiver answers but has too many requests at once", "run more receivers; Svix retries",
 		},
-		"a login": {answer(401, "who are you"), AtAnswer, "HOST answered 401, and not clerksync: something in front of it asks for a login", fixProxy},
+		"a login": {answer(401, "who are you"), AtAnswer, "HOST answered 401, but not clerksync: something in front of it asks for a login", fixProxy},
 		"no headers": {
 			refuse(401, "no_headers"), AtUnauthorized,
 			"the svix headers do not arrive as they were sent: a proxy removes or changes them", fixProxy,
@@ -313,6 +313,6 @@ func TestRefusedByAReceiver(t *testing.T) {
 
 	d.nats.Stop()
 	testkit.Eventually(t, "the client sees that the server is gone", func() (bool, any) { return !d.nc.IsConnected(), d.nc.Status() })
-	requireStopped(t, run(t, d.probe()), AtUnavailable, "the receiver answers, and cannot store anything: its event log is down or full",
-		"clerksync doctor, where it runs, tells what is wrong with the event log; Svix tries again for 28 hours")
+	requireStopped(t, run(t, d.probe()), AtUnavailable, "the receiver answers but cannot store events: its event log is down or full",
+		"run clerksync doctor where the receiver runs; Svix retries for 28 hours")
 }
