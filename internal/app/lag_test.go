@@ -97,7 +97,7 @@ func TestLagOfAReceiverAlone(t *testing.T) {
 	post(t, a, "msg_2")
 	l := awaitLag(t, a, "stuck", func(l lag) bool { return l.State == "stuck" })
 	require.EqualValues(t, 2, *l.Pending)
-	require.Regexp(t, `^stuck: no worker is running; 2 events wait, the oldest for \d+ s$`, l.Verdict)
+	require.Regexp(t, `^stuck: no worker is running; 2 events wait, the oldest for [\d.]+ s$`, l.Verdict)
 	require.Empty(t, metric(t, a, "clerksync_postgresql_up"), "it does not use it")
 	require.Equal(t, "0", metric(t, a, "clerksync_workers"))
 	require.Equal(t, "2", metric(t, a, "clerksync_pending_events"))
