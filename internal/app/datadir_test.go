@@ -14,8 +14,8 @@ import (
 	"github.com/clerksync/clerksync/internal/app"
 )
 
-// TestDataFolderIsForOneProcess: a second one is told who has it; after a kill -9 of
-// the holder it is free, and who looks for the holder hears that it is gone.
+// TestDataFolderIsForOneProcess: the error of a second process names the holder. After a
+// kill -9 of the holder the folder is free, and FindRunning reports it gone.
 func TestDataFolderIsForOneProcess(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
@@ -55,8 +55,8 @@ func TestDataFolderIsForOneProcess(t *testing.T) {
 	require.NoError(t, d.Close())
 }
 
-// TestAnnounce: others find what was announced, as long as it is true, and only the
-// owner can read it.
+// TestAnnounce: the announcement is found while the process runs, and readable by its
+// owner only.
 func TestAnnounce(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
@@ -85,7 +85,7 @@ func TestAnnounce(t *testing.T) {
 	require.ErrorIs(t, err, app.ErrNotRunning)
 }
 
-// TestKeep fills a file once.
+// TestKeep: the file is written once.
 func TestKeep(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -102,7 +102,7 @@ func TestKeep(t *testing.T) {
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 }
 
-// TestDataFolderThatCannotBeMade names the variable.
+// TestDataFolderThatCannotBeMade: the error names the variable.
 func TestDataFolderThatCannotBeMade(t *testing.T) {
 	t.Parallel()
 	_, err := app.OpenDataDir(filepath.Join(t.TempDir(), "missing", "data"))

@@ -27,10 +27,9 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestKilledAtAnyMomentLosesNothingAcknowledged: while webhooks arrive, the process
-// is killed again and again and started again; what got no answer is sent again, as
-// Svix does, and what was acknowledged is not. At the end the tables are those of
-// the history applied once, in order.
+// TestKilledAtAnyMomentLosesNothingAcknowledged: the process is killed and restarted
+// while webhooks arrive. Unanswered deliveries are sent again, as Svix does, acknowledged
+// ones are not. At the end the tables equal those of the history applied once, in order.
 func TestKilledAtAnyMomentLosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
 	const kills = 6
@@ -38,7 +37,7 @@ func TestKilledAtAnyMomentLosesNothingAcknowledged(t *testing.T) {
 	history := testkit.ManyHistories(16)
 	s := newServer(t)
 
-	// Everybody sends what waits in the queue, and puts back what was not taken.
+	// Senders take events from the queue and put back those that were not acknowledged.
 	svixDeliver, err := svix.NewWebhook(secret)
 	require.NoError(t, err)
 	queue := make(chan *clerk.Event, 2*len(history))
@@ -153,7 +152,7 @@ func deliver(ctx context.Context, client *http.Client, webhook *svix.Webhook, en
 	return resp.StatusCode
 }
 
-// server is clerksync serve as a process of its own.
+// server is a clerksync serve process.
 type server struct {
 	t        *testing.T
 	binary   string
@@ -186,7 +185,7 @@ func newServer(t *testing.T) *server {
 	return s
 }
 
-// start starts the process, and returns when it has said where it is.
+// start starts the process and returns when it has logged its address.
 func (s *server) start() {
 	s.t.Helper()
 	s.process = exec.Command(s.binary, "serve", "--migrate")
@@ -218,7 +217,7 @@ func (s *server) kill() {
 	s.process.Wait()
 }
 
-// endpoint is where the process takes webhooks; it waits until there is one.
+// endpoint waits for the URL of the endpoint.
 func (s *server) endpoint(ctx context.Context) (string, error) {
 	for {
 		s.mu.Lock()
@@ -235,8 +234,7 @@ func (s *server) endpoint(ctx context.Context) (string, error) {
 	}
 }
 
-// awaitDrained waits until nothing is pending, by what the process says of itself,
-// and nothing has become a dead letter.
+// awaitDrained waits until the process reports no pending events, and no dead letters.
 func (s *server) awaitDrained() {
 	s.t.Helper()
 	testkit.Eventually(s.t, "nothing is pending", func() (bool, any) {
@@ -254,7 +252,7 @@ func (s *server) awaitDrained() {
 	})
 }
 
-// tail is the end of what the process wrote.
+// tail returns the end of the process's output.
 func (s *server) tail() string {
 	data, err := os.ReadFile(s.output.Name())
 	if err != nil {

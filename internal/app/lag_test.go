@@ -18,7 +18,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// lag is what GET /lag says.
+// lag is an answer of GET /lag.
 type lag struct {
 	InStep           bool     `json:"in_step"`
 	State            string   `json:"state"`
@@ -28,7 +28,7 @@ type lag struct {
 	Workers          []any    `json:"workers"`
 }
 
-// awaitLag asks until the answer is as it should be.
+// awaitLag polls until ok accepts the answer.
 func awaitLag(t *testing.T, a *app.App, what string, ok func(lag) bool) lag {
 	t.Helper()
 	var l lag
@@ -40,7 +40,7 @@ func awaitLag(t *testing.T, a *app.App, what string, ok func(lag) bool) lag {
 	return l
 }
 
-// metric is a line of /metrics, "" when the series is missing.
+// metric returns the value of a series in /metrics, "" when it is missing.
 func metric(t *testing.T, a *app.App, name string) string {
 	t.Helper()
 	_, body := get(t, a.AdminURL+"/metrics", "")
@@ -52,8 +52,8 @@ func metric(t *testing.T, a *app.App, name string) string {
 	return ""
 }
 
-// TestLagWithoutPostgreSQL: the endpoint goes on, and /lag says what is wrong and since
-// when, until PostgreSQL is back.
+// TestLagWithoutPostgreSQL: the endpoint keeps working, and /lag names the outage and its
+// beginning until PostgreSQL is back.
 func TestLagWithoutPostgreSQL(t *testing.T) {
 	t.Parallel()
 	url := testkit.DatabaseURL(t)
@@ -85,7 +85,7 @@ func TestLagWithoutPostgreSQL(t *testing.T) {
 	require.Equal(t, "1", metric(t, a, "clerksync_postgresql_up"))
 }
 
-// TestLagOfAReceiverAlone: with no worker, it is the receiver that tells.
+// TestLagOfAReceiverAlone: without a worker, the receiver reports the lag.
 func TestLagOfAReceiverAlone(t *testing.T) {
 	t.Parallel()
 	nats := testkit.NATS(t)
@@ -110,7 +110,7 @@ func TestLagOfAReceiverAlone(t *testing.T) {
 	awaitLag(t, w, "the worker says the same", func(l lag) bool { return l.InStep && len(l.Workers) == 1 })
 }
 
-// TestLagWithoutTheLog: no series says 0, and all is there again afterwards.
+// TestLagWithoutTheLog: unknown series are missing rather than 0.
 func TestLagWithoutTheLog(t *testing.T) {
 	t.Parallel()
 	nats := testkit.NATS(t)
@@ -141,7 +141,7 @@ func TestLagNeedsTheToken(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 }
 
-// TestLagAfterARestart: what waited waits still, and for as long as it has.
+// TestLagAfterARestart: the age of the backlog survives.
 func TestLagAfterARestart(t *testing.T) {
 	t.Parallel()
 	url := testkit.DatabaseURL(t)
@@ -174,7 +174,7 @@ func post(t *testing.T, a *app.App, id string) {
 	require.Equal(t, http.StatusNoContent, deliver(t.Context(), http.DefaultClient, webhook, a.Endpoint, e))
 }
 
-// lockTable keeps everybody else from writing a table.
+// lockTable blocks all writes to a table.
 func lockTable(t *testing.T, databaseURL, table string) (release func()) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), databaseURL)

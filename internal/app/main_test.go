@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 // secret is a signing secret.
 const secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
-// options are those of a serve with everything in it.
+// options returns the options of a serve with all roles.
 func options(t *testing.T, change ...func(*app.Options)) app.Options {
 	t.Helper()
 	c := config.Default()
@@ -63,7 +63,7 @@ func start(t *testing.T, o app.Options) *app.App {
 	return a
 }
 
-// get asks the admin listener.
+// get sends a request to the admin listener.
 func get(t *testing.T, url, authorization string) (status int, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
@@ -80,7 +80,7 @@ func get(t *testing.T, url, authorization string) (status int, body string) {
 	return resp.StatusCode, string(text)
 }
 
-// readiness is what /readyz says.
+// readiness reads /readyz.
 func readiness(t *testing.T, a *app.App) (status int, checks map[string]string) {
 	t.Helper()
 	status, body := get(t, a.AdminURL+"/readyz", "")
@@ -93,7 +93,7 @@ func readiness(t *testing.T, a *app.App) (status int, checks map[string]string) 
 	return status, answer.Checks
 }
 
-// takeAway makes a database unreachable, and returns what brings it back.
+// takeAway makes a database unreachable until bringBack is called.
 func takeAway(t *testing.T, databaseURL string) (bringBack func()) {
 	t.Helper()
 	u, err := url.Parse(databaseURL)
@@ -113,7 +113,7 @@ func takeAway(t *testing.T, databaseURL string) (bringBack func()) {
 	}
 }
 
-// hold takes a data folder, says so, and keeps it until it is killed.
+// hold locks a data folder, prints that, and keeps it until it is killed.
 func hold(dir string) {
 	d, err := app.OpenDataDir(dir)
 	if err == nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestProbesGoThroughThePublicURL, which here is that of a proxy.
+// TestProbesGoThroughThePublicURL: here, that of a proxy.
 func TestProbesGoThroughThePublicURL(t *testing.T) {
 	t.Parallel()
 	var target atomic.Pointer[url.URL]

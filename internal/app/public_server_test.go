@@ -16,11 +16,10 @@ import (
 	"github.com/clerksync/clerksync/internal/receiver"
 )
 
-// patience is how long a test waits for what has to happen.
+// patience bounds the waits of these tests.
 const patience = 20 * time.Second
 
-// servePublic starts the public server with its limits cut to a length that a
-// test can wait for.
+// servePublic starts the public server with shorter limits.
 func servePublic(t *testing.T, h http.HandlerFunc) string {
 	t.Helper()
 	server := publicServer(h)
@@ -41,8 +40,8 @@ func dial(t *testing.T, addr string) net.Conn {
 	return conn
 }
 
-// TestEveryStageOfAConnectionHasALimit: Svix gives up after 15 s, nobody honest
-// needs longer.
+// TestEveryStageOfAConnectionHasALimit: no client needs longer than Svix, which gives up
+// after 15 s.
 func TestEveryStageOfAConnectionHasALimit(t *testing.T) {
 	server := publicServer(http.NotFoundHandler())
 	for name, limit := range map[string]time.Duration{
@@ -106,7 +105,7 @@ func TestHeaderFloodIsRefused(t *testing.T) {
 	}
 }
 
-// TestNeverARedirect: Svix takes one for a failure.
+// TestNeverARedirect: Svix treats a redirect as a failure.
 func TestNeverARedirect(t *testing.T) {
 	t.Parallel()
 	addr := servePublic(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })

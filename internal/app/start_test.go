@@ -19,8 +19,8 @@ func database(url string) func(*app.Options) {
 	return func(o *app.Options) { o.Config.Database.URL = config.Secret(url) }
 }
 
-// TestStartRefuses says what to do next, and a Start that failed leaves nothing
-// behind. It is not parallel, so that every goroutine is its own.
+// TestStartRefuses: the error names the next step, and a failed Start leaves nothing
+// behind. Not parallel, because it counts goroutines.
 func TestStartRefuses(t *testing.T) {
 	migrated, empty := testkit.DatabaseURL(t), testkit.EmptyDatabaseURL(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -77,7 +77,7 @@ func TestStartRefuses(t *testing.T) {
 	}
 }
 
-// TestStartAndStop: all that runs ends, and it can start again on the same folder.
+// TestStartAndStop: Stop ends everything, and the same folder can be used again.
 func TestStartAndStop(t *testing.T) {
 	url := testkit.EmptyDatabaseURL(t)
 	o := options(t, database(url), func(o *app.Options) { o.Migrate = true })
@@ -95,8 +95,8 @@ func TestStartAndStop(t *testing.T) {
 	}
 }
 
-// TestReceiverGoesOnWithoutPostgreSQL: with it away, a process that receives is
-// ready, and one that only applies is not.
+// TestReceiverGoesOnWithoutPostgreSQL: without PostgreSQL a receiver is ready, and a
+// worker alone is not.
 func TestReceiverGoesOnWithoutPostgreSQL(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]int{"receiver and worker": 200, "worker": 503} {
@@ -127,8 +127,8 @@ func TestReceiverGoesOnWithoutPostgreSQL(t *testing.T) {
 	}
 }
 
-// TestAdminToken: on the loopback none is asked for unless there is one; beyond it,
-// health is for everybody and the rest for who has it.
+// TestAdminToken: on the loopback a token is needed only if one is configured. Beyond it,
+// everything but health needs one.
 func TestAdminToken(t *testing.T) {
 	t.Parallel()
 	const token = "correct-horse-battery"

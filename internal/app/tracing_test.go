@@ -18,7 +18,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestTracesOfAnApp get to a collector, all of them: it is the last to stop.
+// TestTracesOfAnApp: all spans reach the collector, because tracing stops last.
 func TestTracesOfAnApp(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -55,7 +55,7 @@ func TestTracesOfAnApp(t *testing.T) {
 	require.ElementsMatch(t, [][]string{{"project", "receive", "store"}, {"apply"}}, all)
 }
 
-// TestCollectorIsAway: everything starts, works, and stops as it would without one.
+// TestCollectorIsAway: a missing collector changes nothing.
 func TestCollectorIsAway(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -15,7 +15,7 @@ import (
 
 const module = "github.com/clerksync/clerksync/"
 
-// pkg is what the Go command knows of a package.
+// pkg is a package as go list prints it.
 type pkg struct {
 	ImportPath string
 	Doc        string
@@ -39,8 +39,7 @@ func list(t *testing.T, args ...string) []pkg {
 	return all
 }
 
-// TestImportsRunOneWay: who may import whom. A package that is not named here may
-// not be imported by another of ours.
+// TestImportsRunOneWay: which package may import which. A new package needs an entry.
 func TestImportsRunOneWay(t *testing.T) {
 	allowed := map[string][]string{
 		"internal/background":        {},
@@ -92,7 +91,7 @@ func TestImportsRunOneWay(t *testing.T) {
 	}
 }
 
-// TestEveryPackageSaysWhatItIsFor.
+// TestEveryPackageSaysWhatItIsFor: each has a package comment.
 func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 	for _, p := range list(t, "./...") {
 		if strings.HasSuffix(p.ImportPath, "/store/db") { // generated
@@ -102,7 +101,7 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 	}
 }
 
-// TestProgramHasNoTestCode: nothing that is only for tests is linked into it.
+// TestProgramHasNoTestCode: no test code is linked into the program.
 func TestProgramHasNoTestCode(t *testing.T) {
 	var names []string
 	for _, p := range list(t, "-deps", "./cmd/clerksync") {
@@ -115,7 +114,7 @@ func TestProgramHasNoTestCode(t *testing.T) {
 	}
 }
 
-// TestErrorsOfPostgreSQLStayInTheStore: nobody above it knows pgconn.
+// TestErrorsOfPostgreSQLStayInTheStore: no other package imports pgconn.
 func TestErrorsOfPostgreSQLStayInTheStore(t *testing.T) {
 	for _, p := range list(t, "./...") {
 		if strings.HasPrefix(p.ImportPath, module+"internal/store") {
@@ -125,7 +124,7 @@ func TestErrorsOfPostgreSQLStayInTheStore(t *testing.T) {
 	}
 }
 
-// TestGoModHasNoReplace: who imports this module would not see it.
+// TestGoModHasNoReplace: importers of the module ignore it.
 func TestGoModHasNoReplace(t *testing.T) {
 	for _, file := range []string{"../../go.mod", "../tools/go.mod", "../tools/oldnats/go.mod"} {
 		data, err := os.ReadFile(file)
@@ -134,15 +133,15 @@ func TestGoModHasNoReplace(t *testing.T) {
 	}
 }
 
-// TestMainIsThin: it parses nothing and decides nothing.
+// TestMainIsThin: under 60 lines.
 func TestMainIsThin(t *testing.T) {
 	data, err := os.ReadFile("../../cmd/clerksync/main.go")
 	require.NoError(t, err)
 	require.Less(t, strings.Count(string(data), "\n"), 60)
 }
 
-// TestNoPackageState: no init(), and flags, environment and exit only where the
-// process begins.
+// TestNoPackageState: no init(), and environment and exit only in cli, testkit and the
+// embedded PostgreSQL.
 func TestNoPackageState(t *testing.T) {
 	var files []string
 	require.NoError(t, filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {

@@ -92,7 +92,7 @@ func newReceiver(tb testing.TB, log receiver.Log) *receiver.Receiver {
 	return r
 }
 
-// singleLog publishes every event by itself, the simplest way there is.
+// singleLog publishes each event on its own.
 type singleLog struct{ js jetstream.JetStream }
 
 func (l singleLog) Append(ctx context.Context, e *clerk.Event) (eventlog.Stored, error) {
@@ -113,8 +113,8 @@ func (l singleLog) Append(ctx context.Context, e *clerk.Event) (eventlog.Stored,
 
 func (l singleLog) Park(context.Context, *clerk.Event, eventlog.Death) error { panic("not expected") }
 
-// rounds measures a and b in turns, which evens out what else the machine does,
-// and reports the medians and their ratio.
+// rounds measures a and b alternately, against drift of the machine, and reports the
+// medians and their ratio.
 func rounds(b *testing.B, n int, names [2]string, f [2]func(round int) time.Duration) {
 	var rates [2][]float64
 	for round := range max(b.N, 5) {
@@ -153,8 +153,7 @@ func BenchmarkReceiver(b *testing.B) {
 	})
 }
 
-// BenchmarkDrain: the projector on a backlog, against a bulk upsert of the same
-// rows with nothing around it.
+// BenchmarkDrain: the projector on a backlog, against a bare bulk upsert of the same rows.
 func BenchmarkDrain(b *testing.B) {
 	const n = 100_000
 	st := startPostgres(b)
@@ -205,9 +204,8 @@ func drain(b *testing.B, log *eventlog.Log, st *store.Store, n int, registry pro
 	return took
 }
 
-// awaitApplied waits until nothing is pending, and checks that n users are there.
-// It asks the log and not the tables: counting rows again and again would be most
-// of the work.
+// awaitApplied waits until nothing is pending and checks that there are n users. It polls
+// the log: counting rows would be most of the work.
 func awaitApplied(b *testing.B, log *eventlog.Log, pool *pgxpool.Pool, n int) {
 	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -247,8 +245,7 @@ func truncate(b *testing.B, st *store.Store) {
 // 500 a statement, one connection, and nothing else: no heads, no claims to
 // addresses, nothing read, decoded or acknowledged.
 //
-// The rows are made in stretches, as a million of them would fill the memory, and that
-// is not part of the time.
+// The rows are built in chunks to bound memory, outside of the measured time.
 func bareUpsert(b *testing.B, st *store.Store, n int) time.Duration {
 	const stretch = 50_000
 	var took time.Duration
@@ -305,7 +302,7 @@ func bareUpsertStretch(b *testing.B, st *store.Store, from, to int) time.Duratio
 	return time.Since(started)
 }
 
-// bareHandler is what everybody writes: verify, upsert one row, answer.
+// bareHandler is the usual handler: verify, upsert one row, answer.
 type bareHandler struct {
 	webhook *svix.Webhook
 	pool    *pgxpool.Pool
@@ -407,8 +404,7 @@ func BenchmarkEndToEnd(b *testing.B) {
 	b.ReportMetric(used[0].Seconds()/used[1].Seconds(), "cpu-ratio")
 }
 
-// BenchmarkLoneEvent: from sending the webhook until the row is visible, when
-// nothing else is going on.
+// BenchmarkLoneEvent: from sending a webhook until the row is visible, on an idle system.
 func BenchmarkLoneEvent(b *testing.B) {
 	st := startPostgres(b)
 	_, log := startNATS(b, false)

@@ -1,3 +1,3 @@
-// Package bench measures the whole way from the webhook to the row, always
-// against something that is measured in the same run. See BENCHMARKS.md.
+// Package bench has benchmarks of the whole way from the webhook to the row, each against a
+// peer measured in the same run. See BENCHMARKS.md.
 package bench

@@ -25,7 +25,7 @@ const connections = 64
 
 var secret = "whsec_" + base64.StdEncoding.EncodeToString([]byte("a secret for the benchmarks."))
 
-// body is a user.created of 2 KB, for the i-th of many users.
+// body returns a user.created of 2 KB for the i-th user.
 func body(prefix string, i int) []byte {
 	now := time.Now().UnixMilli()
 	id := fmt.Sprintf("user_%s%09d", prefix, i)
@@ -35,7 +35,7 @@ func body(prefix string, i int) []byte {
 	return bytes.Replace(b, []byte(`"notes":""`), []byte(`"notes":"`+string(pad)+`"`), 1)
 }
 
-// requests are n signed deliveries, as they go over the wire.
+// requests returns n signed deliveries as raw HTTP.
 func requests(tb testing.TB, prefix string, n int) [][]byte {
 	webhook, err := svix.NewWebhook(secret)
 	if err != nil {
@@ -56,9 +56,8 @@ func requests(tb testing.TB, prefix string, n int) [][]byte {
 	return all
 }
 
-// post sends the requests over keep-alive connections, each waiting for its
-// answer, and returns when all have a 204. It costs next to nothing, so that the
-// server is what is measured.
+// post sends the requests over keep-alive connections, one at a time on each, and returns
+// when all have a 204. It costs little, so that the server is measured.
 func post(tb testing.TB, addr string, requests [][]byte) time.Duration {
 	var all sync.WaitGroup
 	errs := make(chan error, connections)
@@ -121,7 +120,7 @@ func serve(tb testing.TB, h http.Handler) string {
 	return l.Addr().String()
 }
 
-// processorTime is what this process and the processes below it have used.
+// processorTime returns the processor time of this process and its children.
 func processorTime(tb testing.TB) time.Duration {
 	tb.Helper()
 	var self syscall.Rusage

@@ -12,9 +12,8 @@ import (
 	"github.com/clerksync/clerksync/internal/lag"
 )
 
-// BenchmarkMeasuring: what it costs the projector that its lag is measured: the
-// histograms, the watch with its readings, and a scrape every second, which is fifteen
-// times what Prometheus does.
+// BenchmarkMeasuring: the cost of measuring the lag for the projector: histograms, the
+// watch, and a scrape every second, fifteen times as often as Prometheus.
 func BenchmarkMeasuring(b *testing.B) {
 	const n = 50_000
 	st := startPostgres(b)

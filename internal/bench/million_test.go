@@ -14,10 +14,9 @@ import (
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
 
-// BenchmarkMillionPeople: what a log with a million distinct people in it costs the
-// server: memory in use (after the garbage collector), right after the events came and
-// after a start; room in the files; the rate of publishing against that of an empty
-// log; and the time to start after a kill and after an orderly stop.
+// BenchmarkMillionPeople: the cost of a log with a million distinct people: heap after
+// storing and after a restart, size of the files, the publish rate against an empty log,
+// and the start time after a kill and after an orderly stop.
 func BenchmarkMillionPeople(b *testing.B) {
 	const part = 50_000
 	dir := b.TempDir()
@@ -40,7 +39,7 @@ func BenchmarkMillionPeople(b *testing.B) {
 	b.ReportMetric(part/full.Seconds(), "full/s")
 	b.ReportMetric(empty.Seconds()/full.Seconds(), "ratio")
 
-	// What a killed server leaves is what its files are at any moment.
+	// A killed server leaves its files as they are at any time.
 	killed := filepath.Join(dir, "killed")
 	if out, err := exec.Command("cp", "-r", filepath.Join(dir, "nats"), killed).CombinedOutput(); err != nil {
 		b.Fatalf("copy: %s", out)
@@ -62,8 +61,8 @@ func BenchmarkMillionPeople(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// forgetIDs has the server forget the ids of the last ten minutes, as it does by itself
-// with time: what is left is what the events themselves cost.
+// forgetIDs makes the server forget the ids of the last ten minutes, as time would, to
+// measure the events alone.
 func forgetIDs(b *testing.B, server *embeddednats.Server) {
 	nc, err := server.Connect()
 	if err != nil {
@@ -83,11 +82,11 @@ func forgetIDs(b *testing.B, server *embeddednats.Server) {
 	if _, err := js.UpdateStream(b.Context(), config); err != nil {
 		b.Fatal(err)
 	}
-	// Whatever is in the cache of blocks goes with it: ten seconds after its last use.
+	// The block cache is dropped ten seconds after its last use.
 	<-time.After(12 * time.Second)
 }
 
-// heapMB is the memory in use after the garbage collector.
+// heapMB returns the heap after a garbage collection.
 func heapMB() float64 {
 	runtime.GC()
 	runtime.GC()

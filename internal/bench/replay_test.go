@@ -16,13 +16,12 @@ import (
 	"github.com/clerksync/clerksync/internal/replay"
 )
 
-// million is how many events, each of another person, are in the log.
+// million is the number of events in the log, each of another person.
 const million = 1_000_000
 
-// BenchmarkReplay: clerksync replay, a process of its own, of a million stored events
-// into empty tables, against a bulk upsert of the same rows with nothing around it;
-// the most memory that it had resident; and how long the events of one person take to
-// be found among the million.
+// BenchmarkReplay: a clerksync replay process of a million events into empty tables,
+// against a bare bulk upsert of the same rows; its peak resident memory; and the time to
+// find the events of one person among the million.
 func BenchmarkReplay(b *testing.B) {
 	st := startPostgres(b)
 	server, log := startNATS(b, true)
@@ -50,7 +49,7 @@ func BenchmarkReplay(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// replayAll runs the program. Its time is that of the whole process.
+// replayAll runs the program and measures the whole process.
 func replayAll(b *testing.B, program, natsURL, databaseURL string) (time.Duration, float64) {
 	cmd := exec.Command(program, "replay", "--json")
 	cmd.Env = append(os.Environ(), "NATS_URL="+natsURL, "DATABASE_URL="+databaseURL)
@@ -90,7 +89,7 @@ func replayAll(b *testing.B, program, natsURL, databaseURL string) (time.Duratio
 	return took, peak
 }
 
-// findUsers is the median time to read all events of one person, in ms.
+// findUsers returns the median time to read all events of one person, in ms.
 func findUsers(b *testing.B, log *eventlog.Log) float64 {
 	var times []float64
 	for i := range 25 {

@@ -16,9 +16,8 @@ import (
 	"time"
 )
 
-// BenchmarkServeMemory: the most memory that clerksync serve ever had resident,
-// with the embedded event log, at a steady rate and under full load, both from 64
-// connections.
+// BenchmarkServeMemory: the peak resident memory of clerksync serve with the embedded event
+// log, at a steady rate and at full load, from 64 connections.
 func BenchmarkServeMemory(b *testing.B) {
 	b.Run("2000-per-second", func(b *testing.B) { serveMemory(b, 2000, 30) })
 	b.Run("full-load", func(b *testing.B) { serveMemory(b, 0, 5) })
@@ -100,7 +99,7 @@ func build(b *testing.B, dir string) string {
 	return program
 }
 
-// resident is the most memory that a process had resident, in MB.
+// resident returns the peak resident memory of a process, in MB.
 func resident(pid int) (float64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

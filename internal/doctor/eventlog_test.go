@@ -12,7 +12,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestRoom: what is nearly full is a warning, what is full is not.
+// TestRoom: nearly full is a warning, full a failure.
 func TestRoom(t *testing.T) {
 	t.Parallel()
 	const fix = "raise CLERKSYNC_LOG_MAX_BYTES, or lower CLERKSYNC_LOG_MAX_AGE"
@@ -38,7 +38,7 @@ func TestRoom(t *testing.T) {
 	require.Equal(t, OK, r.Checks[0].Status, "a real disk")
 }
 
-// TestFailingWorkers, and those that are well.
+// TestFailingWorkers: beside healthy ones.
 func TestFailingWorkers(t *testing.T) {
 	t.Parallel()
 	log := testkit.Log(t)

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestProcess: what is said of the clerksync running here, by how it is.
+// TestProcess: the check of the running clerksync.
 func TestProcess(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -54,7 +54,7 @@ func TestProcess(t *testing.T) {
 	require.Equal(t, Failed, r.Checks[0].Status)
 }
 
-// TestClocks: what differs by more than a second is worth a warning, either way.
+// TestClocks: more than a second in either direction is a warning.
 func TestClocks(t *testing.T) {
 	t.Parallel()
 	for off, want := range map[time.Duration]Check{

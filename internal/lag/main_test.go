@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-// world is a log and a store, and who watches them.
+// world is a log and a store.
 type world struct {
 	t      *testing.T
 	server *embeddednats.Server
@@ -45,7 +45,7 @@ func (w *world) meter() *Meter { return NewMeter(w.log, w.store, true, slog.New(
 
 func (w *world) measure(m *Meter) *Reading { return m.Measure(w.t.Context()) }
 
-// await measures until the reading is as it should be.
+// await measures until ok accepts the reading.
 func (w *world) await(m *Meter, what string, ok func(*Reading) bool) *Reading {
 	w.t.Helper()
 	var r *Reading
@@ -56,8 +56,7 @@ func (w *world) await(m *Meter, what string, ok func(*Reading) bool) *Reading {
 	return r
 }
 
-// emit stores events about new users, which Clerk emitted ago before they were
-// received now.
+// emit stores events of new users, emitted ago and received now.
 func (w *world) emit(n int, ago time.Duration) {
 	w.t.Helper()
 	for range n {
@@ -75,7 +74,7 @@ func (w *world) append(e *clerk.Event) {
 	require.NoError(w.t, err)
 }
 
-// worker starts a projector that answers for itself.
+// worker starts a projector that answers roll calls.
 func (w *world) worker(name string, apply func(context.Context, []store.Entry) ([]store.Outcome, error)) *projector.Projector {
 	w.t.Helper()
 	log := w.log

@@ -23,7 +23,7 @@ func value[T any](t *testing.T, p *T) T {
 	return *p
 }
 
-// TestEmptyStream: nothing waits, and what nobody can know is not said to be 0.
+// TestEmptyStream: nothing is pending, and unknown values are null, not 0.
 func TestEmptyStream(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -43,7 +43,7 @@ func TestEmptyStream(t *testing.T) {
 	require.True(t, r.PostgreSQL.OK)
 }
 
-// TestWorkerStopped: what waits is counted, and its age grows, whoever measures.
+// TestWorkerStopped: every meter counts the backlog, and its age grows.
 func TestWorkerStopped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -67,7 +67,7 @@ func TestWorkerStopped(t *testing.T) {
 	require.Zero(t, value(t, r.OldestPendingAge))
 }
 
-// TestLags are the differences between the four clocks.
+// TestLags: each lag is the difference of two clocks.
 func TestLags(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -109,7 +109,7 @@ func TestLags(t *testing.T) {
 	require.Same(t, r.EndToEnd, w.measure(m).EndToEnd, "nothing is read again when nothing happened")
 }
 
-// TestTwoWorkers: both are seen, and nothing is counted twice.
+// TestTwoWorkers: both answer, and nothing is counted twice.
 func TestTwoWorkers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -125,7 +125,7 @@ func TestTwoWorkers(t *testing.T) {
 	require.True(t, r.InStep)
 }
 
-// TestRedelivery: an event that is given back again and again waits all the time.
+// TestRedelivery: an event that is redelivered again and again stays pending.
 func TestRedelivery(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -153,8 +153,8 @@ func TestRedelivery(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
-// TestFailingWorker: the verdict names the cause and since when, also where the
-// database is not known.
+// TestFailingWorker: the verdict names the cause and its beginning, even without a
+// database.
 func TestFailingWorker(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -172,7 +172,7 @@ func TestFailingWorker(t *testing.T) {
 	require.WithinRange(t, r.Workers[0].Failing.Since, began, time.Now())
 }
 
-// TestLogAway: nothing is said to be 0, and all is right again when it is back.
+// TestLogAway: no value is 0, and everything is right again when the log is back.
 func TestLogAway(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -192,7 +192,7 @@ func TestLogAway(t *testing.T) {
 	require.EqualValues(t, 2, value(t, r.Pending))
 }
 
-// TestInstances: two Clerk instances in one log are warned of.
+// TestInstances: two Clerk instances in one log give a warning.
 func TestInstances(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -208,7 +208,7 @@ func TestInstances(t *testing.T) {
 	require.Equal(t, 2, r.instances)
 }
 
-// TestClockOfTheReceiverIsSlow: a lag is never below 0, and somebody is told.
+// TestClockOfTheReceiverIsSlow: no lag is negative, and there is a warning.
 func TestClockOfTheReceiverIsSlow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -221,7 +221,7 @@ func TestClockOfTheReceiverIsSlow(t *testing.T) {
 	require.Regexp(t, "^events were received up to (1 h|59 min|1 h 0 min) before they were emitted: the clock of the receiver is slow$", r.Warnings[0])
 }
 
-// TestClockSetBack: the age of what waits does not fall to 0 with a clock.
+// TestClockSetBack: the age of the oldest event does not fall to 0.
 func TestClockSetBack(t *testing.T) {
 	t.Parallel()
 	stored := time.Unix(1767225600, 0)
@@ -240,7 +240,7 @@ func TestClockSetBack(t *testing.T) {
 	require.Zero(t, *p.age(&eventlog.Backlog{}, began))
 }
 
-// TestPace: the rates of what is stored and applied, and for how long nothing moves.
+// TestPace: the rates, and how long nothing was applied.
 func TestPace(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
@@ -269,7 +269,7 @@ func TestPace(t *testing.T) {
 	require.Nil(t, stored)
 }
 
-// TestQuantiles by nearest rank.
+// TestQuantiles: nearest rank.
 func TestQuantiles(t *testing.T) {
 	t.Parallel()
 	require.Nil(t, quantiles(nil))
@@ -282,8 +282,7 @@ func TestQuantiles(t *testing.T) {
 	require.Equal(t, &Quantiles{100, 198, 200}, quantiles(hundred))
 }
 
-// TestManyEventsAtOnce: of a burst between two readings the last are read, and the last
-// is right.
+// TestManyEventsAtOnce: of a burst between two readings, the last events are sampled.
 func TestManyEventsAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -300,8 +299,7 @@ func TestManyEventsAtOnce(t *testing.T) {
 	require.NotNil(t, m.recent.usualGap())
 }
 
-// TestReadingInPostgreSQL: the view has what the reading has, and does not believe it
-// for ever.
+// TestReadingInPostgreSQL: the view shows the reading, and unknown when it is old.
 func TestReadingInPostgreSQL(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -346,7 +344,7 @@ func TestReadingInPostgreSQL(t *testing.T) {
 	require.Greater(t, *got.age, 600.0, "what waited waits on")
 }
 
-// TestJSONOfAReading: its names are a contract, and what is not known is null.
+// TestJSONOfAReading: the names are a contract, and unknown values are null.
 func TestJSONOfAReading(t *testing.T) {
 	t.Parallel()
 	text, err := json.MarshalIndent(Reading{State: Unknown, Verdict: "v", Warnings: []string{}}, "", " ")
@@ -361,7 +359,7 @@ func TestJSONOfAReading(t *testing.T) {
 	}`, string(text))
 }
 
-// TestOutageHasNoAddress: what is shown on pages is fixed words.
+// TestOutageHasNoAddress: pages show fixed words only.
 func TestOutageHasNoAddress(t *testing.T) {
 	t.Parallel()
 	st, err := store.Open(t.Context(), store.Options{URL: "postgres://someone:hunter2@127.0.0.1:1/db"})
@@ -373,7 +371,7 @@ func TestOutageHasNoAddress(t *testing.T) {
 	require.Equal(t, "PostgreSQL cannot be reached", store.Outage(errors.New("hunter2")))
 }
 
-// TestPostgreSQLOutOfOurReach: what only we cannot reach is no trouble of the workers.
+// TestPostgreSQLOutOfOurReach: an outage that only this process sees is not the workers'.
 func TestPostgreSQLOutOfOurReach(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -393,7 +391,7 @@ func TestPostgreSQLOutOfOurReach(t *testing.T) {
 	require.Equal(t, Stuck, own.State, "it is what our own worker writes to")
 }
 
-// TestAnotherDatabase: without the tables there are no lags, and somebody is told.
+// TestAnotherDatabase: without the tables there are no lags, and a warning.
 func TestAnotherDatabase(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -13,8 +13,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestLongestPauses: halving finds what looking at every event finds, whatever is
-// erased.
+// TestLongestPauses: bisection finds the same pauses as a full scan, whatever is erased.
 func TestLongestPauses(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -61,7 +60,7 @@ func TestLongestPauses(t *testing.T) {
 	})
 }
 
-// TestPausesAreFoundByFewLooks: of a million events, among them two pauses.
+// TestPausesAreFoundByFewLooks: two pauses among a million events.
 func TestPausesAreFoundByFewLooks(t *testing.T) {
 	t.Parallel()
 	const last = 1_000_000
@@ -87,7 +86,7 @@ func TestPausesAreFoundByFewLooks(t *testing.T) {
 	require.Less(t, looks, 1000)
 }
 
-// TestPausesOfALog leave out the probes, which come whether or not anything happens.
+// TestPausesOfALog: probes do not count.
 func TestPausesOfALog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestVerdict is every situation and its words.
+// TestVerdict: every situation and its sentence.
 func TestVerdict(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 2, 14, 30, 0, 0, time.UTC)
@@ -63,7 +63,7 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// TestHabit: what is usual decides what is silence.
+// TestHabit: the limit follows the usual pauses.
 func TestHabit(t *testing.T) {
 	t.Parallel()
 	of := func(d time.Duration) pause { return pause{to: time.Time{}.Add(d)} }
@@ -94,7 +94,7 @@ func TestHabit(t *testing.T) {
 	require.False(t, (*Silence)(nil).silent())
 }
 
-// TestStuckHasNoEnd: a rate of before is no promise.
+// TestStuckHasNoEnd: an earlier rate is no forecast.
 func TestStuckHasNoEnd(t *testing.T) {
 	t.Parallel()
 	left := 25.0

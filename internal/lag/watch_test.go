@@ -11,7 +11,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestWatch measures by itself from its start on, and tells who listens.
+// TestWatch: it measures from its start on and signals subscribers.
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -63,8 +63,8 @@ func TestHistoryIsBounded(t *testing.T) {
 	require.False(t, history[historyLength-1].At.IsZero(), "the newest is last")
 }
 
-// TestLagsInTheHistory are there when something was applied, and missing otherwise: a
-// line that goes on would tell of events that there were none.
+// TestLagsInTheHistory: a sample has lags only when events were applied since the one
+// before. Otherwise a chart would show events that did not happen.
 func TestLagsInTheHistory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -83,7 +83,7 @@ func TestLagsInTheHistory(t *testing.T) {
 	require.NotNil(t, watch.Latest().EndToEnd, "the last is known still")
 }
 
-// TestLearn learns from a real log; one that is a moment old knows no night.
+// TestLearn: a log that is seconds old gets the limit of a young one.
 func TestLearn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -10,7 +10,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestWorkers answer for themselves, from every process, as long as they are there.
+// TestWorkers: the workers of every process answer until they stop.
 func TestWorkers(t *testing.T) {
 	t.Parallel()
 	n := testkit.NATS(t)

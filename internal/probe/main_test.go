@@ -35,7 +35,7 @@ var (
 	another = "whsec_" + base64.StdEncoding.EncodeToString([]byte("another-secret-24-bytes!"))
 )
 
-// deployment is a receiver behind a web server, and its log.
+// deployment is a receiver behind a web server, with its log.
 type deployment struct {
 	t      *testing.T
 	nats   *embeddednats.Server
@@ -70,13 +70,13 @@ func deploy(t *testing.T, change ...func(*receiver.Options)) *deployment {
 	return d
 }
 
-// put puts something in front of the receiver.
+// put replaces the receiver by another handler.
 func (d *deployment) put(f http.HandlerFunc) {
 	h := http.Handler(f)
 	d.front.Store(&h)
 }
 
-// work starts a worker, which answers roll calls.
+// work starts a worker that answers roll calls.
 func (d *deployment) work(apply func(context.Context, []store.Entry) ([]store.Outcome, error), failing *lag.Failure) {
 	d.t.Helper()
 	p := projector.New(projector.Options{Log: d.log, Apply: apply, Registry: prometheus.NewRegistry()})
@@ -92,12 +92,12 @@ func (d *deployment) work(apply func(context.Context, []store.Entry) ([]store.Ou
 	require.NoError(d.t, d.nc.Flush())
 }
 
-// probe is the probe of this deployment. One that does not pass ends soon.
+// probe returns a probe of this deployment.
 func (d *deployment) probe() *Probe {
 	return &Probe{URL: d.server.URL + clerk.WebhookPath, Secret: secret, Log: d.log, Workers: func() ([]lag.Worker, error) { return lag.Workers(d.log) }, Timeout: testkit.Patience}
 }
 
-// run sends a probe and checks what holds for every result.
+// run sends a probe and checks the invariants of every result.
 func run(t *testing.T, p *Probe) *Result {
 	t.Helper()
 	r := p.Run(t.Context())
@@ -116,13 +116,13 @@ func run(t *testing.T, p *Probe) *Result {
 	return r
 }
 
-// requireStopped checks where a probe stopped, and what is said about it.
+// requireStopped checks where a probe stopped, the cause and the fix.
 func requireStopped(t *testing.T, r *Result, at Hop, cause, fix string) {
 	t.Helper()
 	require.Equal(t, []string{string(at), cause, fix}, []string{string(r.StoppedAt), r.Cause, r.Fix})
 }
 
-// soon is enough for what does not come.
+// soon bounds the wait for something that does not happen.
 const soon = 300 * time.Millisecond
 
 var discard = log.New(io.Discard, "", 0)

@@ -21,7 +21,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestProbePasses, whatever the deployment says of Clerk's events, and leaves no trace in
+// TestProbePasses: whatever the settings say about Clerk's events, and without a trace in
 // the tables.
 func TestProbePasses(t *testing.T) {
 	t.Parallel()
@@ -54,7 +54,7 @@ func TestProbePasses(t *testing.T) {
 	require.Zero(t, dead)
 }
 
-// TestProbeAmongOthers: it finds its own.
+// TestProbeAmongOthers: a probe finds itself.
 func TestProbeAmongOthers(t *testing.T) {
 	t.Parallel()
 	d := deploy(t)
@@ -75,7 +75,7 @@ func TestProbeAmongOthers(t *testing.T) {
 	require.Len(t, seqs, cap(done))
 }
 
-// TestResultJSON: the names are a contract, and what is not known is null.
+// TestResultJSON: the names are a contract, and unknown values are null.
 func TestResultJSON(t *testing.T) {
 	t.Parallel()
 	r := Result{StoppedAt: AtTLS, Cause: "c", Fix: "m", URL: "https://h/", SvixID: "probe_1", Times: Times{DNS: seconds(time.Millisecond)}}
@@ -154,7 +154,7 @@ func TestEventsBeforeIt(t *testing.T) {
 		"wait, or run more workers; clerksync lag shows the rate")
 }
 
-// TestLogThatGoesAway while the probe is under way.
+// TestLogThatGoesAway: during a probe.
 func TestLogThatGoesAway(t *testing.T) {
 	t.Parallel()
 	d := deploy(t)
@@ -171,7 +171,7 @@ func TestLogThatGoesAway(t *testing.T) {
 		"run clerksync doctor")
 }
 
-// TestWhatIsSent is what Svix would send.
+// TestWhatIsSent: the request equals one of Svix.
 func TestWhatIsSent(t *testing.T) {
 	t.Parallel()
 	d := deploy(t)
@@ -193,7 +193,7 @@ func TestWhatIsSent(t *testing.T) {
 	require.True(t, bytes.HasPrefix(body, []byte(`{"object":"event",`)))
 }
 
-// TestClockOff: an answer that was only slow is not a clock that is wrong.
+// TestClockOff: a slow answer is not a wrong clock.
 func TestClockOff(t *testing.T) {
 	t.Parallel()
 	sent := time.Date(2026, 1, 12, 9, 0, 0, 0, time.UTC)

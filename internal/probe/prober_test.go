@@ -16,7 +16,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// values are those of a metric, by its label.
+// values returns the values of a metric by label.
 func values(t *testing.T, registry *prometheus.Registry, name string) map[string]float64 {
 	t.Helper()
 	families, err := registry.Gather()
@@ -37,11 +37,10 @@ func values(t *testing.T, registry *prometheus.Registry, name string) map[string
 	return got
 }
 
-// linesOf are the lines that were logged.
+// linesOf parses logged lines.
 func linesOf(o *testkit.Output) []string { return strings.Split(strings.TrimSpace(o.String()), "\n") }
 
-// TestProber: the metrics tell every result, the log when it begins to fail and when it
-// is over.
+// TestProber: metrics count every result; the log has a line when failures begin and end.
 func TestProber(t *testing.T) {
 	t.Parallel()
 	d := deploy(t)
@@ -94,7 +93,7 @@ func TestProber(t *testing.T) {
 	require.Equal(t, "INFO the probe passes again", end["level"].(string)+" "+end["msg"].(string))
 }
 
-// TestProberStopsInTheMiddle: a probe under way is cut off, and counts for nothing.
+// TestProberStopsInTheMiddle: a probe in progress is cancelled and not counted.
 func TestProberStopsInTheMiddle(t *testing.T) {
 	t.Parallel()
 	d := deploy(t)

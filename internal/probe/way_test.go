@@ -25,7 +25,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestURLThatCannotBeUsed is not tried, and not shown: there may be a password in it.
+// TestURLThatCannotBeUsed: it is neither requested nor shown; it may contain a password.
 func TestURLThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	const form = "not of the form https://host/api/webhooks/clerk"
@@ -56,7 +56,7 @@ func TestBadSecret(t *testing.T) {
 		"the signing secret has 6 bytes, at least 24 are needed: was it copied whole?", fixSecret)
 }
 
-// TestQueryIsSentAndNotShown: there may be a secret in it.
+// TestQueryIsSentAndNotShown: it may contain a secret.
 func TestQueryIsSentAndNotShown(t *testing.T) {
 	t.Parallel()
 	d := deploy(t)
@@ -90,7 +90,7 @@ func TestNobodyThere(t *testing.T) {
 	require.Equal(t, Times{}, r.Times)
 }
 
-// TestProxyOfThisMachine: it is not the endpoint's fault.
+// TestProxyOfThisMachine: a failing outgoing proxy is named.
 func TestProxyOfThisMachine(t *testing.T) {
 	t.Parallel()
 	err := &url.Error{Op: "Post", URL: "https://a.example/", Err: &net.OpError{Op: "proxyconnect", Net: "tcp", Err: io.EOF}}
@@ -99,7 +99,7 @@ func TestProxyOfThisMachine(t *testing.T) {
 	require.Equal(t, "correct HTTP_PROXY, HTTPS_PROXY or NO_PROXY", fix)
 }
 
-// TestWhatListensSaysNothing: in clear, in TLS, and when it hangs up.
+// TestWhatListensSaysNothing: a listener that hangs, in clear and in TLS, or hangs up.
 func TestWhatListensSaysNothing(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -132,7 +132,7 @@ func TestWhatListensSaysNothing(t *testing.T) {
 	requireStopped(t, r, AtAnswer, host(s)+" closed the connection without an answer", "check the logs of the proxy and of clerksync there")
 }
 
-// certificate makes one that signs itself.
+// certificate returns a self-signed certificate.
 func certificate(t *testing.T, from, until time.Time) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -195,7 +195,7 @@ func TestNoTLSThere(t *testing.T) {
 		"what listens at "+host(s)+" speaks no TLS", "correct the port of the URL, or terminate TLS there")
 }
 
-// TestAnswers are judged by who gives them.
+// TestAnswers: clerksync's own answers are told from those of others.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	const fixClock = "let NTP set the clock of both machines: if it is the endpoint's that is wrong, all deliveries are refused"
@@ -285,7 +285,7 @@ func TestAnswers(t *testing.T) {
 			defer s.Close()
 			p := &Probe{URL: s.URL + clerk.WebhookPath, Secret: secret, NoLog: "there is none"}
 			r := run(t, p)
-			// The clock is read to the second.
+			// Date has a resolution of a second.
 			cause := strings.NewReplacer("1h59m58s", "2h0m0s", "1h59m59s", "2h0m0s", "7m1s", "7m0s", "6m59s", "7m0s").Replace(r.Cause)
 			require.Equal(t, []string{string(tc.at), strings.ReplaceAll(tc.cause, "HOST", host(s)), tc.fix}, []string{string(r.StoppedAt), cause, r.Fix})
 			require.NotNil(t, r.Times.Receive, "there was an answer")
@@ -293,7 +293,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestRefusedByAReceiver: the texts are those that it really gives.
+// TestRefusedByAReceiver: with a real receiver.
 func TestRefusedByAReceiver(t *testing.T) {
 	t.Parallel()
 	d := deploy(t)

@@ -29,20 +29,20 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// The secrets of the tests: 24 bytes, as Svix makes them.
+// Secrets of 24 bytes, as Svix generates them.
 var (
 	secretA = "whsec_" + base64.StdEncoding.EncodeToString([]byte("the-old-secret-24-bytes!"))
 	secretB = "whsec_" + base64.StdEncoding.EncodeToString([]byte("the-new-secret-24-bytes!"))
 	secretX = "whsec_" + base64.StdEncoding.EncodeToString([]byte("a-secret-of-somebody-els"))
 )
 
-// now is the time at the endpoint.
+// now is the endpoint's clock.
 var now = time.Date(2026, 1, 12, 9, 0, 0, 426e6, time.UTC)
 
-// content stands in every body of the tests, and must be in no answer and no log.
+// content is part of every body, and must not appear in an answer or a log line.
 const content = "QZ-content-of-a-body-QZ"
 
-// endpoint is a receiver behind a real HTTP server, before a real event log.
+// endpoint is a receiver between a real HTTP server and a real event log.
 type endpoint struct {
 	t        testing.TB
 	nats     *embeddednats.Server
@@ -63,13 +63,13 @@ func (e *endpoint) on(t testing.TB) *endpoint {
 	return &sub
 }
 
-// hidden are texts that must not come out in an answer or a log line.
+// hidden texts must not appear in an answer or a log line.
 type hidden struct {
 	mu    sync.Mutex
 	texts []string
 }
 
-// start starts an endpoint with both secrets, on a log of the test's own.
+// start starts an endpoint with both secrets on a new log.
 func start(t testing.TB, options ...func(*Options)) *endpoint {
 	t.Helper()
 	n := testkit.NATS(t)
@@ -144,7 +144,7 @@ func sign(secret, id, timestamp string, body []byte) string {
 	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// headers are those of a delivery signed at a time.
+// headers returns the headers of a delivery signed at a time.
 func headers(secret, id string, at time.Time, body []byte) http.Header {
 	timestamp := strconv.FormatInt(at.Unix(), 10)
 	return http.Header{
@@ -153,7 +153,7 @@ func headers(secret, id string, at time.Time, body []byte) http.Header {
 	}
 }
 
-// reply is what came back.
+// reply is a response.
 type reply struct {
 	status int
 	text   string
@@ -191,7 +191,7 @@ func (e *endpoint) try(method string, h http.Header, body io.Reader) (reply, err
 	return r, errors.Join(err, e.check(r))
 }
 
-// check returns what is wrong with an answer, whatever it is for.
+// check returns what is wrong with any response.
 func (e *endpoint) check(r reply) error {
 	e.checkQuiet("an answer", r.text+fmt.Sprint(r.header))
 	switch {
@@ -211,12 +211,12 @@ func (e *endpoint) deliver(secret, id string, body []byte) int {
 	return e.post(headers(secret, id, now, body), bytes.NewReader(body)).status
 }
 
-// user is an event that is stored.
+// user returns an event that is stored.
 func user(id string) []byte {
 	return event("user.created", `{"id":"`+id+`"}`)
 }
 
-// event is the body of an event.
+// event returns the body of an event.
 func event(eventType, data string) []byte {
 	return fmt.Appendf(nil, `{"data":%s,"event_attributes":{"http_request":{"client_ip":"","user_agent":%q}},"instance_id":"ins_1","object":"event","timestamp":1768208400426,"type":%q}`,
 		data, content, eventType)
@@ -267,7 +267,7 @@ func (e *endpoint) counts(name string) map[string]float64 {
 	return counts
 }
 
-// requireOutcomes checks all that was counted, and that what was refused has a reason.
+// requireOutcomes checks all outcomes counted, and that every refusal has a reason.
 func (e *endpoint) requireOutcomes(want map[string]float64) {
 	e.t.Helper()
 	require.Equal(e.t, want, e.counts("clerksync_received_total"))

@@ -19,7 +19,7 @@ import (
 	"github.com/clerksync/clerksync/internal/signing"
 )
 
-// recorder is a log that takes everything and remembers the last of it.
+// recorder is a log that keeps the last event.
 type recorder struct{ appended, parked *clerk.Event }
 
 func (r *recorder) Append(_ context.Context, e *clerk.Event) (eventlog.Stored, error) {
@@ -35,8 +35,8 @@ func (r *recorder) Park(_ context.Context, e *clerk.Event, d eventlog.Death) err
 	return nil
 }
 
-// FuzzReceive: whatever headers and body come, signed or not, the receiver does
-// not panic, gives one of its answers, and keeps nothing that was not signed.
+// FuzzReceive: for any headers and body, signed or not, the receiver does not panic, gives
+// one of its answers, and stores nothing unsigned.
 func FuzzReceive(f *testing.F) {
 	ts := strconv.FormatInt(now.Unix(), 10)
 	for i, name := range []string{
@@ -61,7 +61,7 @@ func FuzzReceive(f *testing.F) {
 
 	f.Fuzz(func(t *testing.T, id, timestamp, signature string, body []byte, mode byte) {
 		*log = recorder{}
-		// What Svix signs is the time as it writes it.
+		// Svix signs the timestamp as text.
 		canonical, err := strconv.ParseInt(timestamp, 10, 64)
 		isTime := err == nil
 		switch mode & 3 {

@@ -12,7 +12,7 @@ import (
 	"github.com/clerksync/clerksync/internal/clerk"
 )
 
-// lags is what a histogram of lags has seen.
+// lags returns the count and sum of a histogram.
 type lags struct {
 	count  uint64
 	sum    float64
@@ -37,7 +37,7 @@ func (e *endpoint) lags() (l lags) {
 	return l
 }
 
-// disagreements is how often the clocks disagreed.
+// disagreements reads clerksync_clock_disagreements_total.
 func (e *endpoint) disagreements() float64 {
 	e.t.Helper()
 	families, err := e.registry.Gather()
@@ -50,13 +50,13 @@ func (e *endpoint) disagreements() float64 {
 	return -1
 }
 
-// emitted is an event of a user that Clerk emitted so long before now.
+// emitted returns a user event emitted ago.
 func emitted(before time.Duration) []byte {
 	return fmt.Appendf(nil, `{"data":{"id":"user_1"},"object":"event","timestamp":%d,"type":"user.created"}`, now.Add(-before).UnixMilli())
 }
 
-// TestDeliveryLag: how long events were on their way, of those that were stored. What
-// comes from the future counts as 0, and as a disagreement when it is far from it.
+// TestDeliveryLag: only stored events count. An event from the future counts as 0, and
+// beyond a second as a disagreement.
 func TestDeliveryLag(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -87,7 +87,7 @@ func TestDeliveryLag(t *testing.T) {
 	require.True(t, l.native, "and as a native histogram")
 }
 
-// TestProbe: it is stored as what it is, whatever the settings say of Clerk's events.
+// TestProbe: a probe is stored whatever the settings say about Clerk's events.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	e := start(t, func(o *Options) { o.Store, o.InstanceID = []string{"user.deleted"}, "ins_2abc" })
@@ -107,7 +107,7 @@ func TestProbe(t *testing.T) {
 	e.requireOutcomes(map[string]float64{"stored": 2, "duplicate": 1, "unauthorized": 1})
 }
 
-// TestOthersThatCallThemselvesClerksync are events like any other.
+// TestOthersThatCallThemselvesClerksync: only the probe's own type is special.
 func TestOthersThatCallThemselvesClerksync(t *testing.T) {
 	t.Parallel()
 	types := []string{"clerksync.probes", "clerksync.probe.again", "clerksync.other", "Clerksync.probe", "clerksync.*"}
@@ -125,7 +125,7 @@ func TestOthersThatCallThemselvesClerksync(t *testing.T) {
 	e.requireStored(0, 1)
 }
 
-// TestProbeThatIsNone: of a probe, too, what cannot be stored is parked.
+// TestProbeThatIsNone: a broken probe is parked like any event.
 func TestProbeThatIsNone(t *testing.T) {
 	t.Parallel()
 	e := start(t)

@@ -22,7 +22,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// requireUnavailable checks a 503: Svix is to come again.
+// requireUnavailable checks a 503 with Retry-After.
 func requireUnavailable(t *testing.T, r reply) {
 	t.Helper()
 	require.Equal(t, 503, r.status, r.text)
@@ -30,7 +30,7 @@ func requireUnavailable(t *testing.T, r reply) {
 	require.Equal(t, "the event log is not available, try again\n", r.text)
 }
 
-// TestLogUnreachable: the server is stopped. The answer does not wait for it.
+// TestLogUnreachable: the answer does not wait for a stopped server.
 func TestLogUnreachable(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -43,15 +43,14 @@ func TestLogUnreachable(t *testing.T) {
 	requireUnavailable(t, e.post(headers(secretA, "msg_2", now, body), bytes.NewReader(body)))
 	require.Less(t, time.Since(before), 2*time.Second, "promptly: Svix has better to do than to wait")
 
-	// What is none of ours is acknowledged all the same, and who is nobody refused.
+	// A type that is not stored is still acknowledged, and an unsigned delivery refused.
 	require.Equal(t, 204, e.deliver(secretA, "msg_3", event("session.created", `{"id":"sess_1"}`)))
 	require.Equal(t, 401, e.deliver(secretX, "msg_4", body))
 	e.requireOutcomes(map[string]float64{"stored": 1, "unavailable": 1, "ignored": 1, "unauthorized": 1})
 	require.Contains(t, e.logs.String(), `"svix_id":"msg_2"`)
 }
 
-// TestLogUnreachableForADeadLetter: what cannot be parked is not acknowledged
-// either.
+// TestLogUnreachableForADeadLetter: an event that cannot be parked is not acknowledged.
 func TestLogUnreachableForADeadLetter(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -63,8 +62,8 @@ func TestLogUnreachableForADeadLetter(t *testing.T) {
 	e.requireOutcomes(map[string]float64{"unavailable": 1})
 }
 
-// TestLogFull: a full log refuses what is new, forgets nothing, and takes events
-// again as soon as there is room.
+// TestLogFull: a full log refuses new events, loses none, and accepts events again as soon
+// as there is room.
 func TestLogFull(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
@@ -102,8 +101,8 @@ func TestLogFull(t *testing.T) {
 	e.requireOutcomes(map[string]float64{"stored": float64(stored + 1), "unavailable": 1, "duplicate": 1, "parked": 1})
 }
 
-// TestLogFullForManyAtOnce: of a group that has room for some only, each gets the
-// answer that is true of it.
+// TestLogFullForManyAtOnce: when only a part of a group fits, each event gets its own
+// answer.
 func TestLogFullForManyAtOnce(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
@@ -143,7 +142,7 @@ func TestLogFullForManyAtOnce(t *testing.T) {
 	require.Positive(t, statuses[503])
 }
 
-// blocked is a log that does not answer until it is let go, or told to give up.
+// blocked is a log that blocks until it is released or its context ends.
 type blocked struct {
 	entered chan struct{}
 	letGo   chan struct{}
@@ -167,7 +166,7 @@ func (b *blocked) Park(ctx context.Context, _ *clerk.Event, _ eventlog.Death) er
 	return b.wait(ctx)
 }
 
-// TestLogSlow: Svix is answered before it gives up.
+// TestLogSlow: Svix gets an answer before it gives up.
 func TestLogSlow(t *testing.T) {
 	t.Parallel()
 	e := startOn(t, &blocked{entered: make(chan struct{}, 2)}, func(o *Options) { o.Deadline = 30 * time.Millisecond })
@@ -179,7 +178,7 @@ func TestLogSlow(t *testing.T) {
 	e.requireOutcomes(map[string]float64{"unavailable": 2})
 }
 
-// TestDeadline is 10 s when nothing else is said, to the millisecond.
+// TestDeadline: 10 s by default, to the millisecond.
 func TestDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -198,7 +197,7 @@ func TestDeadline(t *testing.T) {
 	})
 }
 
-// TestCallerLeaves: what a sender that hung up asked for is given up.
+// TestCallerLeaves: the request of a client that hung up is cancelled.
 func TestCallerLeaves(t *testing.T) {
 	t.Parallel()
 	log := &blocked{entered: make(chan struct{}, 1)}
@@ -225,8 +224,8 @@ func TestCallerLeaves(t *testing.T) {
 	})
 }
 
-// TestBusy: above maxInFlight requests in work, the next is told to come again at
-// once; when they are through, it is taken.
+// TestBusy: beyond maxInFlight requests, the next gets a 503 at once; when they are done,
+// it is accepted.
 func TestBusy(t *testing.T) {
 	t.Parallel()
 	log := &blocked{entered: make(chan struct{}, maxInFlight+1), letGo: make(chan struct{})}
@@ -261,7 +260,7 @@ func TestBusy(t *testing.T) {
 	e.requireOutcomes(map[string]float64{"stored": maxInFlight + 1, "busy": 1})
 }
 
-// failing is a log that refuses.
+// failing is a log that returns an error.
 type failing struct{ err error }
 
 func (f failing) Append(context.Context, *clerk.Event) (eventlog.Stored, error) {
@@ -269,8 +268,7 @@ func (f failing) Append(context.Context, *clerk.Event) (eventlog.Stored, error) 
 }
 func (f failing) Park(context.Context, *clerk.Event, eventlog.Death) error { return f.err }
 
-// TestLogRefuses: a size that the log's server does not take is the sender's
-// matter, everything else is ours.
+// TestLogRefuses: an event too large for the log gives 413, every other failure 503.
 func TestLogRefuses(t *testing.T) {
 	t.Parallel()
 	for status, err := range map[int]error{413: eventlog.ErrTooLarge, 503: eventlog.ErrUnavailable} {
@@ -284,7 +282,7 @@ func TestLogRefuses(t *testing.T) {
 	require.Empty(t, e.counts("clerksync_receiver_dead_letters_total"), "what is not parked is not counted")
 }
 
-// TestLabelsAreThereFromTheStart: a rate needs a zero to begin with.
+// TestLabelsAreThereFromTheStart: a rate needs a zero first.
 func TestLabelsAreThereFromTheStart(t *testing.T) {
 	t.Parallel()
 	e := startOn(t, failing{io.EOF})

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestWhatCanNeverBeAppliedIsParked, durably and with its reason, and answered
-// with success: to send it again would not help.
+// TestWhatCanNeverBeAppliedIsParked: durably, with its reason, and answered with success,
+// because sending it again would not help.
 func TestWhatCanNeverBeAppliedIsParked(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -87,7 +87,7 @@ func TestWhatCanNeverBeAppliedIsParked(t *testing.T) {
 	require.Contains(t, e.logs.String(), `"reason":"undecodable"`)
 }
 
-// TestParkedOnce, however often it is delivered.
+// TestParkedOnce: however often it is delivered.
 func TestParkedOnce(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -96,8 +96,8 @@ func TestParkedOnce(t *testing.T) {
 	e.requireStored(0, 1)
 }
 
-// TestWrongInstance: with an instance set, events of another or of none are
-// parked. One of a type that is not stored is none of ours either way.
+// TestWrongInstance: with an instance configured, events of another or of none are parked,
+// unless their type is not stored.
 func TestWrongInstance(t *testing.T) {
 	t.Parallel()
 	e := start(t, func(o *Options) { o.InstanceID = "ins_2synth0000000000000000Demo1" })
@@ -118,7 +118,7 @@ func TestWrongInstance(t *testing.T) {
 	require.Equal(t, map[string]float64{"wrong_instance": 4}, e.counts("clerksync_receiver_dead_letters_total"))
 }
 
-// TestAnyInstance: with none set, all are taken.
+// TestAnyInstance: with none configured, all are accepted.
 func TestAnyInstance(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -128,8 +128,7 @@ func TestAnyInstance(t *testing.T) {
 	e.requireStored(3, 0)
 }
 
-// TestUnreadableMessagesAreNotKept: an e-mail that is broken, in whatever way, may
-// still have its one-time code in it.
+// TestUnreadableMessagesAreNotKept: a broken e-mail may still contain its one-time code.
 func TestUnreadableMessagesAreNotKept(t *testing.T) {
 	t.Parallel()
 	whole := `{"data":{"body":"your code is 424242","body_plain":"your code is 424242","data":{"otp_code":"424242"},"delivered_by_clerk":true,"id":"ema_1","object":"email"},"object":"event","timestamp":1768208400426,"type":"email.created"}`

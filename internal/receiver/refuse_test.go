@@ -15,8 +15,8 @@ import (
 	"github.com/clerksync/clerksync/internal/clerk"
 )
 
-// TestUnauthorized: whatever is wrong with the signature is a 401 with a fixed
-// text that names the header at fault, and nothing is stored.
+// TestUnauthorized: any fault of the signature gives a 401 with a fixed text that names the
+// header, and nothing is stored.
 func TestUnauthorized(t *testing.T) {
 	t.Parallel()
 	const (
@@ -157,7 +157,7 @@ func TestTolerance(t *testing.T) {
 	e.requireOutcomes(map[string]float64{"stored": 5, "unauthorized": 2})
 }
 
-// TestLongestID: what Svix allows is taken.
+// TestLongestID: the longest id that Svix allows is accepted.
 func TestLongestID(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -183,7 +183,7 @@ func TestMethods(t *testing.T) {
 	e.requireOutcomes(map[string]float64{"method": float64(len(methods))})
 }
 
-// TestUnknownPath: beside the endpoint there is nothing, and no redirect to it.
+// TestUnknownPath: other paths are 404, not redirects.
 func TestUnknownPath(t *testing.T) {
 	t.Parallel()
 	e := start(t)

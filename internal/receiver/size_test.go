@@ -16,7 +16,7 @@ import (
 	"github.com/clerksync/clerksync/internal/clerk"
 )
 
-// sized is an event with a body of n bytes.
+// sized returns an event with a body of n bytes.
 func sized(n int) []byte {
 	body := event("user.created", `{"id":"user_1","first_name":""}`)
 	return bytes.Replace(body, []byte(`"first_name":"`), []byte(`"first_name":"`+strings.Repeat("x", n-len(body))), 1)
@@ -25,8 +25,8 @@ func sized(n int) []byte {
 // chunked hides the size of a body, so that it is sent in chunks.
 type chunked struct{ io.Reader }
 
-// TestOversize: 1 MiB is taken, a byte more is not, and whether the size is
-// announced or not makes no difference.
+// TestOversize: 1 MiB is accepted and a byte more is not, whether or not the size is
+// announced.
 func TestOversize(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -53,8 +53,7 @@ func TestOversize(t *testing.T) {
 	e.requireOutcomes(map[string]float64{"stored": 10, "too_large": 4})
 }
 
-// TestOversizeAnnounced is refused by its announcement: nothing of it has to be
-// sent, or read.
+// TestOversizeAnnounced: refused by its Content-Length, before the body is read.
 func TestOversizeAnnounced(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -72,7 +71,7 @@ func TestOversizeAnnounced(t *testing.T) {
 	e.requireOutcomes(map[string]float64{"too_large": 1})
 }
 
-// TestOversizeUnsigned is not even read.
+// TestOversizeUnsigned: the body is not read.
 func TestOversizeUnsigned(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -80,8 +79,7 @@ func TestOversizeUnsigned(t *testing.T) {
 	require.Equal(t, 401, r.status)
 }
 
-// TestBodyCutOff: the connection ends before the body does. It is not ours to say
-// what the rest would have been, and an event cut off is not parked as broken.
+// TestBodyCutOff: an incomplete body is refused, not parked as undecodable.
 func TestBodyCutOff(t *testing.T) {
 	t.Parallel()
 	e := start(t)

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestStoredAsItCame: the body byte for byte, all headers, the place.
+// TestStoredAsItCame: the body byte for byte, all headers, the subject.
 func TestStoredAsItCame(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -40,8 +40,7 @@ func TestStoredAsItCame(t *testing.T) {
 	e.requireOutcomes(map[string]float64{"stored": 1})
 }
 
-// TestBodyIsNotTouched: what a JSON library would write otherwise, and what
-// PostgreSQL does not take, stays.
+// TestBodyIsNotTouched: nothing is normalised, not even what PostgreSQL cannot hold.
 func TestBodyIsNotTouched(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -55,7 +54,7 @@ func TestBodyIsNotTouched(t *testing.T) {
 	e.requireStored(2, 0)
 }
 
-// TestAnyOfTheSecretsMaySign, and no other.
+// TestAnyOfTheSecretsMaySign: and no other.
 func TestAnyOfTheSecretsMaySign(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -66,8 +65,8 @@ func TestAnyOfTheSecretsMaySign(t *testing.T) {
 	e.requireOutcomes(map[string]float64{"stored": 2, "unauthorized": 1})
 }
 
-// TestSignatureIsOneOfAList: Svix signs with several secrets while it rotates
-// them, and with other methods.
+// TestSignatureIsOneOfAList: during a rotation Svix sends several signatures, also of
+// other schemes.
 func TestSignatureIsOneOfAList(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -80,8 +79,8 @@ func TestSignatureIsOneOfAList(t *testing.T) {
 	}
 }
 
-// TestRotationOverlap: by Clerk's way to rotate, every event comes twice with the
-// same svix-id and other secrets. It is stored once.
+// TestRotationOverlap: during a rotation in Clerk every event arrives twice, with the same
+// svix-id and different secrets. It is stored once.
 func TestRotationOverlap(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -91,8 +90,7 @@ func TestRotationOverlap(t *testing.T) {
 	e.requireOutcomes(map[string]float64{"stored": 1, "duplicate": 1})
 }
 
-// TestRotationOverlapAtTheSameTime: both copies of many events at once, so that
-// they meet within one group commit.
+// TestRotationOverlapAtTheSameTime: both copies of many events meet in one group commit.
 func TestRotationOverlapAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -126,7 +124,7 @@ func TestRotationOverlapAtTheSameTime(t *testing.T) {
 	e.requireOutcomes(map[string]float64{"stored": events, "duplicate": events})
 }
 
-// TestRetryAfterALostAnswer: the same delivery, signed anew.
+// TestRetryAfterALostAnswer: the same delivery, signed again.
 func TestRetryAfterALostAnswer(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -137,7 +135,7 @@ func TestRetryAfterALostAnswer(t *testing.T) {
 	e.requireOutcomes(map[string]float64{"stored": 1, "duplicate": 1})
 }
 
-// TestTypesThatAreNotStored are acknowledged and counted.
+// TestTypesThatAreNotStored: acknowledged and counted.
 func TestTypesThatAreNotStored(t *testing.T) {
 	t.Parallel()
 	e := start(t)
@@ -148,7 +146,7 @@ func TestTypesThatAreNotStored(t *testing.T) {
 	for i, eventType := range types {
 		require.Equal(t, 204, e.deliver(secretA, fmt.Sprintf("msg_%d", i), event(eventType, `{"id":"x_1"}`)), eventType)
 	}
-	// Not even what is wrong with them matters.
+	// Even a broken one.
 	require.Equal(t, 204, e.deliver(secretA, "msg_a", event("session.created", `{"id":"a.b"}`)))
 	require.Equal(t, 204, e.deliver(secretA, "msg_b", event("session.created", `{}`)))
 	e.requireStored(0, 0)
@@ -210,8 +208,8 @@ func TestOneTimeCodesAreStoredOnlyWhenNamed(t *testing.T) {
 	}
 }
 
-// TestBrokenMessagesToPeopleAreNotParked: with a one-time code in them they are
-// not kept, even when their JSON is such that any other event would be.
+// TestBrokenMessagesToPeopleAreNotParked: they may contain a one-time code, so they are not
+// kept where another event would be.
 func TestBrokenMessagesToPeopleAreNotParked(t *testing.T) {
 	t.Parallel()
 	e := start(t, func(o *Options) { o.Store = []string{"*"} })

@@ -19,8 +19,7 @@ func at(unix int64) func(*Options) {
 	return func(o *Options) { o.testOnlyNow = func() time.Time { return time.Unix(unix, 0) } }
 }
 
-// TestVector1 is verified. It is no event of Clerk's and has no type, so that it
-// is parked.
+// TestVector1: verified. It has no type, so it is parked.
 func TestVector1(t *testing.T) {
 	t.Parallel()
 	e := start(t, at(1614265330), func(o *Options) { o.Secrets = []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"} })
@@ -37,7 +36,7 @@ func TestVector1(t *testing.T) {
 	e.requireStored(0, 1)
 }
 
-// TestVector3 is signed with an ed25519 key: that is not how Clerk signs.
+// TestVector3: an ed25519 signature, which Clerk does not use, is refused.
 func TestVector3(t *testing.T) {
 	t.Parallel()
 	e := start(t, at(1614265330), func(o *Options) { o.Secrets = []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"} })
@@ -54,7 +53,7 @@ func TestVector3(t *testing.T) {
 	e.requireStored(0, 1)
 }
 
-// TestVectorsAreOld: today they are replays.
+// TestVectorsAreOld: today they are replay attacks.
 func TestVectorsAreOld(t *testing.T) {
 	t.Parallel()
 	e := start(t, func(o *Options) {

@@ -18,7 +18,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// failing is an exporter that takes nothing.
+// failing is an exporter that always fails.
 type failing struct {
 	sdktrace.SpanExporter
 	err error
@@ -26,7 +26,7 @@ type failing struct {
 
 func (f failing) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error { return f.err }
 
-// TestComplaintsAreOneAMinute, with all that was lost since the last.
+// TestComplaintsAreOneAMinute: with the spans lost since the last.
 func TestComplaintsAreOneAMinute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -46,7 +46,7 @@ func TestComplaintsAreOneAMinute(t *testing.T) {
 	})
 }
 
-// TestReason: why, and nothing of what a collector says, nor of the URL.
+// TestReason: without the collector's answer and the URL.
 func TestReason(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -21,7 +21,7 @@ import (
 	"github.com/clerksync/clerksync/internal/tracing"
 )
 
-// collector is an HTTP server that takes traces.
+// collector is an HTTP server that receives traces.
 type collector struct {
 	*httptest.Server
 	mu       sync.Mutex
@@ -58,7 +58,7 @@ func startCollector(t *testing.T) *collector {
 	return c
 }
 
-// startProvider starts a provider, and returns what it logs.
+// startProvider starts a provider and returns its log.
 func startProvider(t *testing.T, url string) (*tracing.Provider, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer // written by one goroutine, and read when that has ended
@@ -68,7 +68,7 @@ func startProvider(t *testing.T, url string) (*tracing.Provider, *bytes.Buffer) 
 	return p, &log
 }
 
-// spend makes spans.
+// spend records spans.
 func spend(t *testing.T, p *tracing.Provider, n int) {
 	t.Helper()
 	tracer := tracing.New(p)
@@ -78,7 +78,7 @@ func spend(t *testing.T, p *tracing.Provider, n int) {
 	}
 }
 
-// TestCollectorGetsTheSpans, at the latest when all stops, and is told who they are of.
+// TestCollectorGetsTheSpans: at the latest at the stop, with the resource.
 func TestCollectorGetsTheSpans(t *testing.T) {
 	t.Parallel()
 	c := startCollector(t)
@@ -96,7 +96,7 @@ func TestCollectorGetsTheSpans(t *testing.T) {
 	require.Len(t, c.spans, 3)
 }
 
-// TestVariablesOfOpenTelemetry are read: here the name of the service, headers, sampler.
+// TestVariablesOfOpenTelemetry: service name, headers and sampler are read.
 func TestVariablesOfOpenTelemetry(t *testing.T) {
 	t.Setenv("OTEL_SERVICE_NAME", "clerk-eu")
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,service.name=other")
@@ -122,7 +122,7 @@ func TestVariablesOfOpenTelemetry(t *testing.T) {
 	require.ErrorContains(t, err, "; is OTEL_RESOURCE_ATTRIBUTES of the form name=value,name=value?")
 }
 
-// TestHeadersAreInNoLog, also when the collector tells what it was sent.
+// TestHeadersAreInNoLog: even when the collector echoes them.
 func TestHeadersAreInNoLog(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hidden-token")
 	for _, status := range []int{http.StatusOK, http.StatusUnauthorized, http.StatusServiceUnavailable, http.StatusFound} {
@@ -146,7 +146,7 @@ func TestHeadersAreInNoLog(t *testing.T) {
 	}
 }
 
-// TestCollectorIsAway: spans are dropped, nobody waits, and it is complained about once.
+// TestCollectorIsAway: spans are dropped, nothing waits, and one warning is logged.
 func TestCollectorIsAway(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -162,7 +162,7 @@ func TestCollectorIsAway(t *testing.T) {
 	require.Contains(t, log.String(), `level=WARN msg="the collector does not take traces, they are lost" spans=100 err="dial tcp 127.0.0.1:`)
 }
 
-// TestCollectorHangs: neither who makes spans waits for it, nor a stop for long.
+// TestCollectorHangs: recording spans does not wait, and a stop not long.
 func TestCollectorHangs(t *testing.T) {
 	t.Parallel()
 	asked, release := make(chan struct{}), make(chan struct{})
@@ -195,7 +195,7 @@ func TestCollectorHangs(t *testing.T) {
 	require.Contains(t, log.String(), `err="not taken before the stop"`)
 }
 
-// TestStopWaitsSecondsAtMost for a collector that hangs.
+// TestStopWaitsSecondsAtMost: for a hanging collector.
 func TestStopWaitsSecondsAtMost(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})

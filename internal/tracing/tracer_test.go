@@ -14,7 +14,7 @@ import (
 	"github.com/clerksync/clerksync/internal/tracing"
 )
 
-// TestOffCostsNothing. It is not parallel: the allocations of others would count.
+// TestOffCostsNothing: no allocation. Not parallel, because others would count.
 func TestOffCostsNothing(t *testing.T) {
 	var off *tracing.Tracer
 	delivered := time.Now()
@@ -46,7 +46,7 @@ func BenchmarkOff(b *testing.B) {
 	}
 }
 
-// TestLinksAreBounded: a batch can have 5,000 events.
+// TestLinksAreBounded: a batch can hold 5,000 events.
 func TestLinksAreBounded(t *testing.T) {
 	t.Parallel()
 	recorder := tracetest.NewSpanRecorder()
@@ -62,7 +62,7 @@ func TestLinksAreBounded(t *testing.T) {
 	require.EqualValues(t, 5000, attributes(span)["clerksync.events"])
 }
 
-// TestFailuresAreSeen: a 5xx, and an event that was not stored, whose error is not told.
+// TestFailuresAreSeen: a 5xx, and an event that was not stored, without its error.
 func TestFailuresAreSeen(t *testing.T) {
 	t.Parallel()
 	recorder := tracetest.NewSpanRecorder()

@@ -34,10 +34,10 @@ import (
 
 const secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
-// at is when the events of the tests were emitted, in Unix milliseconds.
+// at is the time of emission, in Unix milliseconds.
 const at = int64(1767225600000)
 
-// world is a receiver, a log, and a store, with one tracer.
+// world is a receiver, a log and a store with one tracer.
 type world struct {
 	t        *testing.T
 	nc       *nats.Conn
@@ -69,7 +69,7 @@ func newWorldWith(t *testing.T, tracer *tracing.Tracer) *world {
 	return w
 }
 
-// project starts a projector, until the test ends or stop is called.
+// project starts a projector that runs until the test ends or stop is called.
 func (w *world) project(change ...func(*projector.Options)) (stop func()) {
 	w.t.Helper()
 	o := projector.Options{Log: w.log, Apply: w.store.Apply, Registry: prometheus.NewRegistry(), Tracer: w.tracer}
@@ -87,7 +87,7 @@ func (w *world) project(change ...func(*projector.Options)) (stop func()) {
 	return stop
 }
 
-// deliver posts an event as Svix does, with a header of a trace that is somebody else's.
+// deliver posts an event as Svix does, with a foreign trace context.
 func (w *world) deliver(e *clerk.Event, status int) {
 	w.t.Helper()
 	webhook, err := svix.NewWebhook(secret)
@@ -105,10 +105,10 @@ func (w *world) deliver(e *clerk.Event, status int) {
 	require.Equal(w.t, status, answer.Code)
 }
 
-// foreign is a trace that a request claims to be of.
+// foreign is the trace context of a request.
 const foreign = "4bf92f3577b34da6a3ce929d0e0e4736"
 
-// await waits for so many spans of a name, and returns them in the order of their ends.
+// await waits for n spans of a name and returns them in the order of their ends.
 func (w *world) await(name string, n int) []sdktrace.ReadOnlySpan {
 	w.t.Helper()
 	var found []sdktrace.ReadOnlySpan
@@ -172,7 +172,7 @@ func traceparent(sc trace.SpanContext) string {
 	return "00-" + sc.TraceID().String() + "-" + sc.SpanID().String() + "-01"
 }
 
-// TestOneTraceFromTheRequestToTheTransaction, and beside it that of the transaction.
+// TestOneTraceFromTheRequestToTheTransaction: linked with the trace of the transaction.
 func TestOneTraceFromTheRequestToTheTransaction(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -216,7 +216,7 @@ func TestOneTraceFromTheRequestToTheTransaction(t *testing.T) {
 	require.Equal(t, map[string]any{"clerksync.events": int64(1), "clerksync.outcome": "committed"}, attributes(apply))
 }
 
-// TestSpansAreAboutNobody: whatever becomes of an event, no span says who it is about.
+// TestSpansAreAboutNobody: whatever the outcome, no span names a person.
 func TestSpansAreAboutNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -252,7 +252,7 @@ func TestSpansAreAboutNobody(t *testing.T) {
 	}
 }
 
-// TestNothingIsTraced: no header, and the log is as it would be without all of this.
+// TestNothingIsTraced: without tracing, events have no header.
 func TestNothingIsTraced(t *testing.T) {
 	t.Parallel()
 	for name, tracer := range map[string]*tracing.Tracer{
@@ -270,8 +270,7 @@ func TestNothingIsTraced(t *testing.T) {
 	}
 }
 
-// TestAWorkerAloneIsTraced: of events that a receiver without tracing stored, there is
-// the transaction.
+// TestAWorkerAloneIsTraced: events without a trace still have a transaction.
 func TestAWorkerAloneIsTraced(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -283,8 +282,7 @@ func TestAWorkerAloneIsTraced(t *testing.T) {
 	require.Empty(t, w.ended("project"))
 }
 
-// TestRedeliveredEventHasOneSpan: a worker tried in vain and gave the event back, the
-// next one applied it.
+// TestRedeliveredEventHasOneSpan: one worker returned the event, the next applied it.
 func TestRedeliveredEventHasOneSpan(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -310,8 +308,8 @@ func TestRedeliveredEventHasOneSpan(t *testing.T) {
 	require.Equal(t, w.await("store", 1)[0].SpanContext().SpanID(), project.Parent().SpanID())
 }
 
-// TestRefusedEventIsFound: the halves of a batch that PostgreSQL refuses are
-// transactions of their own, and what is parked in the end has its span.
+// TestRefusedEventIsFound: the halves of a refused batch are transactions with their own
+// spans, and the parked event has one.
 func TestRefusedEventIsFound(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -341,7 +339,7 @@ func TestRefusedEventIsFound(t *testing.T) {
 	require.Positive(t, refused)
 }
 
-// TestReplayIsNotTraced, and leaves the stored trace as it is.
+// TestReplayIsNotTraced: and the stored trace does not change.
 func TestReplayIsNotTraced(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -361,7 +359,7 @@ func TestReplayIsNotTraced(t *testing.T) {
 	require.Equal(t, before, w.stored(1).Header)
 }
 
-// TestDeadLetterKeepsItsTrace: when it is put into the log again, its trace goes on.
+// TestDeadLetterKeepsItsTrace: a retry continues it.
 func TestDeadLetterKeepsItsTrace(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -384,7 +382,7 @@ func TestDeadLetterKeepsItsTrace(t *testing.T) {
 	require.Equal(t, both[0].Parent().SpanID(), both[1].Parent().SpanID())
 }
 
-// TestMalformedTraceIsIgnored: the event is applied like any other.
+// TestMalformedTraceIsIgnored: the event is applied.
 func TestMalformedTraceIsIgnored(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
