@@ -16,27 +16,6 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// values returns the values of a metric by label.
-func values(t *testing.T, registry *prometheus.Registry, name string) map[string]float64 {
-	t.Helper()
-	families, err := registry.Gather()
-	require.NoError(t, err)
-	got := map[string]float64{}
-	for _, f := range families {
-		if f.GetName() != name {
-			continue
-		}
-		for _, m := range f.GetMetric() {
-			label := ""
-			if len(m.GetLabel()) > 0 {
-				label = m.GetLabel()[0].GetValue()
-			}
-			got[label] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
-		}
-	}
-	return got
-}
-
 // linesOf parses logged lines.
 func linesOf(o *testkit.Output) []string { return strings.Split(strings.TrimSpace(o.String()), "\n") }
 
@@ -50,17 +29,17 @@ func TestProber(t *testing.T) {
 	require.Equal(t, map[string]float64{
 		"ok": 0, "url": 0, "dns": 0, "connect": 0, "tls": 0, "redirect": 0, "answer": 0, "unauthorized": 0, "unavailable": 0,
 		"not_stored": 0, "not_applied": 0, "log": 0,
-	}, values(t, registry, "clerksync_probes_total"), "a rate needs a zero to begin with")
-	require.Empty(t, values(t, registry, "clerksync_probe_duration_seconds"), "what is not known is missing")
-	require.Empty(t, values(t, registry, "clerksync_probe_last_success_timestamp_seconds"))
+	}, testkit.Values(t, registry, "clerksync_probes_total"), "a rate needs a zero to begin with")
+	require.Empty(t, testkit.Values(t, registry, "clerksync_probe_duration_seconds"), "what is not known is missing")
+	require.Empty(t, testkit.Values(t, registry, "clerksync_probe_last_success_timestamp_seconds"))
 
 	before := time.Now()
 	p.Start()
 	await := func(result string, more float64) {
 		t.Helper()
-		since := values(t, registry, "clerksync_probes_total")[result]
+		since := testkit.Values(t, registry, "clerksync_probes_total")[result]
 		testkit.Eventually(t, "probes end with "+result, func() (bool, any) {
-			got := values(t, registry, "clerksync_probes_total")
+			got := testkit.Values(t, registry, "clerksync_probes_total")
 			return got[result] >= since+more, got
 		})
 	}
@@ -74,12 +53,12 @@ func TestProber(t *testing.T) {
 	require.NoError(t, p.Stop(t.Context()))
 	require.NoError(t, p.Stop(t.Context()), "again")
 
-	durations := values(t, registry, "clerksync_probe_duration_seconds")
+	durations := testkit.Values(t, registry, "clerksync_probe_duration_seconds")
 	require.Len(t, durations, 3)
 	require.Greater(t, durations["receive"], 0.0)
 	require.Greater(t, durations["queue"], 0.0)
 	require.Greater(t, durations["total"], durations["receive"]+durations["queue"])
-	last := values(t, registry, "clerksync_probe_last_success_timestamp_seconds")[""]
+	last := testkit.Values(t, registry, "clerksync_probe_last_success_timestamp_seconds")[""]
 	require.GreaterOrEqual(t, last, float64(before.Unix()))
 	require.LessOrEqual(t, last, float64(time.Now().Unix()+1))
 
@@ -109,7 +88,7 @@ func TestProberStopsInTheMiddle(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 	defer cancel()
 	require.NoError(t, p.Stop(ctx))
-	for result, n := range values(t, registry, "clerksync_probes_total") {
+	for result, n := range testkit.Values(t, registry, "clerksync_probes_total") {
 		require.Zero(t, n, result)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -250,20 +251,8 @@ func (e *endpoint) requireStored(events, dead int) {
 // counts returns a counter's values by its label, without zeros.
 func (e *endpoint) counts(name string) map[string]float64 {
 	e.t.Helper()
-	families, err := e.registry.Gather()
-	require.NoError(e.t, err)
-	counts := map[string]float64{}
-	for _, f := range families {
-		if f.GetName() != name {
-			continue
-		}
-		for _, m := range f.GetMetric() {
-			require.Len(e.t, m.GetLabel(), 1)
-			if v := m.GetCounter().GetValue(); v != 0 {
-				counts[m.GetLabel()[0].GetValue()] = v
-			}
-		}
-	}
+	counts := testkit.Values(e.t, e.registry, name)
+	maps.DeleteFunc(counts, func(_ string, n float64) bool { return n == 0 })
 	return counts
 }
 

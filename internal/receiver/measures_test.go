@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/testkit"
 )
 
 // lags returns the count and sum of a histogram.
@@ -39,15 +40,7 @@ func (e *endpoint) lags() (l lags) {
 
 // disagreements reads clerksync_clock_disagreements_total.
 func (e *endpoint) disagreements() float64 {
-	e.t.Helper()
-	families, err := e.registry.Gather()
-	require.NoError(e.t, err)
-	for _, f := range families {
-		if f.GetName() == "clerksync_clock_disagreements_total" {
-			return f.GetMetric()[0].GetCounter().GetValue()
-		}
-	}
-	return -1
+	return testkit.Values(e.t, e.registry, "clerksync_clock_disagreements_total")[""]
 }
 
 // emitted returns a user event emitted ago.
