@@ -14,10 +14,11 @@ import (
 const (
 	rulesFile = "../../deploy/prometheus/clerksync.rules.yaml"
 	dashboard = "../../deploy/grafana/clerksync.json"
+	lagPage   = "../../docs/lag.md"
 	runbook   = "https://github.com/clerksync/clerksync/blob/main/deploy/RUNBOOK.md"
 )
 
-// rule is one of Prometheus: it has a name to record under, or that of an alert.
+// rule is a rule of Prometheus: it has either a name to record under or an alert's name.
 type rule struct {
 	Record      string            `yaml:"record"`
 	Alert       string            `yaml:"alert"`
@@ -47,7 +48,7 @@ func rules(t *testing.T) (recorded, alerts []rule) {
 	return recorded, alerts
 }
 
-// panel is one of Grafana's dashboard: a row, or with queries.
+// panel is a panel of Grafana's dashboard: a row, or one with queries.
 type panel struct {
 	ID          int    `json:"id"`
 	Type        string `json:"type"`
@@ -69,31 +70,32 @@ func panels(t *testing.T) []panel {
 	return board.Panels
 }
 
-// series is what the README says of one: its labels, and the values of them it names.
+// series is a row of the table of metrics: the labels of a series, and the text that
+// names their values.
 type series struct {
 	labels string
 	row    string
 }
 
 var (
-	seriesInReadme = regexp.MustCompile("`(clerksync_[a-z_]+)(?:\\{([a-z_,]*)\\})?`")
-	quoted         = regexp.MustCompile(`"[^"]*"`)
-	anyName        = regexp.MustCompile(`[a-zA-Z_:][a-zA-Z0-9_:]*`)
-	selector       = regexp.MustCompile(`(clerksync_[a-z_]+)\{([^}]*)\}`)
-	matcher        = regexp.MustCompile(`([a-z_]+) *(?:=~|!~|!=|=) *"([^"]*)"`)
-	partOf         = regexp.MustCompile(`_(bucket|sum|count)$`) // of a histogram
+	seriesInTable = regexp.MustCompile("`(clerksync_[a-z_]+)(?:\\{([a-z_,]*)\\})?`")
+	quoted        = regexp.MustCompile(`"[^"]*"`)
+	anyName       = regexp.MustCompile(`[a-zA-Z_:][a-zA-Z0-9_:]*`)
+	selector      = regexp.MustCompile(`(clerksync_[a-z_]+)\{([^}]*)\}`)
+	matcher       = regexp.MustCompile(`([a-z_]+) *(?:=~|!~|!=|=) *"([^"]*)"`)
+	partOf        = regexp.MustCompile(`_(bucket|sum|count)$`) // of a histogram
 )
 
-// documented are the series of the table in the README.
+// documented returns the series of the table in docs/lag.md.
 func documented(t *testing.T) map[string]series {
 	t.Helper()
-	_, table, found := strings.Cut(string(read(t, "../../README.md")), "\n## Metrics\n")
+	_, table, found := strings.Cut(string(read(t, lagPage)), "\n## Metrics\n")
 	require.True(t, found)
 	table, _, _ = strings.Cut(table, "\n## ")
 	all := map[string]series{}
 	for line := range strings.Lines(table) {
 		names, row, _ := strings.Cut(strings.TrimPrefix(line, "| "), " | ")
-		for _, m := range seriesInReadme.FindAllStringSubmatch(names, -1) {
+		for _, m := range seriesInTable.FindAllStringSubmatch(names, -1) {
 			all[m[1]] = series{labels: m[2], row: row}
 		}
 	}
@@ -101,8 +103,8 @@ func documented(t *testing.T) map[string]series {
 	return all
 }
 
-// TestMonitoringUsesSeriesThatExist: what the rules and the dashboard ask for is in the
-// README, label by label and value by value.
+// TestMonitoringUsesSeriesThatExist: every series that the rules and the dashboard query
+// is documented, with its labels and their values.
 func TestMonitoringUsesSeriesThatExist(t *testing.T) {
 	known := documented(t)
 	recorded, alerts := rules(t)
@@ -134,7 +136,7 @@ func TestMonitoringUsesSeriesThatExist(t *testing.T) {
 					continue
 				}
 				if _, ok := lookup(name); !ok {
-					t.Errorf("%s: %s is not in the table of the README", where, name)
+					t.Errorf("%s: %s is not in the table of docs/lag.md", where, name)
 				}
 			}
 			for _, sel := range selector.FindAllStringSubmatch(expr, -1) {
@@ -142,11 +144,11 @@ func TestMonitoringUsesSeriesThatExist(t *testing.T) {
 				for _, m := range matcher.FindAllStringSubmatch(sel[2], -1) {
 					if label := m[1]; label != "job" {
 						if !strings.Contains(","+s.labels+",", ","+label+",") {
-							t.Errorf("%s: %s has no label %s in the README", where, sel[1], label)
+							t.Errorf("%s: %s has no label %s in docs/lag.md", where, sel[1], label)
 						}
 						for value := range strings.SplitSeq(m[2], "|") {
 							if !strings.Contains(s.row, "`"+value+"`") {
-								t.Errorf("%s: %s{%s=%q} is not in the README", where, sel[1], label, value)
+								t.Errorf("%s: %s{%s=%q} is not in docs/lag.md", where, sel[1], label, value)
 							}
 						}
 					}
@@ -156,8 +158,8 @@ func TestMonitoringUsesSeriesThatExist(t *testing.T) {
 	}
 }
 
-// TestEveryAlertIsExplained: in words, and by a section of the runbook that its link
-// leads to; and no section is about an alert that is not there.
+// TestEveryAlertIsExplained: every alert has a summary, a description and a link to its
+// section of the runbook, and the runbook has no other sections.
 func TestEveryAlertIsExplained(t *testing.T) {
 	_, alerts := rules(t)
 	var names []string
@@ -177,8 +179,8 @@ func TestEveryAlertIsExplained(t *testing.T) {
 	require.Equal(t, names, sections, "in the order of the rules")
 }
 
-// TestEveryAlertIsTested: promtool runs the tests; that there is one of it firing and
-// one of it quiet is seen here.
+// TestEveryAlertIsTested: promtool's tests have a case in which each alert fires and one
+// in which it does not.
 func TestEveryAlertIsTested(t *testing.T) {
 	var file struct {
 		Tests []struct {
@@ -206,7 +208,7 @@ func TestEveryAlertIsTested(t *testing.T) {
 	}
 }
 
-// TestDashboardIsWhole: Grafana takes it as it is, with any data source.
+// TestDashboardIsWhole: Grafana can import the dashboard with any data source.
 func TestDashboardIsWhole(t *testing.T) {
 	ids := map[int]string{}
 	for _, p := range panels(t) {
@@ -214,7 +216,7 @@ func TestDashboardIsWhole(t *testing.T) {
 		require.NotContains(t, ids, p.ID, p.Title)
 		ids[p.ID] = p.Title
 		if p.Type == "row" {
-			require.Empty(t, p.Panels, "a row that is collapsed hides its panels from these tests")
+			require.Empty(t, p.Panels, "these tests do not see the panels of a collapsed row")
 			continue
 		}
 		require.NotEmpty(t, p.Description, p.Title)
