@@ -352,7 +352,7 @@ func TestJSONOfAReading(t *testing.T) {
 	text, err := json.MarshalIndent(Reading{State: Unknown, Verdict: "v", Warnings: []string{}}, "", " ")
 	require.NoError(t, err)
 	require.JSONEq(t, `{
-		"in_step": false, "state": "unknown", "verdict": "v", "measured_at": "0001-01-01T00:00:00Z",
+		"in_step": false, "state": "unknown", "verdict": "v", "measured_at": "0001-01-01T00:00:00Z", "why": "",
 		"pending": null, "in_work": null, "oldest_pending_age_seconds": null,
 		"stored_per_second": null, "applied_per_second": null, "seconds_left": null,
 		"last_event_received_at": null, "silence": null,

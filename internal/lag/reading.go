@@ -22,6 +22,7 @@ type Reading struct {
 	State      State     `json:"state"`
 	Verdict    string    `json:"verdict"` // for a person: the state, why, and since when
 	MeasuredAt time.Time `json:"measured_at"`
+	Why        string    `json:"why"` // the verdict without the state; "" when there is no more to say
 
 	// Pending events are stored and not yet applied; of those, InWork are delivered to a
 	// worker. OldestPendingAge is how long the oldest of them has waited in the log, in

@@ -3,6 +3,7 @@ package lag
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -14,20 +15,28 @@ const (
 	stuckAfter = 20 * time.Second
 )
 
-// judge decides what state it is, and says so. It is the one place where that is done.
+// judge sets the state of a reading, the reason, and the sentence that tells both.
 func judge(f *facts) {
 	r := f.reading
-	r.State, r.Verdict = verdict(f)
+	r.State, r.Why = verdict(f)
+	switch word := strings.ReplaceAll(string(r.State), "_", " "); {
+	case r.Why == "":
+		r.Verdict = word
+	case r.State == Behind: // by how much is part of why
+		r.Verdict = r.Why
+	default:
+		r.Verdict = word + ": " + r.Why
+	}
 	r.InStep = r.State == InStep
 	if r.State == Stuck { // at no rate does that end
 		r.SecondsLeft = nil
 	}
 }
 
-func verdict(f *facts) (State, string) {
+func verdict(f *facts) (state State, why string) {
 	r := f.reading
 	if f.logErr != nil {
-		return Unknown, "unknown: the event log cannot be read; is NATS running?"
+		return Unknown, "the event log cannot be read; is NATS running?"
 	}
 	pending := *r.Pending
 	failing := first(r.Workers, func(w Worker) *Failure { return w.Failing })
@@ -38,31 +47,31 @@ func verdict(f *facts) (State, string) {
 	late := pending > 0 && (r.OldestPendingAge == nil || *r.OldestPendingAge >= inStepWithin.Seconds())
 	switch {
 	case failing != nil && pending > 0:
-		return Stuck, fmt.Sprintf("stuck: %s since %s; %s", failing.Reason, clock(failing.Since, r.MeasuredAt), waiting(r))
+		return Stuck, fmt.Sprintf("%s since %s; %s", failing.Reason, clock(failing.Since, r.MeasuredAt), waiting(r))
 	case outage != nil:
-		return Stuck, fmt.Sprintf("stuck: %s since %s; %s", outage.Reason, clock(outage.Since, r.MeasuredAt), waiting(r))
+		return Stuck, fmt.Sprintf("%s since %s; %s", outage.Reason, clock(outage.Since, r.MeasuredAt), waiting(r))
 	case !f.pgOutage.IsZero():
-		return Stuck, fmt.Sprintf("stuck: %s since %s; %s", r.PostgreSQL.Error, clock(f.pgOutage, r.MeasuredAt), waiting(r))
+		return Stuck, fmt.Sprintf("%s since %s; %s", r.PostgreSQL.Error, clock(f.pgOutage, r.MeasuredAt), waiting(r))
 	case nobody && late:
-		return Stuck, "stuck: no worker is running; " + waiting(r)
+		return Stuck, "no worker is running; " + waiting(r)
 	case late && f.still >= stuckAfter:
-		return Stuck, fmt.Sprintf("stuck: nothing was applied for %s, though a worker is there; %s", spell(f.still), waiting(r))
+		return Stuck, fmt.Sprintf("nothing was applied for %s, though a worker is there; %s", spell(f.still), waiting(r))
 	case late:
 		return Behind, behind(r, f)
 	case r.Silence.silent():
-		return Silent, fmt.Sprintf("silent: no event for %s, usual gap %s; is the endpoint enabled in the Clerk dashboard?",
+		return Silent, fmt.Sprintf("no event for %s, usual gap %s; is the endpoint enabled in the Clerk dashboard?",
 			spell(seconds(r.Silence.Seconds)), spell(seconds(*r.Silence.UsualGap)))
 	case nobody && pending > 0:
-		return InStep, "in step so far, but no worker is running; " + waiting(r)
+		return InStep, "nothing is late yet, but no worker is running; " + waiting(r)
 	case nobody && !f.attempted:
-		return InStep, "in step: nothing waits, and no worker has run yet"
+		return InStep, "nothing waits, and no worker has run yet"
 	case nobody:
-		return InStep, "in step: nothing waits, but no worker is running"
+		return InStep, "nothing waits, but no worker is running"
 	}
 	if pending > 0 {
-		return InStep, fmt.Sprintf("in step: %s on the way", plural(pending, "event is", "events are"))
+		return InStep, fmt.Sprintf("%s on the way", plural(pending, "event is", "events are"))
 	}
-	return InStep, "in step"
+	return InStep, ""
 }
 
 func behind(r *Reading, f *facts) string {

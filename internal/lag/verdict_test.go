@@ -41,7 +41,7 @@ func TestVerdict(t *testing.T) {
 		"a failure that is over":           {facts{reading: &Reading{Pending: n(0), Workers: failing}}, InStep, "in step"},
 		"PostgreSQL away, nothing waits":   {facts{reading: &Reading{Pending: n(0), Workers: well, PostgreSQL: &Neighbour{Error: "PostgreSQL refuses connections"}}, pgOutage: now.Add(-48 * time.Hour)}, Stuck, "stuck: PostgreSQL refuses connections since 2025-12-31 14:30 UTC; nothing waits yet"},
 		"no worker":                        {facts{reading: &Reading{Pending: n(7), OldestPendingAge: f(3700), Workers: []Worker{}}}, Stuck, "stuck: no worker is running; 7 events wait, the oldest for 1 h 1 min"},
-		"no worker, a moment":              {facts{reading: &Reading{Pending: n(7), OldestPendingAge: f(1), Workers: []Worker{}}, attempted: true}, InStep, "in step so far, but no worker is running; 7 events wait, the oldest for 1 s"},
+		"no worker, a moment":              {facts{reading: &Reading{Pending: n(7), OldestPendingAge: f(1), Workers: []Worker{}}, attempted: true}, InStep, "in step: nothing is late yet, but no worker is running; 7 events wait, the oldest for 1 s"},
 		"a worker that cannot answer":      {facts{reading: &Reading{Pending: n(7), OldestPendingAge: f(8), Workers: []Worker{}}, asking: true}, Behind, "behind by 8 s: 7 events wait"},
 		"a busy worker that cannot answer": {facts{reading: &Reading{Pending: n(7), OldestPendingAge: f(8), Workers: []Worker{}, StoredPerSecond: f(0), AppliedPerSecond: f(1)}}, Behind, "behind by 8 s: 7 events wait"},
 		"workers cannot be asked":          {facts{reading: &Reading{Pending: n(7), OldestPendingAge: f(8)}}, Behind, "behind by 8 s: 7 events wait"},

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -127,8 +128,19 @@ func answerUnauthorized(r *signing.Refusal) answer {
 	return answer{http.StatusUnauthorized, "unauthorized", r.Reason, r.Text}
 }
 
-// refusals are the answers to a delivery that is not taken, but for unauthorized ones.
+// taken are the answers to a delivery that is taken, and refusals those to one that is
+// not, without unauthorized ones.
+var taken = []answer{answerStored, answerDuplicate, answerIgnored, answerParked}
+
 var refusals = []answer{answerMethod, answerTooLarge, answerBroken, answerBusy, answerNoLog}
+
+// Outcomes returns the outcomes of clerksync_received_total.
+func Outcomes() (all []string) {
+	for _, a := range slices.Concat(taken, []answer{answerUnauthorized(&signing.Refusal{})}, refusals) {
+		all = append(all, a.outcome)
+	}
+	return all
+}
 
 // ReasonHeader is the header of an answer that refuses a delivery: why, as
 // clerksync_refused_total counts it. No other program sends it.
