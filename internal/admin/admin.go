@@ -23,6 +23,7 @@ import (
 
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/lag"
+	"github.com/clerksync/clerksync/internal/receiver"
 	"github.com/clerksync/clerksync/internal/store"
 )
 
@@ -142,7 +143,7 @@ func (h *Handler) routes() http.Handler {
 	return secure(h.checkHost(crossOrigin(http.MaxBytesHandler(mux, maxBody))))
 }
 
-// page is the one page there is.
+// page serves the dashboard.
 func (h *Handler) page(w http.ResponseWriter, r *http.Request) {
 	action, err := h.authenticate(r)
 	switch {
@@ -156,7 +157,9 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request) {
 	h.render(w, http.StatusOK, "page.html", struct {
 		Version, Run, Action string
 		CanApply, CanLogOut  bool
-	}{h.o.Version, h.run, action, h.o.Store != nil, h.sessionOf(r) != nil})
+		Received             []string
+		Applied              []store.Outcome
+	}{h.o.Version, h.run, action, h.o.Store != nil, h.sessionOf(r) != nil, receiver.Outcomes(), store.Outcomes})
 }
 
 func (h *Handler) render(w http.ResponseWriter, status int, name string, data any) {
@@ -177,7 +180,7 @@ type asset struct {
 	contentType, etag string
 }
 
-// contentTypes are named here: what the machine says of them can be anything.
+// contentTypes lists the content types by extension; those of the machine can be wrong.
 var contentTypes = map[string]string{
 	".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", "": "text/plain; charset=utf-8",
 }
