@@ -23,6 +23,7 @@ import (
 
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/lag"
+	"github.com/clerksync/clerksync/internal/receiver"
 	"github.com/clerksync/clerksync/internal/store"
 )
 
@@ -155,7 +156,9 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request) {
 	h.render(w, http.StatusOK, "page.html", struct {
 		Version, Run, Action string
 		CanApply, CanLogOut  bool
-	}{h.o.Version, h.run, action, h.o.Store != nil, h.sessionOf(r) != nil})
+		Received             []string
+		Applied              []store.Outcome
+	}{h.o.Version, h.run, action, h.o.Store != nil, h.sessionOf(r) != nil, receiver.Outcomes(), store.Outcomes})
 }
 
 func (h *Handler) render(w http.ResponseWriter, status int, name string, data any) {

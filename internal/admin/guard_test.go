@@ -92,7 +92,7 @@ func TestPagesNeedNothingInline(t *testing.T) {
 		require.NotRegexp(t, `(?i)\s(style|on[a-z]+)\s*=`, page)
 		require.NotRegexp(t, `(?i)<style|javascript:|//`, strings.TrimPrefix(page, "<!doctype html>"))
 		for _, script := range regexp.MustCompile(`<script[^>]*>[^<]*`).FindAllString(page, -1) {
-			require.Regexp(t, `^<script src="/static/[a-zA-Z/.]+" defer>$`, script)
+			require.Regexp(t, `^<script src="/static/[a-zA-Z/.]+" (defer|type="module")>$`, script)
 		}
 		for _, ref := range regexp.MustCompile(`(?:href|src)="([^"#]+)"`).FindAllStringSubmatch(page, -1) {
 			require.Equal(t, http.StatusOK, w.do("GET", ref[1]).Code, ref[1])
@@ -106,7 +106,7 @@ func TestStaticFilesAreKeptByTheBrowser(t *testing.T) {
 	w := newWorld(t)
 	for path, contentType := range map[string]string{
 		"/static/app.js": "text/javascript; charset=utf-8", "/static/app.css": "text/css; charset=utf-8", "/static/icon.svg": "image/svg+xml",
-		"/static/uplot/uPlot.iife.min.js": "text/javascript; charset=utf-8", "/static/uplot/LICENSE": "text/plain; charset=utf-8",
+		"/static/preact/standalone.module.js": "text/javascript; charset=utf-8", "/static/preact/LICENSE-preact": "text/plain; charset=utf-8",
 	} {
 		answer := w.do("GET", path)
 		require.Equal(t, http.StatusOK, answer.Code, path)

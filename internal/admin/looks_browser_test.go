@@ -22,8 +22,8 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// busyHour is a watch with an hour in which PostgreSQL was away for a while.
-func busyHour(state lag.State, verdict string) *watch {
+// busyHour returns a watch with an hour of samples in which PostgreSQL was away for a while.
+func busyHour(state lag.State, why string) *watch {
 	w := &watch{}
 	now := time.Now()
 	for i := range 720 {
@@ -51,7 +51,7 @@ func busyHour(state lag.State, verdict string) *watch {
 	}
 	last := w.history[719]
 	r := &lag.Reading{
-		InStep: state == lag.InStep, State: state, Verdict: verdict, MeasuredAt: now, Pending: last.Pending, InWork: new(uint64(1)),
+		InStep: state == lag.InStep, State: state, Why: why, MeasuredAt: now, Pending: last.Pending, InWork: new(uint64(1)),
 		OldestPendingAge: last.OldestPendingAge, StoredPerSecond: new(14.2), AppliedPerSecond: new(14.6), SecondsLeft: new(0.4),
 		LastEventReceivedAt: new(now.Add(-2 * time.Second)),
 		Silence:             &lag.Silence{Seconds: 2, UsualGap: new(0.4), LongestGap: new(41.0), Limit: new(600.0)},
@@ -78,7 +78,7 @@ func busyHour(state lag.State, verdict string) *watch {
 	return w
 }
 
-// fill stores events and parks some, as they are in a real log.
+// fill stores events and parks some, with ids and lengths as in a real log.
 func (s *scene) fill() {
 	s.t.Helper()
 	for i := range 60 {
@@ -119,24 +119,24 @@ func (b *browser) media(scheme string) {
 	}))
 }
 
-// TestLooks: nothing is wider than the screen, down to 360 pixels, whatever is shown.
-func TestLooks(t *testing.T) {
+// TestPageFits: nothing is wider than the screen, down to 360 pixels, in any state.
+func TestPageFits(t *testing.T) {
 	for _, c := range []struct {
 		name, scheme  string
 		width, height int64
 		state         lag.State
-		verdict       string
+		why           string
 	}{
-		{"light", "light", 1280, 900, lag.InStep, "in step: 1 event is on the way"},
-		{"dark", "dark", 1280, 900, lag.InStep, "in step: 1 event is on the way"},
-		{"dark-stuck", "dark", 1280, 900, lag.Stuck, "stuck: PostgreSQL refuses the connection since 14:02 UTC; 4812 events wait, the oldest for 7 min 11 s"},
-		{"light-stuck", "light", 1280, 900, lag.Stuck, "stuck: PostgreSQL refuses the connection since 14:02 UTC; 4812 events wait, the oldest for 7 min 11 s"},
-		{"tablet", "light", 768, 1024, lag.Silent, "silent: no event for 2 h 10 min, usual gap 4 s; is the endpoint enabled in the Clerk dashboard?"},
-		{"phone", "light", 360, 780, lag.Behind, "behind: 41 s, catching up, about 2 min 10 s left"},
-		{"phone-dark", "dark", 360, 780, lag.Unknown, "unknown: the event log cannot be read; is NATS running?"},
+		{"light", "light", 1280, 900, lag.InStep, "1 event is on the way"},
+		{"dark", "dark", 1280, 900, lag.InStep, "1 event is on the way"},
+		{"dark-stuck", "dark", 1280, 900, lag.Stuck, "PostgreSQL refuses the connection since 14:02 UTC; 4812 events wait, the oldest for 7 min 11 s"},
+		{"light-stuck", "light", 1280, 900, lag.Stuck, "PostgreSQL refuses the connection since 14:02 UTC; 4812 events wait, the oldest for 7 min 11 s"},
+		{"tablet", "light", 768, 1024, lag.Silent, "no event for 2 h 10 min, usual gap 4 s; is the endpoint enabled in the Clerk dashboard?"},
+		{"phone", "light", 360, 780, lag.Behind, "41 s, catching up, about 2 min 10 s left"},
+		{"phone-dark", "dark", 360, 780, lag.Unknown, "the event log cannot be read; is NATS running?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newScene(t, func(o *admin.Options) { o.Watch = busyHour(c.state, c.verdict) })
+			s := newScene(t, func(o *admin.Options) { o.Watch = busyHour(c.state, c.why) })
 			s.fill()
 			b := newBrowser(t)
 			b.media(c.scheme)
@@ -151,14 +151,14 @@ func TestLooks(t *testing.T) {
 			b.await(`document.querySelectorAll("#letters-groups .reason").length`, "3")
 			fits("page")
 			b.picture(c.name)
-			b.eval(`document.querySelector("[aria-label='Look at dead letter 1']").focus()`)
+			b.eval(`document.querySelector("[aria-label='Open dead letter 1']").focus()`)
 			b.press(enter)
-			b.await(`document.querySelectorAll("#look-actions button").length`, "3")
-			b.click("#look-actions button:nth-child(2)")
-			b.await(`document.querySelector("#look-body").hidden`, "false")
-			b.eval(`void document.querySelector("#look-discard").click()`)
+			b.await(`document.querySelectorAll("#details-actions button").length`, "3")
+			b.click("#details-actions button:nth-child(2)")
+			b.await(`document.querySelector("#details-body") !== null`, "true")
+			b.eval(`void document.querySelector("#details-discard").click()`)
 			fits("dialog")
-			require.Equal(t, "true", b.eval(`document.querySelector("#look").scrollWidth <= document.querySelector("#look").clientWidth`))
+			require.Equal(t, "true", b.eval(`document.querySelector("#details").scrollWidth <= document.querySelector("#details").clientWidth`))
 			b.glimpse(c.name + "-dialog")
 			b.press(escape)
 			require.Empty(t, b.said())

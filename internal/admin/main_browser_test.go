@@ -31,10 +31,10 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// elsewhere is a name that leads to this machine, as an attacker can make one.
+// elsewhere is a name that resolves to this machine, as that of an attacker can.
 const elsewhere = "elsewhere.example"
 
-// browser is a tab of a Chromium of the test's own.
+// browser is a tab in a Chromium that runs for one test.
 type browser struct {
 	t   *testing.T
 	ctx context.Context
@@ -47,7 +47,7 @@ func newBrowser(t *testing.T) *browser {
 	t.Helper()
 	path := os.Getenv("CLERKSYNC_CHROMIUM")
 	require.NotEmpty(t, path, "CLERKSYNC_CHROMIUM names the Chromium for the tests of the dashboard")
-	temp := t.TempDir() // of what Chromium leaves behind
+	temp := t.TempDir() // Chromium leaves files behind
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
@@ -83,7 +83,7 @@ func (b *browser) complain(text string) {
 	b.complaints = append(b.complaints, text)
 }
 
-// said returns what was complained about, and forgets it.
+// said returns the complaints since the last call.
 func (b *browser) said() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -97,7 +97,7 @@ func (b *browser) run(steps ...chromedp.Action[chromedp.Void]) {
 	require.NoError(b.t, chromedp.Do(b.ctx, steps...))
 }
 
-// click clicks what a CSS selector finds, as soon as it is seen.
+// click waits until each selector finds something visible, and clicks it.
 func (b *browser) click(selectors ...chromedp.CSS) {
 	b.t.Helper()
 	for _, selector := range selectors {
@@ -110,7 +110,7 @@ func (b *browser) open(url string) {
 	b.run(chromedp.Navigate(url))
 }
 
-// eval is the JSON of an expression. A promise is waited for.
+// eval returns the value of an expression as JSON. It waits for a promise.
 func (b *browser) eval(expression string) string {
 	b.t.Helper()
 	value, err := b.try(expression)
@@ -139,7 +139,7 @@ func text(selector string) string {
 	return fmt.Sprintf("document.querySelector(%q)?.textContent", selector)
 }
 
-// press presses keys, one after the other.
+// press presses keys in order.
 func (b *browser) press(keys ...string) {
 	b.t.Helper()
 	for _, key := range keys {
@@ -153,8 +153,8 @@ const (
 	tab    = kb.Tab
 )
 
-// picture writes the whole page into the folder for screenshots, if one is named, and
-// glimpse what of it is on the screen.
+// picture saves a screenshot of the whole page, and glimpse one of the viewport, in the
+// folder that CLERKSYNC_SCREENSHOTS names, if it does.
 func (b *browser) picture(name string) { b.save(name, chromedp.FullScreenshot(100)) }
 func (b *browser) glimpse(name string) { b.save(name, chromedp.CaptureScreenshot()) }
 
@@ -169,7 +169,7 @@ func (b *browser) save(name string, shoot chromedp.Action[[]byte]) {
 	require.NoError(b.t, os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644))
 }
 
-// scene is a dashboard on a listener, with a log, tables and a worker, all of them real.
+// scene is a dashboard on a listener with a real log, real tables and a real worker.
 type scene struct {
 	*world
 	store   *store.Store
@@ -179,8 +179,8 @@ type scene struct {
 	counts prometheus.Gatherer // of the worker
 }
 
-// newScene makes a scene in which what is shown is measured, unless the options name
-// another watch. Nobody applies events yet.
+// newScene returns a scene that measures, unless the options name another watch. No
+// worker runs yet.
 func newScene(t *testing.T, change ...func(*admin.Options)) *scene {
 	t.Helper()
 	s := &scene{store: testkit.Store(t), counts: prometheus.NewRegistry()}
@@ -222,14 +222,14 @@ func (s *scene) serve(address string) (stop func()) {
 	return stop
 }
 
-// url is that of the page, by the name of the machine or another.
+// url returns the address of the page under a host name.
 func (s *scene) url(name string) string {
 	_, port, err := net.SplitHostPort(s.address)
 	require.NoError(s.t, err)
 	return "http://" + name + ":" + port + "/"
 }
 
-// work starts a worker.
+// work starts a worker. pause stops it.
 func (s *scene) work() (pause func()) {
 	s.t.Helper()
 	registry := prometheus.NewRegistry()
@@ -243,7 +243,7 @@ func (s *scene) work() (pause func()) {
 	return pause
 }
 
-// attend has a worker answer for itself.
+// attend answers the roll call as one worker.
 func (s *scene) attend() {
 	s.t.Helper()
 	stop, err := lag.Attend(s.log, func() lag.Worker {
@@ -253,7 +253,7 @@ func (s *scene) attend() {
 	s.t.Cleanup(stop)
 }
 
-// users are the Clerk ids of the users that have a row.
+// users returns the Clerk ids of the users that have a row.
 func (s *scene) users() (ids []string) {
 	s.t.Helper()
 	err := s.store.Pool().QueryRow(s.t.Context(), "SELECT array_agg(clerk_id ORDER BY clerk_id) FROM users").Scan(&ids)

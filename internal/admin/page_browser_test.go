@@ -16,8 +16,8 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestPageFollowsTheLag: it moves when the worker is paused, and recovers when it
-// goes on.
+// TestPageFollowsTheLag: the page shows that a paused worker falls behind and that a
+// new one catches up.
 func TestPageFollowsTheLag(t *testing.T) {
 	s := newScene(t)
 	b := newBrowser(t)
@@ -31,7 +31,7 @@ func TestPageFollowsTheLag(t *testing.T) {
 	b.await(`document.querySelector("#end").textContent !== "–"`, "true")
 	b.await(`document.querySelectorAll("#events-rows tr").length`, "2")
 	b.await(text("#live")+`.startsWith("Live, ")`, "true")
-	require.Equal(t, `""`, b.eval(text("#announce")), "the first verdict is not read out twice")
+	require.Equal(t, `""`, b.eval(text("#announce")), "the first verdict is in the heading already")
 
 	pause()
 	s.append(user(3), user(4), user(5))
@@ -50,8 +50,7 @@ func TestPageFollowsTheLag(t *testing.T) {
 	require.Empty(t, b.said())
 }
 
-// TestPageSaysThatItIsOld: a figure that is not of now does not look as if it were,
-// and the page goes on by itself.
+// TestPageSaysThatItIsOld: the page marks old figures, and recovers by itself.
 func TestPageSaysThatItIsOld(t *testing.T) {
 	w := &watch{}
 	s := &scene{world: newWorld(t, func(o *admin.Options) { o.Watch = w })}
@@ -61,18 +60,18 @@ func TestPageSaysThatItIsOld(t *testing.T) {
 	b.await(text("#state"), `"Measuring…"`)
 	w.measure(time.Now(), "in step")
 	b.await(text("#state"), `"In step"`)
-	b.await(text("#why"), `"All that was received is in the tables."`)
+	b.await(text("#why"), `"Every event received is in the tables."`)
 	require.Equal(t, `true`, b.eval(`document.querySelector("#banner").hidden`))
 
 	stop()
 	b.await(text("#state"), `"Not known"`)
-	b.await(text("#banner")+`.startsWith("The connection is lost since ")`, "true")
-	b.await(text("#banner")+`.includes("What is shown was measured at ")`, "true")
-	b.await(text("#live"), `"Not connected"`)
+	b.await(text("#banner")+`.startsWith("Disconnected since ")`, "true")
+	b.await(text("#banner")+`.includes("These figures were measured at ")`, "true")
+	b.await(text("#live"), `"Disconnected"`)
 	b.await(`document.title`, `"Not known · clerksync"`)
 	b.await(`document.body.classList.contains("old")`, "true")
 	b.await(text("#why")+`.startsWith("Last known, ")`, "true")
-	b.await(text("#announce")+`.startsWith("The connection is lost")`, "true")
+	b.await(text("#announce")+`.startsWith("Disconnected since ")`, "true")
 	b.picture("lost")
 
 	s.serve(s.address)
@@ -81,14 +80,14 @@ func TestPageSaysThatItIsOld(t *testing.T) {
 	b.await(`document.querySelector("#banner").hidden`, "true")
 	b.await(`document.body.classList.contains("old")`, "false")
 
-	// The connection is there, and nothing is measured any more.
+	// The connection works, and nothing is measured any more.
 	w.measure(time.Now().Add(-time.Minute), "in step")
 	b.await(text("#state"), `"Not known"`)
-	b.await(text("#banner")+`.startsWith("Nothing was measured since ")`, "true")
+	b.await(text("#banner")+`.startsWith("No new measurement: ")`, "true")
 }
 
-// TestPageOfAnotherProcessIsLoadedAnew: its tokens are others.
-func TestPageOfAnotherProcessIsLoadedAnew(t *testing.T) {
+// TestPageReloadsForAnotherProcess, which has other tokens.
+func TestPageReloadsForAnotherProcess(t *testing.T) {
 	w := &watch{}
 	s := &scene{world: newWorld(t, func(o *admin.Options) { o.Watch = w })}
 	stop := s.serve("127.0.0.1:0")
@@ -104,10 +103,10 @@ func TestPageOfAnotherProcessIsLoadedAnew(t *testing.T) {
 	b.await(`document.querySelector("meta[name=clerksync-run]")?.content !== `+before, "true")
 	b.await(text("#state"), `"In step"`)
 	next.park(user(1), "refused", 0)
-	require.Equal(t, "200", b.eval(`fetch("/letters/1/discard", {method: "POST", headers: {"Clerksync-Action": action}}).then((r) => r.status)`))
+	require.Equal(t, "200", b.eval(`fetch("/letters/1/discard", {method: "POST", headers: {"Clerksync-Action": document.querySelector("meta[name=clerksync-action]").content}}).then((r) => r.status)`))
 }
 
-// TestLetterIsRetriedFromThePage.
+// TestLetterIsRetriedFromThePage, and another one discarded.
 func TestLetterIsRetriedFromThePage(t *testing.T) {
 	s := newScene(t)
 	b := newBrowser(t)
@@ -118,38 +117,38 @@ func TestLetterIsRetriedFromThePage(t *testing.T) {
 	b.open(s.url("localhost"))
 	b.await(`document.querySelectorAll("#letters-groups .reason").length`, "2")
 	b.await(`[...document.querySelectorAll("#letters-groups h3")].map((h) => h.textContent)`, `["refused · 2","wrong instance · 1"]`)
-	b.click(`[aria-label="Look at dead letter 1"]`)
-	b.await(text("#look-title"), `"Dead letter 1"`)
-	b.await(text("#look-actions .primary"), `"Retry it"`)
-	require.Contains(t, b.eval(text("#look-facts")), "the text of the error")
+	b.click(`[aria-label="Open dead letter 1"]`)
+	b.await(text("#details-title"), `"Dead letter 1"`)
+	b.await(text("#details-actions .primary"), `"Retry it"`)
+	require.Contains(t, b.eval(text("#details-facts")), "the text of the error")
 	require.Equal(t, "false", b.eval(`document.documentElement.outerHTML.includes("example.com")`))
-	b.click("#look-actions .primary")
-	b.await(text("#look-result"), `"Applied: the row is what this event says."`)
+	b.click("#details-actions .primary")
+	b.await(text("#details-result"), `"Applied: the row is what this event says."`)
 	require.Len(t, s.letters(), 2)
 	require.Equal(t, []string{"user_1"}, s.users())
-	b.await(`document.querySelector("[aria-label='Look at dead letter 1']")`, "null")
-	b.click("#look-close")
-	b.await(`document.activeElement.id`, `"letters-title"`) // what was looked at is gone
+	b.await(`document.querySelector("[aria-label='Open dead letter 1']")`, "null")
+	b.click("#details-close")
+	b.await(`document.activeElement.id`, `"letters-title"`) // its button is gone
 
 	// Discard asks first.
-	b.click(`[aria-label="Look at dead letter 3"]`)
-	b.click("#look-discard")
-	b.await(text("#look-question"), `"Delete dead letter 3 for good? Its event is nowhere else: it was parked on its arrival."`)
-	b.await(`document.activeElement.id`, `"look-no"`)
+	b.click(`[aria-label="Open dead letter 3"]`)
+	b.click("#details-discard")
+	b.await(text("#details-question"), `"Delete dead letter 3 for good? Its event is nowhere else: it was parked on arrival."`)
+	b.await(`document.activeElement.id`, `"details-keep"`)
 	b.press(enter)
-	b.await(`document.querySelector("#look-confirm").hidden`, "true")
+	b.await(`document.querySelector("#details-confirm").hidden`, "true")
 	require.Len(t, s.letters(), 2)
-	b.await(`document.activeElement.id`, `"look-discard"`)
+	b.await(`document.activeElement.id`, `"details-discard"`)
 	b.press(enter)
-	b.click("#look-yes")
-	b.await(text("#look-result"), `"It is deleted for good."`)
+	b.click("#details-delete")
+	b.await(text("#details-result"), `"It is deleted for good."`)
 	letters := s.letters()
 	require.Len(t, letters, 1)
 	require.EqualValues(t, 2, letters[0].Seq)
 	require.Empty(t, b.said())
 }
 
-// TestEventIsReplayedFromThePage, and its body shown when it is asked for.
+// TestEventIsReplayedFromThePage, and its body shown on request.
 func TestEventIsReplayedFromThePage(t *testing.T) {
 	s := newScene(t)
 	b := newBrowser(t)
@@ -161,52 +160,52 @@ func TestEventIsReplayedFromThePage(t *testing.T) {
 
 	b.run(chromedp.SetValue(chromedp.CSS("#filter-type"), "user.*"), chromedp.SetValue(chromedp.CSS("#filter-user"), secret), chromedp.Click(chromedp.CSS("#filter .primary")))
 	b.await(text("#events-fault"), `"the user is a Clerk id of the form user_…; clerksync show with an e-mail address tells it"`)
-	b.said() // the browser says that the answer was 400
+	b.said() // the browser logs the 400
 	b.run(chromedp.SetValue(chromedp.CSS("#filter-user"), "user_1"), chromedp.Click(chromedp.CSS("#filter .primary")))
-	b.await(`[...document.querySelectorAll("#events-rows tr")].map((row) => row.dataset.key)`, `["1"]`)
+	b.await(`[...document.querySelectorAll("#events-rows tr")].map((row) => row.cells[0].textContent)`, `["1"]`)
 	b.await(`document.querySelector("#events-fault").hidden`, "true")
 
-	b.click(`[aria-label="Look at event 1"]`)
-	b.click("#look-actions .primary")
-	b.await(text("#look-result"), `"Applied: the row is what this event says."`)
+	b.click(`[aria-label="Open event 1"]`)
+	b.click("#details-actions .primary")
+	b.await(text("#details-result"), `"Applied: the row is what this event says."`)
 	require.Equal(t, []string{"user_1"}, s.users())
 
 	require.Equal(t, "false", b.eval(`document.documentElement.outerHTML.includes("example.com")`))
-	b.click("#look-actions button:last-child")
-	b.await(text("#look-body pre")+`.includes("<img src=x")`, "true")
-	require.Equal(t, "0", b.eval(`document.querySelectorAll("#look-body img").length`))
+	b.click("#details-actions button:last-child")
+	b.await(text("#details-body")+`.includes("<img src=x")`, "true")
+	require.Equal(t, "0", b.eval(`document.querySelectorAll("#details-body img").length`))
 	b.glimpse("body")
-	b.click("#look-close")
-	b.await(`document.documentElement.outerHTML.includes("example.com")`, "false") // it is forgotten with the dialog
+	b.click("#details-close")
+	b.await(`document.documentElement.outerHTML.includes("example.com")`, "false") // closing forgets it
 	require.Empty(t, b.said())
 }
 
-// TestDialogByKeyboard: opened, walked through, closed, and the focus where it was.
+// TestDialogByKeyboard: the dialog opens, keeps the focus, closes, and gives it back.
 func TestDialogByKeyboard(t *testing.T) {
 	s := newScene(t)
 	b := newBrowser(t)
 	s.append(user(1), user(2))
 	b.open(s.url("localhost"))
 	b.await(`document.querySelectorAll("#events-rows tr").length`, "2")
-	b.eval(`document.querySelector("[aria-label='Look at event 2']").focus()`)
+	b.eval(`document.querySelector("[aria-label='Open event 2']").focus()`)
 	b.press(enter)
-	b.await(`document.querySelector("#look").open`, "true")
-	b.await(`document.activeElement.id`, `"look-title"`)
-	b.await(`document.querySelectorAll("#look-actions button").length`, "2")
+	b.await(`document.querySelector("#details").open`, "true")
+	b.await(`document.activeElement.id`, `"details-title"`)
+	b.await(`document.querySelectorAll("#details-actions button").length`, "2")
 	for range 12 {
 		b.press(tab)
-		require.Contains(t, []string{"true", "null"}, b.eval(`document.activeElement === document.body ? null : document.querySelector("#look").contains(document.activeElement)`))
+		require.Contains(t, []string{"true", "null"}, b.eval(`document.activeElement === document.body ? null : document.querySelector("#details").contains(document.activeElement)`))
 	}
 	b.press(escape)
-	b.await(`document.querySelector("#look").open`, "false")
-	b.await(`document.activeElement.getAttribute("aria-label")`, `"Look at event 2"`)
+	b.await(`document.querySelector("#details").open`, "false")
+	b.await(`document.activeElement.getAttribute("aria-label")`, `"Open event 2"`)
 
 	// New events do not take the focus away.
 	s.append(user(3))
 	b.await(`document.querySelectorAll("#events-rows tr").length`, "3")
-	require.Equal(t, `"Look at event 2"`, b.eval(`document.activeElement.getAttribute("aria-label")`))
+	require.Equal(t, `"Open event 2"`, b.eval(`document.activeElement.getAttribute("aria-label")`))
 
-	// Everything has a name, and the way past the navigation is the first thing.
+	// Every control has a name, and the first skips the navigation.
 	require.Equal(t, "[]", b.eval(`[...document.querySelectorAll("button, input")].filter((e) => !(e.labels?.length || e.ariaLabel || e.textContent.trim())).map((e) => e.outerHTML)`))
 	require.Equal(t, `["H1","H2","H2","H2","H2"]`, b.eval(`[...document.querySelectorAll("main h1, main h2")].map((h) => h.tagName)`))
 	b.open(s.url("localhost"))
@@ -217,8 +216,8 @@ func TestDialogByKeyboard(t *testing.T) {
 	require.Empty(t, b.said())
 }
 
-// TestOthersDoNothing: a page of another origin, and one without the token.
-func TestOthersDoNothing(t *testing.T) {
+// TestForeignPagesChangeNothing: neither a page of another origin nor one without the token.
+func TestForeignPagesChangeNothing(t *testing.T) {
 	s := newScene(t)
 	b := newBrowser(t)
 	s.append(user(1))
@@ -246,14 +245,14 @@ func TestOthersDoNothing(t *testing.T) {
 	require.Len(t, s.letters(), 1)
 	require.Empty(t, s.users())
 
-	// By a name that leads here, that page is of the same origin.
+	// Under a name that resolves to this machine, a page has the same origin.
 	b.open(s.url(elsewhere))
 	require.Contains(t, b.eval(`document.body.textContent`), "this listener is on the loopback, and is asked for by another name")
 	require.Equal(t, "403", b.eval(`fetch("/events").then((r) => r.status)`))
 }
 
-// TestLoginInTheBrowser over plain HTTP and by a name, where a browser says least of
-// where a form was.
+// TestLoginInTheBrowser over plain HTTP and under a name: there a browser sends no
+// Sec-Fetch-Site with the form.
 func TestLoginInTheBrowser(t *testing.T) {
 	s := newScene(t, withToken)
 	b := newBrowser(t)
@@ -263,7 +262,7 @@ func TestLoginInTheBrowser(t *testing.T) {
 	b.picture("login")
 	b.run(chromedp.SendKeys(chromedp.CSS("#token"), "wrong"+enter))
 	b.await(text("#fault"), `"the token is wrong: it is CLERKSYNC_ADMIN_TOKEN"`)
-	b.said() // the browser says that the answer was 401
+	b.said() // the browser logs the 401
 	b.run(chromedp.SendKeys(chromedp.CSS("#token"), adminToken+enter))
 	b.await(`location.pathname`, `"/"`)
 	b.await(text("#state"), `"In step"`)
@@ -271,17 +270,17 @@ func TestLoginInTheBrowser(t *testing.T) {
 
 	s.park(user(1), "refused", 0)
 	b.await(`document.querySelectorAll("#letters-groups tbody tr").length`, "1")
-	b.click(`[aria-label="Look at dead letter 1"]`, "#look-discard", "#look-yes")
-	b.await(text("#look-result"), `"It is deleted for good."`)
+	b.click(`[aria-label="Open dead letter 1"]`, "#details-discard", "#details-delete")
+	b.await(text("#details-result"), `"It is deleted for good."`)
 	require.Empty(t, s.letters())
-	b.click("#look-close", "#logout")
+	b.click("#details-close", "#logout")
 	b.await(`location.pathname`, `"/login"`)
 	require.Empty(t, b.said())
 	require.Equal(t, "401", b.eval(`fetch("/events").then((r) => r.status)`))
 }
 
-// TestPolicyHolds: what somebody would get into the page does nothing, and the tests
-// above would see it.
+// TestPolicyHolds: injected markup does nothing, and the browser reports it, so that
+// said is empty in no test with a violation.
 func TestPolicyHolds(t *testing.T) {
 	s := newScene(t)
 	b := newBrowser(t)
@@ -295,8 +294,8 @@ func TestPolicyHolds(t *testing.T) {
 	require.NotEmpty(t, b.said())
 }
 
-// TestPageThatNobodySeesHoldsNoConnection: a browser has few for each host.
-func TestPageThatNobodySeesHoldsNoConnection(t *testing.T) {
+// TestHiddenPageHoldsNoConnection: a browser has six for each host.
+func TestHiddenPageHoldsNoConnection(t *testing.T) {
 	w := &watch{}
 	s := &scene{world: newWorld(t, func(o *admin.Options) { o.Watch = w })}
 	s.serve("127.0.0.1:0")
@@ -309,9 +308,22 @@ func TestPageThatNobodySeesHoldsNoConnection(t *testing.T) {
 	}
 	see(true)
 	b.await(`document.title`, `"clerksync"`)
-	testkit.Eventually(t, "nobody listens", func() (bool, any) { return w.listeners() == 0, w.listeners() })
+	testkit.Eventually(t, "no listener is left", func() (bool, any) { return w.listeners() == 0, w.listeners() })
 	see(false)
 	b.await(`document.title`, `"In step · clerksync"`)
 	require.Equal(t, 1, w.listeners())
 	require.Empty(t, b.said())
+}
+
+// TestPageSpellsDurations as the verdict and the command line do.
+func TestPageSpellsDurations(t *testing.T) {
+	b := newBrowser(t)
+	b.open(newScene(t).url("localhost"))
+	for seconds, want := range map[string]string{
+		"null": "–", "0": "0 ms", "0.00004": "0 ms", "0.00006": "0.1 ms", "0.0023": "2.3 ms", "0.00996": "10 ms", "0.0125": "12 ms", "0.183": "183 ms",
+		"0.9996": "1.0 s", "1.25": "1.2 s", "9.94": "9.9 s", "9.96": "10 s", "59.4": "59 s", "59.6": "1 min", "130": "2 min 10 s", "3599.6": "1 h",
+		"11100": "3 h 5 min", "86399.6": "1 d", "187200": "2 d 4 h", "-0.3": "-300 ms",
+	} {
+		require.Equal(t, fmt.Sprintf("%q", want), b.eval(`import("/static/units.js").then((units) => units.duration(`+seconds+`))`), seconds)
+	}
 }

@@ -10,17 +10,17 @@ import (
 )
 
 const (
-	// heartbeat is how long nothing is sent at most: readings come more often, and when
-	// they do not, the page is told how old the last one is.
+	// heartbeat is the longest time between two frames. Readings are taken every 5 s;
+	// without a new one, the frame tells how old the last one is.
 	heartbeat = 7 * time.Second
 
-	// sendTimeout is how long a page may take to read.
+	// sendTimeout is how long a page may take to read a frame.
 	sendTimeout = 10 * time.Second
 )
 
-// frame is what the stream tells the page. The first has the history.
+// frame is one message of the stream. The first has the history.
 type frame struct {
-	Run     string       `json:"run"` // of this process: a page of another one has to be loaded anew
+	Run     string       `json:"run"` // of this process: the page of another one reloads
 	Age     float64      `json:"age"` // of the reading, in seconds
 	Reading *lag.Reading `json:"reading"`
 	Samples []sampleJSON `json:"samples"` // since the last frame
@@ -52,7 +52,7 @@ func newSample(s lag.Sample) sampleJSON {
 	}
 }
 
-// stream sends every reading as a server-sent event, until the page goes away, the
+// stream sends every reading as a server-sent event until the page disconnects, the
 // session ends, or the dashboard is closed.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request) {
 	select {
@@ -64,12 +64,12 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	control := http.NewResponseController(w)
-	// The limits of the server are for answers that end.
+	// The time limits of the server are for responses that end.
 	if err := control.SetReadDeadline(time.Time{}); err != nil {
-		h.o.Logger.Warn("a stream ends with the time limit of the server", "err", err)
+		h.o.Logger.Warn("clear the read deadline of a stream: it will end with that of the server", "err", err)
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep it to itself
+	w.Header().Set("X-Accel-Buffering", "no") // or nginx buffers the frames
 	changed, cancel := h.o.Watch.Subscribe()
 	defer cancel()
 	tick := time.NewTimer(heartbeat)
@@ -82,7 +82,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) {
 		}
 		data, err := json.Marshal(f)
 		if err != nil {
-			h.o.Logger.Error("a reading was not sent to the dashboard", "err", err)
+			h.o.Logger.Error("send a reading to the dashboard", "err", err)
 			return
 		}
 		_ = control.SetWriteDeadline(time.Now().Add(sendTimeout))
@@ -104,7 +104,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// frame makes what is sent after the last sample that was.
+// frame returns the latest reading and the samples after the last one that was sent.
 func (h *Handler) frame(last time.Time) frame {
 	f := frame{Run: h.run, Reading: h.o.Watch.Latest(), Samples: []sampleJSON{}}
 	if f.Reading != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// serve is a server with time limits as the admin listener has them, only shorter.
+// serve starts a server with shorter time limits than the admin listener has.
 func serve(t *testing.T, w *world) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(w)
@@ -29,7 +29,7 @@ func serve(t *testing.T, w *world) *httptest.Server {
 	return server
 }
 
-// TestStream: the history first, then every reading, no sample twice.
+// TestStream: the stream sends the history, then every reading, and no sample twice.
 func TestStream(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -56,11 +56,11 @@ func TestStream(t *testing.T) {
 	require.Len(t, h.Samples, 1)
 	require.Equal(t, 1.0, h.Samples[0]["pending"])
 
-	// Who comes later gets all.
+	// A later page gets the whole history.
 	require.Len(t, listen(t, serve(t, w)).must().Samples, 2)
 }
 
-// TestStreamOutlivesTheLimitsOfTheServer, which are for answers that end.
+// TestStreamOutlivesTheLimitsOfTheServer, which are for responses that end.
 func TestStreamOutlivesTheLimitsOfTheServer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -75,7 +75,7 @@ func TestStreamOutlivesTheLimitsOfTheServer(t *testing.T) {
 	require.Equal(t, "last", s.must().Reading.Verdict)
 }
 
-// TestStreamTellsHowOldAReadingIs, also when there is no new one.
+// TestStreamTellsHowOldAReadingIs also without a new one.
 func TestStreamTellsHowOldAReadingIs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -118,7 +118,7 @@ func TestStreamEndsWithTheSession(t *testing.T) {
 	require.Equal(t, io.EOF, err)
 }
 
-// TestCloseEndsStreams: the server would wait for them.
+// TestCloseEndsStreams, or Shutdown would wait for them.
 func TestCloseEndsStreams(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -135,7 +135,7 @@ func TestCloseEndsStreams(t *testing.T) {
 	require.Zero(t, w.watch.listeners())
 }
 
-// TestStreamsAreLimited, and a page that goes away makes room.
+// TestStreamsAreLimited, and a page that disconnects makes room.
 func TestStreamsAreLimited(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -151,14 +151,14 @@ func TestStreamsAreLimited(t *testing.T) {
 	require.Equal(t, "30", answer.Header.Get("Retry-After"))
 
 	all[0].body.Close()
-	testkit.Eventually(t, "there is room for another", func() (bool, any) {
+	testkit.Eventually(t, "a listener left", func() (bool, any) {
 		n := w.watch.listeners()
 		return n == 31, n
 	})
 	listen(t, server).must()
 }
 
-// TestReadingThatCannotBeSent ends the stream: the page then says that there is none.
+// TestReadingThatCannotBeSent ends the stream, and the page shows that it is disconnected.
 func TestReadingThatCannotBeSent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

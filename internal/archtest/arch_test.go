@@ -63,7 +63,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/lag":               {"internal/background", "internal/clerk", "internal/eventlog", "internal/store", "internal/units"},
 		"internal/probe":             {"internal/background", "internal/clerk", "internal/eventlog", "internal/lag", "internal/receiver", "internal/signing"},
 		"internal/doctor":            {"internal/config", "internal/disk", "internal/eventlog", "internal/lag", "internal/probe", "internal/store", "internal/units"},
-		"internal/admin":             {"internal/clerk", "internal/eventlog", "internal/lag", "internal/replay", "internal/store"},
+		"internal/admin":             {"internal/clerk", "internal/eventlog", "internal/lag", "internal/receiver", "internal/replay", "internal/store"},
 		"internal/app": {
 			"internal/admin", "internal/clerk", "internal/config", "internal/embedded/nats", "internal/embedded/postgres", "internal/erasure", "internal/eventlog",
 			"internal/lag", "internal/metrics", "internal/probe", "internal/projector", "internal/receiver", "internal/store", "internal/tracing",

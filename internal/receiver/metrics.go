@@ -51,15 +51,13 @@ func newInstruments(registry prometheus.Registerer) *instruments {
 			Help: "Events that were received more than a second before they were emitted: the clocks disagree.",
 		}),
 	}
-	for _, a := range []answer{answerStored, answerDuplicate, answerIgnored, answerParked} {
-		m.received.WithLabelValues(a.outcome)
+	for _, outcome := range Outcomes() {
+		m.received.WithLabelValues(outcome)
 	}
-	m.received.WithLabelValues("unauthorized")
 	for _, reason := range signing.Reasons {
 		m.refused.WithLabelValues(reason)
 	}
 	for _, a := range refusals {
-		m.received.WithLabelValues(a.outcome)
 		m.refused.WithLabelValues(a.refused)
 	}
 	return m

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -126,8 +127,20 @@ func answerUnauthorized(r *signing.Refusal) answer {
 	return answer{http.StatusUnauthorized, "unauthorized", r.Reason, r.Text}
 }
 
-// refusals are the answers that refuse a delivery, except the unauthorized ones.
-var refusals = []answer{answerMethod, answerTooLarge, answerBroken, answerBusy, answerNoLog}
+// taken are the answers that accept a delivery, and refusals those that refuse one, except
+// the unauthorized ones.
+var (
+	taken    = []answer{answerStored, answerDuplicate, answerIgnored, answerParked}
+	refusals = []answer{answerMethod, answerTooLarge, answerBroken, answerBusy, answerNoLog}
+)
+
+// Outcomes returns the outcomes of clerksync_received_total.
+func Outcomes() (all []string) {
+	for _, a := range slices.Concat(taken, []answer{answerUnauthorized(&signing.Refusal{})}, refusals) {
+		all = append(all, a.outcome)
+	}
+	return all
+}
 
 // ReasonHeader carries the reason of a refusal, as clerksync_refused_total counts it. It
 // tells a probe that clerksync answered, and not a proxy.
