@@ -38,7 +38,7 @@ func TestPageFollowsTheLag(t *testing.T) {
 	b.await(text("#pending"), `"3"`)
 	b.await(text("#state"), `"Behind"`)
 	b.await(`document.title`, `"Behind · clerksync"`)
-	b.await(text("#announce")+`.startsWith("Behind. Behind by ")`, "true")
+	b.await(text("#announce")+`.startsWith("Behind. ")`, "true")
 	b.await(`document.querySelectorAll("#events-rows tr").length`, "5")
 	b.await(`/^[1-9][0-9.]* s$/.test(document.querySelector("#oldest").textContent)`, "true")
 
@@ -247,7 +247,7 @@ func TestForeignPagesChangeNothing(t *testing.T) {
 
 	// Under a name that resolves to this machine, a page has the same origin.
 	b.open(s.url(elsewhere))
-	require.Contains(t, b.eval(`document.body.textContent`), "this listener is on the loopback, and is asked for by another name")
+	require.Contains(t, b.eval(`document.body.textContent`), "this listener is on the loopback, and was requested by another name")
 	require.Equal(t, "403", b.eval(`fetch("/events").then((r) => r.status)`))
 }
 
