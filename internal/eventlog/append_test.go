@@ -527,5 +527,5 @@ func TestOpenTwice(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, stored.Duplicate)
 	requireOnce(t, nc, events(0, 4))
-	require.Equal(t, eventlog.DefaultMaxAge, streamOf(t, nc, eventlog.Stream).CachedInfo().Config.MaxAge)
+	require.Zero(t, streamOf(t, nc, eventlog.Stream).CachedInfo().Config.MaxAge)
 }

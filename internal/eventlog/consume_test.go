@@ -25,7 +25,7 @@ func TestConsume(t *testing.T) {
 // pending events right at every step.
 func testConsume(t *testing.T, nc *nats.Conn) {
 	l := open(t, nc, eventlog.Options{})
-	pending := func() (uint64, error) { return l.Pending(t.Context()) }
+	pending := pendingOf(t, l)
 	requirePending := func(want uint64) {
 		t.Helper()
 		got, err := pending()
@@ -114,7 +114,7 @@ func testOutlivesTheConsumer(t *testing.T, nc *nats.Conn) {
 	for _, m := range got {
 		require.NoError(t, m.Ack())
 	}
-	awaitCount(t, 0, func() (uint64, error) { return l.Pending(t.Context()) })
+	awaitCount(t, 0, pendingOf(t, l))
 }
 
 func TestConsumeOutlivesTheConnection(t *testing.T) {
@@ -131,7 +131,7 @@ func TestConsumeOutlivesTheConnection(t *testing.T) {
 	for _, m := range take(t, ch, 20, patience) {
 		require.NoError(t, m.Ack())
 	}
-	awaitCount(t, 0, func() (uint64, error) { return direct.Pending(t.Context()) })
+	awaitCount(t, 0, pendingOf(t, direct))
 	way.cut()
 	require.Eventually(t, func() bool { // what is delivered before the server notices comes again after ackWait
 		_, err := other.Request("here", nil, 50*time.Millisecond)
@@ -181,7 +181,7 @@ func testHandBack(t *testing.T, nc, other *nats.Conn, atOnce int) {
 			t.Error(err)
 		}
 	})
-	awaitCount(t, 490, func() (uint64, error) { return l.Pending(t.Context()) })
+	awaitCount(t, 490, pendingOf(t, l))
 	stop()
 
 	second := open(t, other, eventlog.Options{})
@@ -196,7 +196,7 @@ func testHandBack(t *testing.T, nc, other *nats.Conn, atOnce int) {
 		seen[m.Seq] = true
 	}
 	require.Less(t, time.Since(begun), 10*time.Second)
-	awaitCount(t, uint64(490-atOnce), func() (uint64, error) { return second.Pending(t.Context()) })
+	awaitCount(t, uint64(490-atOnce), pendingOf(t, second))
 }
 
 func TestExclusiveOnAFreshLog(t *testing.T) {
@@ -224,14 +224,12 @@ func TestExclusiveTakesOverFromAKilledPredecessor(t *testing.T) {
 			require.NoError(t, m.Ack())
 		}
 	}
-	awaitCount(t, 40, func() (uint64, error) { return predecessor.Pending(t.Context()) })
+	awaitCount(t, 40, pendingOf(t, predecessor))
 	way.cut() // it gives nothing back
 	n.Stop()
 
 	l := open(t, testkit.Connect(t, startIn(t, dir)), eventlog.Options{Exclusive: true})
-	pending, err := l.Pending(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, uint64(40), pending)
+	require.Equal(t, uint64(40), backlog(t, l).Pending)
 	successor := make(chan *eventlog.Message, 100)
 	consume(t, l, func(_ context.Context, m *eventlog.Message) {
 		if err := m.Ack(); err != nil {
@@ -248,7 +246,7 @@ func TestExclusiveTakesOverFromAKilledPredecessor(t *testing.T) {
 		require.Greater(t, m.Seq, uint64(10))
 		delete(missing, m.Seq)
 	}
-	awaitCount(t, 0, func() (uint64, error) { return l.Pending(t.Context()) })
+	awaitCount(t, 0, pendingOf(t, l))
 }
 
 func TestConsumeKeepsAStartSetByHand(t *testing.T) {
@@ -266,4 +264,15 @@ func TestConsumeKeepsAStartSetByHand(t *testing.T) {
 	ch := make(chan *eventlog.Message)
 	consume(t, l, into(ch))
 	require.Equal(t, upTo(20)[14:], seqsOf(take(t, ch, 6, patience)))
+}
+
+// pendingOf reads how many events are pending.
+func pendingOf(t *testing.T, l *eventlog.Log) func() (uint64, error) {
+	return func() (uint64, error) {
+		b, err := l.Backlog(t.Context())
+		if err != nil {
+			return 0, err
+		}
+		return b.Pending, nil
+	}
 }

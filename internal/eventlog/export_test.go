@@ -76,3 +76,17 @@ func (s *Scan) ForgetConsumers(ctx context.Context) error {
 	}
 	return nil
 }
+
+// ErrorCodes are the codes of JetStream that are declared here, by the server's name.
+var ErrorCodes = map[string]jetstream.ErrorCode{
+	"JSAccountResourcesExceededErr":   codeAccountResourcesExceeded,
+	"JSClusterNoPeersErrF":            codeClusterNoPeers,
+	"JSInsufficientResourcesErr":      codeInsufficientResources,
+	"JSMaximumStreamsLimitErr":        codeMaximumStreams,
+	"JSStorageResourcesExceededErr":   codeStorageExceeded,
+	"JSStreamInvalidConfigF":          codeInvalidConfig,
+	"JSStreamSubjectOverlapErr":       codeSubjectOverlap,
+	"JSStreamReplicasNotSupportedErr": codeReplicasNotSupported,
+	"JSStreamMaxBytesRequired":        codeMaxBytesRequired,
+	"JSStreamMaxStreamBytesExceeded":  codeMaxStreamBytesExceeded,
+}

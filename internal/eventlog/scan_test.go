@@ -383,8 +383,11 @@ func TestScanDoesNotReadWhatItCanSkip(t *testing.T) {
 		{eventlog.Filter{Entity: "orgmem_1"}, []uint64{15_001}, 8},
 		{eventlog.Filter{From: 12_345, To: 12_346}, []uint64{12_345, 12_346}, 1100}, // sent ahead
 		{eventlog.Filter{Since: since, Until: until}, []uint64{12_345, 12_346}, 1100},
-		{eventlog.Filter{Last: 2}, []uint64{19_999, 20_000}, 80},
-		{eventlog.Filter{Last: 1, Types: []string{"organizationM*.*"}, To: 15_010}, []uint64{15_001}, 400},
+		{eventlog.Filter{Last: 2}, []uint64{19_999, 20_000}, 24},
+		{eventlog.Filter{Last: 1, Types: []string{"organizationM*.*"}, To: 15_010}, []uint64{15_001}, 120},
+		{eventlog.Filter{Last: 1, User: "user_777", Types: []string{"user.*"}}, []uint64{778}, 60},
+		{eventlog.Filter{Last: 5, Types: []string{"organizationM*.*"}}, []uint64{15_001}, 28_000}, // the log once, and the match with all after it
+		{eventlog.Filter{Last: 5, User: "user_777"}, []uint64{778, 15_001}, 120},
 		{eventlog.Filter{Limit: 2}, []uint64{1, 2}, 1100},
 	} {
 		before := nc.Stats().InMsgs

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
@@ -29,10 +30,10 @@ func TestOpenBringsAStreamToItsNewLimits(t *testing.T) {
 	open(t, nc, eventlog.Options{MaxAge: 72 * time.Hour, MaxBytes: 1 << 31, DeadMaxAge: 36 * time.Hour, DeadMaxBytes: 1 << 28})
 	require.Equal(t, [4]int64{hours(72), 1 << 31, hours(36), 1 << 28}, limits())
 	open(t, nc, eventlog.Options{})
-	require.Equal(t, [4]int64{hours(24 * 90), -1, hours(24 * 90), -1}, limits())
+	require.Equal(t, [4]int64{0, -1, 0, -1}, limits())
 	// A limit that is below what is there refuses new events and drops none.
 	l = open(t, nc, eventlog.Options{MaxBytes: 4096, DeadMaxBytes: 16})
-	require.Equal(t, [4]int64{hours(24 * 90), 4096, hours(24 * 90), 16}, limits())
+	require.Equal(t, [4]int64{0, 4096, 0, 16}, limits())
 	_, err := l.Append(t.Context(), event(100))
 	require.ErrorIs(t, err, eventlog.ErrUnavailable)
 	require.ErrorIs(t, l.Park(t.Context(), event(1), refused(1, 2)), eventlog.ErrUnavailable)
@@ -204,4 +205,64 @@ func TestAttachChangesNothing(t *testing.T) {
 	require.NoError(t, attached.Check(t.Context()))
 	requireOnce(t, nc, events(0, 30))
 	require.Equal(t, before, configs())
+}
+
+// TestAdmit: what is stored by others than the receiver is found by filters.
+func TestAdmit(t *testing.T) {
+	t.Parallel()
+	nc := testkit.Connect(t, testkit.NATS(t))
+	open(t, nc, eventlog.Options{StoreEvents: []string{"user.*", "organization.*"}})
+	l, err := eventlog.Attach(t.Context(), nc)
+	require.NoError(t, err)
+	t.Cleanup(l.Close)
+	config := streamOf(t, nc, eventlog.Stream).CachedInfo().Config
+
+	require.NoError(t, l.Admit(t.Context(), []string{"user.created", "organization.deleted"}))
+	require.Equal(t, config, streamOf(t, nc, eventlog.Stream).CachedInfo().Config)
+	require.NoError(t, l.Admit(t.Context(), []string{"user.created", "session.created", "session.ended"}))
+	changed := streamOf(t, nc, eventlog.Stream).CachedInfo().Config
+	require.Equal(t, "clerksync organization session user", changed.Metadata["clerksync_resources"])
+	changed.Metadata["clerksync_resources"] = config.Metadata["clerksync_resources"]
+	require.Equal(t, config, changed, "nothing else")
+
+	e := event(1)
+	e.Envelope.Type, e.Envelope.EntityID = "session.created", "sess_1"
+	appendAll(t, l, []*clerk.Event{e})
+	again, err := eventlog.Attach(t.Context(), nc)
+	require.NoError(t, err)
+	t.Cleanup(again.Close)
+	for _, l := range []*eventlog.Log{l, again} {
+		scan, err := l.Events(t.Context(), eventlog.Filter{User: "user_1"}, true)
+		require.NoError(t, err)
+		m, err := scan.Next(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "session.created", m.Event.Envelope.Type)
+		scan.Close()
+	}
+
+	// A log that says nothing can have anything.
+	other := testkit.Connect(t, testkit.NATS(t))
+	l = open(t, other, eventlog.Options{})
+	require.NoError(t, l.Admit(t.Context(), []string{"session.created"}))
+	require.Empty(t, streamOf(t, other, eventlog.Stream).CachedInfo().Config.Metadata["clerksync_resources"])
+}
+
+func TestErrorCodesAreTheServers(t *testing.T) {
+	t.Parallel()
+	server := map[string]jetstream.ErrorCode{}
+	for name, id := range map[string]natsserver.ErrorIdentifier{
+		"JSAccountResourcesExceededErr":   natsserver.JSAccountResourcesExceededErr,
+		"JSClusterNoPeersErrF":            natsserver.JSClusterNoPeersErrF,
+		"JSInsufficientResourcesErr":      natsserver.JSInsufficientResourcesErr,
+		"JSMaximumStreamsLimitErr":        natsserver.JSMaximumStreamsLimitErr,
+		"JSStorageResourcesExceededErr":   natsserver.JSStorageResourcesExceededErr,
+		"JSStreamInvalidConfigF":          natsserver.JSStreamInvalidConfigF,
+		"JSStreamSubjectOverlapErr":       natsserver.JSStreamSubjectOverlapErr,
+		"JSStreamReplicasNotSupportedErr": natsserver.JSStreamReplicasNotSupportedErr,
+		"JSStreamMaxBytesRequired":        natsserver.JSStreamMaxBytesRequired,
+		"JSStreamMaxStreamBytesExceeded":  natsserver.JSStreamMaxStreamBytesExceeded,
+	} {
+		server[name] = jetstream.ErrorCode(id)
+	}
+	require.Equal(t, server, eventlog.ErrorCodes)
 }

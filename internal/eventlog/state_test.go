@@ -123,19 +123,35 @@ func TestBacklogWithoutTheLog(t *testing.T) {
 	require.ErrorContains(t, err, "read stream CLERK_EVENTS: ")
 }
 
-// TestInstanceOfAnEvent is kept beside it, so that nobody has to read the body.
-func TestInstanceOfAnEvent(t *testing.T) {
+func TestState(t *testing.T) {
 	t.Parallel()
-	l := testkit.Log(t)
-	e := event(0)
-	require.NotEmpty(t, e.Envelope.InstanceID)
-	odd := event(1)
-	odd.Envelope.InstanceID = "not a token"
-	appendAll(t, l, []*clerk.Event{e, odd})
-	m, err := l.Get(t.Context(), 1)
+	nc := testkit.Connect(t, testkit.NATS(t))
+	l := open(t, nc, eventlog.Options{})
+	state, err := l.State(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, e.Envelope.InstanceID, m.Event.Envelope.InstanceID)
-	m, err = l.Get(t.Context(), 2)
+	require.Zero(t, state.Events)
+	require.Zero(t, state.Last)
+	require.Zero(t, state.AppliedThrough)
+
+	begun := time.Now()
+	appendAll(t, l, events(0, 5))
+	require.NoError(t, l.Erase(t.Context(), 1))
+	require.NoError(t, l.Erase(t.Context(), 3))
+	state, err = l.State(t.Context())
 	require.NoError(t, err)
-	require.Empty(t, m.Event.Envelope.InstanceID)
+	require.Equal(t, []uint64{2, 5, 3, 0}, []uint64{state.First, state.Last, state.Events, state.AppliedThrough})
+	require.NotZero(t, state.Bytes)
+	require.WithinRange(t, state.FirstAt, begun.Add(-time.Second), state.LastAt)
+
+	messages := make(chan *eventlog.Message)
+	stop := consume(t, l, into(messages))
+	got := take(t, messages, 3, patience)
+	require.Equal(t, []uint64{2, 4, 5}, seqsOf(got))
+	require.NoError(t, got[0].Ack())
+	require.NoError(t, got[2].Ack())
+	stop()
+	awaitCount(t, 3, func() (uint64, error) { // what is erased has not to be waited for
+		state, err := l.State(t.Context())
+		return state.AppliedThrough, err
+	})
 }
