@@ -124,7 +124,7 @@ func TestFilterSaysWhatIsWrongWithIt(t *testing.T) {
 		{eventlog.Filter{User: "user_1.>"}, `user "user_1.>" is not a Clerk id of the form user_…`},
 		{eventlog.Filter{Org: ">"}, `organization ">" is not a Clerk id of the form org_…`},
 		{eventlog.Filter{Org: strings.Repeat("o", 129)}, `organization "` + strings.Repeat("o", 129) + `" is not a Clerk id of the form org_…`},
-		{eventlog.Filter{From: 8, To: 7}, "sequence 8..7: the end comes before the begin"},
+		{eventlog.Filter{From: 8, To: 7}, "sequence 8..7: the end is before the beginning"},
 		{eventlog.Filter{Since: at, Until: at}, "since is not before until: nothing lies between them"},
 		{eventlog.Filter{Since: at.Add(1), Until: at}, "since is not before until: nothing lies between them"},
 		{eventlog.Filter{Limit: -1}, "a number of events is not negative"},
