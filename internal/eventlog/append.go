@@ -20,7 +20,7 @@ const (
 
 	// headroom is kept free in every message, in bytes, for headers that are added
 	// later: those of a batch, or those of a dead letter with its error. So every
-	// event in the log can be parked.
+	// event in the log can be committed in a batch, and parked.
 	headroom = 1024
 )
 

@@ -38,8 +38,8 @@ func TestFindProbe(t *testing.T) {
 	}
 }
 
-// TestNextEvent skips probes. An event that is none costs one request: pauses are found
-// with hundreds of calls.
+// TestNextEvent skips probes, and costs one request for another event: finding pauses
+// takes hundreds of calls.
 func TestNextEvent(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
@@ -74,7 +74,7 @@ func TestNextEvent(t *testing.T) {
 	require.Equal(t, []uint64{10, 9}, []uint64{first, last})
 }
 
-// TestInstanceOfAnEvent is kept beside it, so that nobody has to read the body.
+// TestInstanceOfAnEvent is a header, so that listings need no body.
 func TestInstanceOfAnEvent(t *testing.T) {
 	t.Parallel()
 	l := testkit.Log(t)

@@ -36,7 +36,7 @@ func TestFilterBecomesSubjects(t *testing.T) {
 		{name: "the same twice", filter: types("session.ended", "session.ended"), want: []string{"session.ended.*.*.*"}, exact: true},
 		{name: "one within the other", filter: types("session.ended", "session.*", "session.created"), want: []string{"session.*.*.*.*"}, exact: true},
 		{
-			name: "a common part", filter: types("session.*", "*.created"), // what is in it is counted twice by the server
+			name: "a common part", filter: types("session.*", "*.created"), // the server counts the common part twice
 			want: []string{"session.*.*.*.*", "*.created.*.*.*"},
 		},
 		{name: "side by side", filter: types("session.ended", "user.*"), want: []string{"session.ended.*.*.*", "user.*.*.-.*"}, exact: true},

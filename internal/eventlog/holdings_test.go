@@ -43,11 +43,11 @@ func TestHoldings(t *testing.T) {
 	require.True(t, has(event(2)))
 	require.False(t, has(event(3)))
 
-	// What was stored since is known when it was said so.
+	// An event stored later is known once it is added.
 	h.Add(same[10])
 	require.True(t, has(same[10]))
 	require.False(t, has(same[11]))
-	h.Add(event(4)) // nobody asked for its user yet: the log is what counts
+	h.Add(event(4)) // its subject is not read yet: the log decides
 	require.False(t, has(event(4)))
 
 	// The same id under another subject is another event.

@@ -12,8 +12,8 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestInspect: a log as it was made has no differences, whatever its limits; what is
-// changed is one, and the next Open takes it back.
+// TestInspect finds no difference in a new log, whatever its limits, and one for each
+// changed setting, until the next Open.
 func TestInspect(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
@@ -43,7 +43,7 @@ func TestInspect(t *testing.T) {
 		{Of: "CLERK_DEAD", Setting: "max age", Is: "72h0m0s", Want: "1h0m0s", Limit: true},
 	}, inspect(eventlog.Options{Replicas: 3, MaxBytes: 1024, DeadMaxAge: time.Hour}).Differences)
 
-	// What others change.
+	// Changes by others.
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	for name, tc := range map[string]struct {
@@ -74,7 +74,7 @@ func TestInspect(t *testing.T) {
 	require.Equal(t, []eventlog.Difference{{Of: "CLERK_DEAD", Setting: "stream", Is: "missing", Want: "there"}}, inspect(eventlog.Options{}).Differences)
 }
 
-// TestInspectTheConsumer that all workers share.
+// TestInspectTheConsumer, which all workers share.
 func TestInspectTheConsumer(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
