@@ -81,15 +81,7 @@ func (l *Log) consume(ctx context.Context, deliver func(*Message)) error {
 			deliver(m)
 		},
 		jetstream.PullMaxMessagesWithBytesLimit(prefetch, prefetchBytes),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			// The client handles missing heartbeats and lost connections.
-			if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
-				select {
-				case failed <- err:
-				default:
-				}
-			}
-		}),
+		reportGone(failed),
 	)
 	if err != nil {
 		return fmt.Errorf("consume %s: %w", ConsumerName, err)
@@ -107,4 +99,21 @@ func (l *Log) consume(ctx context.Context, deliver func(*Message)) error {
 	}
 	<-run.Closed()
 	return err
+}
+
+// reportGone sends the error when the consumer is gone from the server. The client
+// itself handles missing heartbeats and lost connections.
+func reportGone(gone chan<- error) jetstream.PullConsumeOpt {
+	return jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+		if isGone(err) {
+			select {
+			case gone <- err:
+			default:
+			}
+		}
+	})
+}
+
+func isGone(err error) bool {
+	return errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound)
 }

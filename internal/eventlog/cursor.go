@@ -72,7 +72,7 @@ type cursor struct {
 
 	run      jetstream.ConsumeContext // nil until the first read
 	messages chan jetstream.Msg
-	gone     chan error // the consumer is
+	gone     chan error // the consumer is gone from the server
 	closed   chan struct{}
 
 	head      *Message // the next event, nil until it is read
@@ -89,7 +89,7 @@ var errGap = errors.New("the server has sent more than has arrived")
 func (c *cursor) fill(ctx context.Context, last uint64) error {
 	for begun := time.Now(); c.head == nil && c.left > 0 && c.next <= last; {
 		err := c.advance(ctx, last)
-		if errors.Is(err, errGap) || errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
+		if errors.Is(err, errGap) || isGone(err) {
 			err = c.reopen(ctx)
 		}
 		switch {
@@ -142,15 +142,7 @@ func (c *cursor) start(ahead int) (err error) {
 			}
 		},
 		jetstream.PullMaxMessagesWithBytesLimit(ahead, scanAheadBytes),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			// Lost connections and missing heartbeats show as messages that do not arrive.
-			if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
-				select {
-				case gone <- err:
-				default:
-				}
-			}
-		}),
+		reportGone(gone),
 	)
 	return err
 }

@@ -25,7 +25,7 @@ func TestFilterBecomesSubjects(t *testing.T) {
 		{name: "everything", want: []string{">"}, exact: true},
 		{name: "every type", filter: types("*.*"), want: []string{">"}, exact: true},
 		{name: "a star for every type", filter: types("*"), want: []string{">"}},
-		{name: "everything beside something", filter: types("user.created", "*.*"), want: []string{">"}, exact: true},
+		{name: "everything and something", filter: types("user.created", "*.*"), want: []string{">"}, exact: true},
 		{name: "one type", filter: types("user.created"), want: []string{"user.created.*.-.*"}, exact: true},
 		{name: "one resource", filter: types("user.*"), want: []string{"user.*.*.-.*"}, exact: true},
 		{name: "one action", filter: types("*.created"), want: []string{"*.created.*.*.*"}, exact: true},

@@ -33,7 +33,7 @@ type Options struct {
 	Logger       *slog.Logger
 
 	// Exclusive means that no other process reads this log, as with an embedded
-	// server. What a killed predecessor had in flight is then redelivered at once.
+	// server. Events in flight at a killed predecessor are then redelivered at once.
 	Exclusive bool
 
 	// Sync forces what a stream has acknowledged onto the disk. It is called before

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ErrInterrupted means that the server did not send everything it has. What was read
-// before is right, and a new scan can continue from there.
+// ErrInterrupted means that the server did not send everything it has. The events
+// read before are right, and a new scan can continue after them.
 var ErrInterrupted = errors.New("reading the event log was interrupted")
 
 // Scan reads stored events in the order of the log: those that were stored when it

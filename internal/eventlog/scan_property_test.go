@@ -192,7 +192,7 @@ func randomFilter(t *rapid.T, before uint64, times []time.Time) eventlog.Filter 
 			return time.Now()
 		}
 		at := rapid.SampledFrom(times).Draw(t, what)
-		return at.Add(time.Duration(rapid.SampledFrom([]int{0, 0, -1, 1, -int(time.Hour), int(time.Hour)}).Draw(t, "beside")))
+		return at.Add(time.Duration(rapid.SampledFrom([]int{0, 0, -1, 1, -int(time.Hour), int(time.Hour)}).Draw(t, "offset")))
 	}
 	if one(3, "since") {
 		f.Since = moment("since")

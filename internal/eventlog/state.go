@@ -40,8 +40,8 @@ func (l *Log) State(ctx context.Context) (State, error) {
 	return state, nil
 }
 
-// Backlog is the part of the log that is not applied yet. It comes from the server, and
-// so is right whether or not events arrive and workers run.
+// Backlog is the part of the log that is not applied yet. The server counts it, so it is
+// right whether or not events arrive and workers run.
 type Backlog struct {
 	At time.Time // when it was read, by the server's clock if it tells
 

@@ -148,9 +148,9 @@ func TestPostgresKeepsDataFromStartToStart(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(os.TempDir(), "clerksync-pg-"+hashOf(o.Dir)+"*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
-	beside, err := filepath.Glob(filepath.Join(filepath.Dir(o.Dir), "*"))
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(o.Dir), "*"))
 	require.NoError(t, err)
-	require.Equal(t, []string{o.Dir, o.Dir + ".lock", o.Dir + ".log"}, beside)
+	require.Equal(t, []string{o.Dir, o.Dir + ".lock", o.Dir + ".log"}, files)
 
 	second := start(t, o)
 	require.Equal(t, "kept", recall(t, second.URL("postgres")))
