@@ -81,11 +81,7 @@ func NewIngest(ctx context.Context, log *eventlog.Log, types []string) (*Ingest,
 	if err := log.Admit(ctx, types); err != nil {
 		return nil, err
 	}
-	holdings, err := log.Holdings(ctx)
-	if err != nil {
-		return nil, err
-	}
-	i := &Ingest{log: log, holdings: holdings}
+	i := &Ingest{log: log, holdings: log.Holdings()}
 	i.all, i.ctx = errgroup.WithContext(ctx)
 	i.all.SetLimit(inFlight)
 	return i, nil

@@ -211,12 +211,12 @@ func awaitApplied(b *testing.B, log *eventlog.Log, pool *pgxpool.Pool, n int) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		pending, err := log.Pending(context.Background())
+		backlog, err := log.Backlog(context.Background())
 		if err != nil {
 			b.Fatal(err)
 		}
 		var count int
-		if pending == 0 { // the server counts a moment after it acknowledges: look whether it is so
+		if backlog.Pending == 0 { // the server counts after it acknowledges
 			if err := pool.QueryRow(context.Background(), "SELECT count(*) FROM users").Scan(&count); err != nil {
 				b.Fatal(err)
 			}
@@ -227,7 +227,7 @@ func awaitApplied(b *testing.B, log *eventlog.Log, pool *pgxpool.Pool, n int) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			b.Fatalf("%d events pending, %d rows of %d after 2 minutes", pending, count, n)
+			b.Fatalf("%d events pending, %d rows of %d after 2 minutes", backlog.Pending, count, n)
 		}
 	}
 }

@@ -1,3 +1,3 @@
-// Package disk reads how much room a disk has. It decides nothing: what is too
-// little depends on who writes there.
+// Package disk reads how much space a disk has free. How much is too little is for its
+// callers to decide.
 package disk

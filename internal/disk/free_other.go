@@ -2,5 +2,5 @@
 
 package disk
 
-// Free is not known on this platform.
+// Free returns false: the space is not known on this platform.
 func Free(string) (bytes uint64, ok bool) { return 0, false }

@@ -4,8 +4,8 @@ package disk
 
 import "syscall"
 
-// Free returns the bytes that this process may still write to the disk of a folder. ok
-// is false where that cannot be read.
+// Free returns how many bytes this process can still write to the disk of a folder, and
+// false when that cannot be read.
 func Free(dir string) (bytes uint64, ok bool) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {

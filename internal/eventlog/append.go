@@ -14,37 +14,36 @@ import (
 )
 
 const (
-	// commitTimeout is shorter than the receiver's deadline, so that a server
-	// that does not answer is answered for.
+	// commitTimeout is shorter than the receiver's deadline, so that the receiver
+	// still answers when the server does not.
 	commitTimeout = 8 * time.Second
 
-	// headroom is kept free in every message for the headers that are added to an
-	// event later: those of a batch, or those of a dead letter with its error. What
-	// is in the log can thus always be committed together with others, and parked.
+	// headroom is kept free in every message, in bytes, for headers that are added
+	// later: those of a batch, or those of a dead letter with its error. So every
+	// event in the log can be committed in a batch, and parked.
 	headroom = 1024
 )
 
-// Stored tells where an event is in the log.
+// Stored is the position of an event in the log.
 type Stored struct {
 	Seq       uint64
-	Duplicate bool // it was there already
+	Duplicate bool // it was stored before
 }
 
 // Append stores an event. When it returns without an error, the event is durable:
 // on an embedded server forced onto the disk, on a cluster acknowledged by the
 // stream's replicas.
 //
-// Calls at the same time share what is dear (group commit): the fsync of the
-// embedded server, or an atomic batch on another. A call that comes alone waits
-// for nobody.
+// Concurrent calls share a group commit: an fsync of the embedded server, or an atomic
+// batch on another. A single call does not wait for others.
 //
 // The error is [ErrUnavailable] or [ErrTooLarge].
 func (l *Log) Append(ctx context.Context, e *clerk.Event) (Stored, error) {
 	return l.append(ctx, newMsg(Subject, e))
 }
 
-// AppendParked is Append for the event of a dead letter, which is stored even when the
-// same delivery was not long ago.
+// AppendParked is Append for the event of a dead letter: it is stored even when JetStream
+// still remembers the same delivery.
 func (l *Log) AppendParked(ctx context.Context, e *clerk.Event, letter uint64) (Stored, error) {
 	msg := newMsg(Subject, e)
 	msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s/letter/%d", e.ID, letter))
@@ -97,7 +96,7 @@ func (e *refusedError) Error() string {
 	return fmt.Sprintf("%s (JetStream error %d)", e.description, e.code)
 }
 
-// publish stores one message and waits for the answer.
+// publish stores one message.
 func (l *Log) publish(ctx context.Context, msg *nats.Msg) (Stored, error) {
 	ctx, cancel := l.link.whileUp(ctx)
 	defer cancel()
@@ -109,7 +108,7 @@ func (l *Log) publish(ctx context.Context, msg *nats.Msg) (Stored, error) {
 }
 
 func (l *Log) request(ctx context.Context, msg *nats.Msg) (*pubAck, error) {
-	if ctx.Err() != nil { // to publish would only fill the client's buffer
+	if ctx.Err() != nil { // publishing would only fill the client's buffer
 		return nil, fmt.Errorf("%w: publish: %w", ErrUnavailable, context.Cause(ctx))
 	}
 	reply, err := l.nc.RequestMsgWithContext(ctx, msg)

@@ -23,7 +23,7 @@ func TestAppend(t *testing.T) {
 	testAppend(t, testkit.Connect(t, testkit.NATS(t)))
 }
 
-// testAppend appends one event after the other: each is a commit of its own.
+// testAppend appends one event after the other: each is its own commit.
 func testAppend(t *testing.T, nc *nats.Conn) {
 	l := open(t, nc, eventlog.Options{})
 	w := watch(t, nc)
@@ -49,7 +49,7 @@ func TestAppendSharesCommits(t *testing.T) {
 	require.Positive(t, batches)
 }
 
-// testAppendMany appends from 64 goroutines, and returns what was published for it.
+// testAppendMany appends from 64 goroutines, and counts what they publish.
 func testAppendMany(t *testing.T, nc *nats.Conn) (messages, commits, batches int) {
 	const writers, each = 64, 16
 	l := open(t, nc, eventlog.Options{})
@@ -133,10 +133,10 @@ func TestSyncIsShared(t *testing.T) {
 	requireOnce(t, nc, all)
 	before = syncs.Load()
 	appendAll(t, l, events(600, 610))
-	require.Equal(t, before+10, syncs.Load(), "a lone event waits for nobody")
+	require.Equal(t, before+10, syncs.Load(), "a single event does not wait for others")
 }
 
-// What is not on the disk is not acknowledged, and after a failure nothing is.
+// TestSyncFails acknowledges nothing that is not on the disk, and nothing at all after a failure.
 func TestSyncFails(t *testing.T) {
 	t.Parallel()
 	n := testkit.NATS(t)
@@ -150,7 +150,7 @@ func TestSyncFails(t *testing.T) {
 	}})
 	appendAll(t, l, events(0, 1))
 	broken.Store(true)
-	for i := range 3 { // the disk is well again after the first, what it dropped is not
+	for i := range 3 { // the disk works again after the first, but has lost something
 		_, err := l.Append(t.Context(), event(1))
 		require.ErrorIs(t, err, eventlog.ErrUnavailable, i)
 		require.ErrorContains(t, err, "input/output error")
@@ -192,7 +192,7 @@ func testDuplicates(t *testing.T, nc *nats.Conn) {
 		require.True(t, i == 0 || i == 10 || !stored[i].Duplicate, i)
 	}
 
-	// Both ways at once, from many callers: each of 20 ids four times.
+	// Groups and single appends concurrently: each of 20 ids four times.
 	var mu sync.Mutex
 	var done sync.WaitGroup
 	fresh := map[string]uint64{}
@@ -258,7 +258,7 @@ func TestFullLogRefusesAndLosesNothing(t *testing.T) {
 		require.ErrorIs(t, err, eventlog.ErrUnavailable)
 	}
 	known, err := l.Append(t.Context(), stored[0])
-	require.NoError(t, err, "what is there already needs no room")
+	require.NoError(t, err, "a duplicate needs no room")
 	require.Equal(t, eventlog.Stored{Seq: 1, Duplicate: true}, known)
 	require.NoError(t, l.Park(t.Context(), event(0), eventlog.Death{Reason: "refused", Err: errors.New("no"), Seq: 1}))
 	requireOnce(t, nc, stored)
@@ -288,12 +288,12 @@ func TestTooLarge(t *testing.T) {
 		require.ErrorIs(t, l.Park(t.Context(), sized(0, size), eventlog.Death{Reason: "undecodable", Err: errors.New("no")}), eventlog.ErrTooLarge)
 	}
 
-	// The largest that is taken.
+	// The largest event that Append takes.
 	small, large := 0, limit
 	for large-small > 1 {
 		middle := (small + large) / 2
 		ctx, cancel := context.WithCancel(t.Context())
-		cancel() // the answer comes before anything is sent, or not at all
+		cancel() // checked before anything is sent
 		if _, err := l.Append(ctx, sized(0, middle)); errors.Is(err, eventlog.ErrTooLarge) {
 			large = middle
 		} else {
@@ -301,7 +301,7 @@ func TestTooLarge(t *testing.T) {
 		}
 	}
 	require.Greater(t, small, limit-2048)
-	// It can be committed together with others, and parked, whatever the reason.
+	// It can be committed in a batch, and parked for any reason.
 	_, errs := l.CommitGroup(append(events(3, 13), sized(2, small), event(1))...)
 	require.NoError(t, errors.Join(errs...))
 	require.NoError(t, l.Park(t.Context(), sized(2, small), eventlog.Death{
@@ -370,7 +370,7 @@ func TestServerStoppedAndStartedAgain(t *testing.T) {
 		require.NoError(t, err)
 		requireStored(t, e, msg)
 	}
-	// Sent again, everything is there once.
+	// After a retry, everything is stored once.
 	for _, e := range append(all, event(90_000_001)) {
 		_, err := l.Append(t.Context(), e)
 		require.NoError(t, err)
@@ -378,8 +378,8 @@ func TestServerStoppedAndStartedAgain(t *testing.T) {
 	requireOnce(t, nc, append(all, event(90_000_001), event(90_000_002)))
 }
 
-// inFlight starts appends whose answers are held back, and waits until the server
-// has got the first.
+// inFlight starts appends whose acknowledgements are held back, and waits until the
+// server has received the first.
 func inFlight(t *testing.T, way *link, l *eventlog.Log, direct *nats.Conn, ctx context.Context, all []*clerk.Event) (errs []error, wait func()) {
 	t.Helper()
 	w := watch(t, direct)
@@ -472,7 +472,7 @@ func TestCloseWhileAppending(t *testing.T) {
 			require.ErrorIs(t, err, eventlog.ErrUnavailable)
 		}
 	}
-	require.NotEmpty(t, stored, "the commit in flight is waited for")
+	require.NotEmpty(t, stored, "Close waits for the commit in flight")
 	requireOnce(t, direct, stored)
 }
 
@@ -527,5 +527,5 @@ func TestOpenTwice(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, stored.Duplicate)
 	requireOnce(t, nc, events(0, 4))
-	require.Equal(t, eventlog.DefaultMaxAge, streamOf(t, nc, eventlog.Stream).CachedInfo().Config.MaxAge)
+	require.Zero(t, streamOf(t, nc, eventlog.Stream).CachedInfo().Config.MaxAge)
 }

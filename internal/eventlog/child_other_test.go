@@ -4,6 +4,5 @@ package eventlog_test
 
 import "syscall"
 
-// endsWithUs is empty: only Linux has it. A child that survives a killed test
-// process has to be ended by hand.
+// endsWithUs is empty: only Linux has it.
 var endsWithUs = &syscall.SysProcAttr{}

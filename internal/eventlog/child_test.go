@@ -18,11 +18,11 @@ import (
 	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
 )
 
-// childDir is the environment variable that makes of this test binary a server, with
-// its data in that folder.
+// childDir is the environment variable that makes this test binary a server on the
+// folder that it names.
 const childDir = "CLERKSYNC_TEST_CHILD_DIR"
 
-// serveChild runs a server until nobody is interested in it any more.
+// serveChild runs a server until its input ends.
 func serveChild(dir string) error {
 	n, err := embeddednats.Start(context.Background(), embeddednats.Options{Dir: dir})
 	if err != nil {
@@ -34,10 +34,10 @@ func serveChild(dir string) error {
 	return err
 }
 
-// child is a server in a process of its own.
+// child is a server in another process.
 type child struct {
 	url  string
-	kill func() // and waits until it is gone
+	kill func() // waits for its end
 }
 
 func startChild(t *testing.T, dir string) child {
@@ -46,7 +46,7 @@ func startChild(t *testing.T, dir string) child {
 	cmd.Env = append(os.Environ(), childDir+"="+dir)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = endsWithUs
-	_, err := cmd.StdinPipe() // it ends with us
+	_, err := cmd.StdinPipe() // so that it ends with this process
 	require.NoError(t, err)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)

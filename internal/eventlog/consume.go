@@ -10,24 +10,23 @@ import (
 )
 
 const (
-	// prefetch events are kept ready in this process, so that the appliers do not
-	// wait for the network; prefetchBytes is for large ones.
+	// prefetch is how many events this process keeps ready, so that the appliers do
+	// not wait for the network; prefetchBytes bounds large ones.
 	prefetch      = 2000
 	prefetchBytes = 32 << 20
 
-	// restartDelay is the pause before a consumer that went away is set up again.
+	// restartDelay is the pause before a lost consumer is set up again.
 	restartDelay = time.Second
 
-	// resetTimeout is how long an answer to a reset is waited for. Servers before
-	// 2.14 have none, and give no sign of it.
+	// resetTimeout bounds a reset of the consumer. Servers before 2.14 do not know it
+	// and do not answer.
 	resetTimeout = 2 * time.Second
 )
 
-// Consume delivers stored events that are not settled, in about the order of
-// the log, until ctx ends. It blocks while deliver does, and never calls it
-// twice at once.
+// Consume delivers events that are not settled, roughly in the order of the log, until
+// ctx ends. It calls deliver for one event after the other, and waits while it blocks.
 //
-// It outlives the loss of the connection, and of the consumer itself.
+// It survives the loss of the connection, and of the consumer itself.
 func (l *Log) Consume(ctx context.Context, deliver func(*Message)) error {
 	if l.exclusive {
 		if err := l.takeBack(ctx); err != nil {
@@ -48,8 +47,8 @@ func (l *Log) Consume(ctx context.Context, deliver func(*Message)) error {
 	}
 }
 
-// takeBack makes what a predecessor had in hand when it was killed deliverable at
-// once, rather than after ackWait: nobody else can have it.
+// takeBack has the server redeliver at once, and not after ackWait, what a killed
+// predecessor had in flight.
 func (l *Log) takeBack(ctx context.Context) error {
 	consumer, err := l.ensureConsumer(ctx)
 	if err != nil {
@@ -61,7 +60,7 @@ func (l *Log) takeBack(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, resetTimeout)
 	defer cancel()
 	if _, err := l.js.ResetConsumer(ctx, Stream, ConsumerName); err != nil {
-		l.logger.Warn("the consumer was not reset: what a predecessor had in hand comes later", "err", err, "delay", ackWait)
+		l.logger.Warn("the consumer was not reset: events in flight at a predecessor are redelivered later", "err", err, "delay", ackWait)
 	}
 	return nil
 }
@@ -76,21 +75,13 @@ func (l *Log) consume(ctx context.Context, deliver func(*Message)) error {
 		func(msg jetstream.Msg) {
 			m, err := newMessage(msg)
 			if err != nil {
-				l.logger.Error("a message without JetStream's metadata was left", "err", err)
+				l.logger.Error("skip a message without JetStream's metadata", "err", err)
 				return
 			}
 			deliver(m)
 		},
 		jetstream.PullMaxMessagesWithBytesLimit(prefetch, prefetchBytes),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			// Missing heartbeats and lost connections are handled by the client.
-			if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
-				select {
-				case failed <- err:
-				default:
-				}
-			}
-		}),
+		reportGone(failed),
 	)
 	if err != nil {
 		return fmt.Errorf("consume %s: %w", ConsumerName, err)
@@ -102,10 +93,27 @@ func (l *Log) consume(ctx context.Context, deliver func(*Message)) error {
 		err = errors.New("closed by the client")
 	}
 	if l.nc.IsConnected() {
-		run.Drain() // what the client has buffered goes through deliver as well, to be given back
+		run.Drain() // delivers what the client has buffered, so that it is returned
 	} else {
-		run.Stop() // there is nobody to give it back to
+		run.Stop() // without a server, nothing can be returned
 	}
 	<-run.Closed()
 	return err
+}
+
+// reportGone sends the error when the consumer is gone from the server. The client
+// itself handles missing heartbeats and lost connections.
+func reportGone(gone chan<- error) jetstream.PullConsumeOpt {
+	return jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+		if isGone(err) {
+			select {
+			case gone <- err:
+			default:
+			}
+		}
+	})
+}
+
+func isGone(err error) bool {
+	return errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound)
 }

@@ -21,11 +21,11 @@ func TestConsume(t *testing.T) {
 	testConsume(t, testkit.Connect(t, testkit.NATS(t)))
 }
 
-// testConsume reads what was there before and what comes later, with the number of
-// pending events right at every step.
+// testConsume delivers events stored before and later, with the number of pending events
+// right at every step.
 func testConsume(t *testing.T, nc *nats.Conn) {
 	l := open(t, nc, eventlog.Options{})
-	pending := func() (uint64, error) { return l.Pending(t.Context()) }
+	pending := pendingOf(t, l)
 	requirePending := func(want uint64) {
 		t.Helper()
 		got, err := pending()
@@ -80,7 +80,7 @@ func testConsume(t *testing.T, nc *nats.Conn) {
 	stop()
 	requirePending(0)
 	appendAll(t, l, events(300, 305))
-	awaitCount(t, 5, pending) // no worker runs; the server counts a moment after it acknowledges
+	awaitCount(t, 5, pending) // no worker runs; the server counts after it acknowledges
 }
 
 func requireDelivered(t *testing.T, e *clerk.Event, m *eventlog.Message) {
@@ -92,12 +92,12 @@ func requireDelivered(t *testing.T, e *clerk.Event, m *eventlog.Message) {
 	require.Equal(t, want, got)
 }
 
-func TestConsumeOutlivesTheConsumer(t *testing.T) {
+func TestConsumeSurvivesTheConsumer(t *testing.T) {
 	t.Parallel()
-	testOutlivesTheConsumer(t, testkit.Connect(t, testkit.NATS(t)))
+	testSurvivesTheConsumer(t, testkit.Connect(t, testkit.NATS(t)))
 }
 
-func testOutlivesTheConsumer(t *testing.T, nc *nats.Conn) {
+func testSurvivesTheConsumer(t *testing.T, nc *nats.Conn) {
 	l := open(t, nc, eventlog.Options{})
 	ch := make(chan *eventlog.Message)
 	consume(t, l, into(ch))
@@ -109,15 +109,15 @@ func testOutlivesTheConsumer(t *testing.T, nc *nats.Conn) {
 	require.NoError(t, err)
 	require.NoError(t, js.DeleteConsumer(t.Context(), eventlog.Stream, eventlog.ConsumerName))
 	appendAll(t, l, events(50, 60))
-	got := take(t, ch, 60, patience) // a new consumer knows of nothing that is settled
+	got := take(t, ch, 60, patience) // a new consumer starts over
 	require.Equal(t, upTo(60), seqsOf(got))
 	for _, m := range got {
 		require.NoError(t, m.Ack())
 	}
-	awaitCount(t, 0, func() (uint64, error) { return l.Pending(t.Context()) })
+	awaitCount(t, 0, pendingOf(t, l))
 }
 
-func TestConsumeOutlivesTheConnection(t *testing.T) {
+func TestConsumeSurvivesTheConnection(t *testing.T) {
 	t.Parallel()
 	n := testkit.NATS(t)
 	way := newLink(t, n)
@@ -131,9 +131,9 @@ func TestConsumeOutlivesTheConnection(t *testing.T) {
 	for _, m := range take(t, ch, 20, patience) {
 		require.NoError(t, m.Ack())
 	}
-	awaitCount(t, 0, func() (uint64, error) { return direct.Pending(t.Context()) })
+	awaitCount(t, 0, pendingOf(t, direct))
 	way.cut()
-	require.Eventually(t, func() bool { // what is delivered before the server notices comes again after ackWait
+	require.Eventually(t, func() bool { // what is delivered before the server notices is redelivered after ackWait
 		_, err := other.Request("here", nil, 50*time.Millisecond)
 		return errors.Is(err, nats.ErrNoResponders)
 	}, patience, time.Millisecond)
@@ -153,18 +153,18 @@ func TestConsumeEndsWhileTheServerIsAway(t *testing.T) {
 	take(t, ch, 1, patience)
 	way.cut()
 	require.Eventually(t, func() bool { return !nc.IsConnected() }, patience, time.Millisecond)
-	stop() // reports if it takes long
+	stop() // fails when it takes long
 }
 
-func TestConsumeHandsBack(t *testing.T) {
+func TestConsumeReturnsWhatIsInFlight(t *testing.T) {
 	t.Parallel()
 	n := testkit.NATS(t)
-	testHandBack(t, testkit.Connect(t, n), testkit.Connect(t, n), 490)
+	testReturn(t, testkit.Connect(t, n), testkit.Connect(t, n), 490)
 }
 
-// testHandBack ends a consumer that has 490 events in hand: a second one gets so
-// many of them at once, and the others stay pending.
-func testHandBack(t *testing.T, nc, other *nats.Conn, atOnce int) {
+// testReturn ends a consumer with 490 events in flight: another one gets the given number
+// of them at once, and the others stay pending.
+func testReturn(t *testing.T, nc, other *nats.Conn, atOnce int) {
 	l := open(t, nc, eventlog.Options{})
 	appendAll(t, l, events(0, 500))
 	var acked atomic.Int64
@@ -181,7 +181,7 @@ func testHandBack(t *testing.T, nc, other *nats.Conn, atOnce int) {
 			t.Error(err)
 		}
 	})
-	awaitCount(t, 490, func() (uint64, error) { return l.Pending(t.Context()) })
+	awaitCount(t, 490, pendingOf(t, l))
 	stop()
 
 	second := open(t, other, eventlog.Options{})
@@ -189,14 +189,14 @@ func testHandBack(t *testing.T, nc, other *nats.Conn, atOnce int) {
 	consume(t, second, into(ch))
 	seen := map[uint64]bool{}
 	begun := time.Now()
-	for len(seen) < atOnce { // one that came and went while the first one ended may come twice
+	for len(seen) < atOnce { // an event delivered while the first one ended may be redelivered
 		m := take(t, ch, 1, 10*time.Second)[0]
 		require.Greater(t, m.Seq, uint64(10))
 		require.NoError(t, m.Ack())
 		seen[m.Seq] = true
 	}
 	require.Less(t, time.Since(begun), 10*time.Second)
-	awaitCount(t, uint64(490-atOnce), func() (uint64, error) { return second.Pending(t.Context()) })
+	awaitCount(t, uint64(490-atOnce), pendingOf(t, second))
 }
 
 func TestExclusiveOnAFreshLog(t *testing.T) {
@@ -208,8 +208,7 @@ func TestExclusiveOnAFreshLog(t *testing.T) {
 	require.Equal(t, upTo(3), seqsOf(take(t, ch, 3, prompt)))
 }
 
-// An embedded server ends with its process, and so does the log that was alone with
-// it.
+// An embedded server ends with its process.
 func TestExclusiveTakesOverFromAKilledPredecessor(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -220,18 +219,16 @@ func TestExclusiveTakesOverFromAKilledPredecessor(t *testing.T) {
 	ch := make(chan *eventlog.Message)
 	consume(t, predecessor, into(ch))
 	for _, m := range take(t, ch, 60, patience) {
-		if m.Seq <= 10 || m.Seq > 50 { // there is a hole in what is settled
+		if m.Seq <= 10 || m.Seq > 50 { // leaves a gap
 			require.NoError(t, m.Ack())
 		}
 	}
-	awaitCount(t, 40, func() (uint64, error) { return predecessor.Pending(t.Context()) })
-	way.cut() // it gives nothing back
+	awaitCount(t, 40, pendingOf(t, predecessor))
+	way.cut() // nothing is returned
 	n.Stop()
 
 	l := open(t, testkit.Connect(t, startIn(t, dir)), eventlog.Options{Exclusive: true})
-	pending, err := l.Pending(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, uint64(40), pending)
+	require.Equal(t, uint64(40), backlog(t, l).Pending)
 	successor := make(chan *eventlog.Message, 100)
 	consume(t, l, func(_ context.Context, m *eventlog.Message) {
 		if err := m.Ack(); err != nil {
@@ -243,12 +240,12 @@ func TestExclusiveTakesOverFromAKilledPredecessor(t *testing.T) {
 	for _, seq := range upTo(50)[10:] {
 		missing[seq] = true
 	}
-	for len(missing) > 0 { // what was settled behind the hole may come again
+	for len(missing) > 0 { // what was settled after the gap may be redelivered
 		m := take(t, successor, 1, prompt)[0]
 		require.Greater(t, m.Seq, uint64(10))
 		delete(missing, m.Seq)
 	}
-	awaitCount(t, 0, func() (uint64, error) { return l.Pending(t.Context()) })
+	awaitCount(t, 0, pendingOf(t, l))
 }
 
 func TestConsumeKeepsAStartSetByHand(t *testing.T) {
@@ -266,4 +263,15 @@ func TestConsumeKeepsAStartSetByHand(t *testing.T) {
 	ch := make(chan *eventlog.Message)
 	consume(t, l, into(ch))
 	require.Equal(t, upTo(20)[14:], seqsOf(take(t, ch, 6, patience)))
+}
+
+// pendingOf returns a reader of the number of pending events.
+func pendingOf(t *testing.T, l *eventlog.Log) func() (uint64, error) {
+	return func() (uint64, error) {
+		b, err := l.Backlog(t.Context())
+		if err != nil {
+			return 0, err
+		}
+		return b.Pending, nil
+	}
 }

@@ -2,7 +2,6 @@ package eventlog
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -15,7 +14,21 @@ import (
 	"github.com/clerksync/clerksync/internal/clerk"
 )
 
-// The headers that a dead letter has besides those of its event.
+// ReasonRefused is the reason for an event whose content PostgreSQL does not take. The
+// other reasons are those of [clerk.Reason].
+const ReasonRefused = "refused"
+
+// Reasons explains every reason for which an event is parked, and says what helps.
+var Reasons = map[string]string{
+	clerk.ErrUndecodable.Error():   "the body cannot be read: not JSON, a key twice, a field of another type; a newer clerksync may read it",
+	clerk.ErrNoType.Error():        "it has no type: a test message?",
+	clerk.ErrNoID.Error():          "it names no entity",
+	clerk.ErrUnusableID.Error():    "an id in it is not of the form that Clerk makes",
+	clerk.ErrWrongInstance.Error(): "an event of another Clerk instance, such as the dashboard's examples: discard it, or correct CLERK_INSTANCE_ID and retry",
+	ReasonRefused:                  "PostgreSQL refuses its content: did you add a constraint? remove it and retry",
+}
+
+// The headers that a dead letter has in addition to those of its event.
 const (
 	headerDeadReason   = "Clerksync-Dead-Reason"
 	headerDeadError    = "Clerksync-Dead-Error"
@@ -25,26 +38,26 @@ const (
 	headerDeadSeq      = "Clerksync-Dead-Seq"
 )
 
-// maxDeadError is what is kept of an error's text. With it, the headers above fit
-// into the [headroom] of a stored event.
+// maxDeadError bounds an error's text, in bytes, so that the headers above fit into the
+// [headroom] of a stored event.
 const maxDeadError = 512
 
 // Death says why an event is parked.
 type Death struct {
 	Reason   string // one of a closed set, see clerk.Reason; "refused" when PostgreSQL does not take it
 	Err      error  // its text has no content of the event in it
-	Attempts uint64 // how often it was tried
-	Seq      uint64 // where it stands in the log, 0 when it was never there
+	Attempts uint64 // to apply it
+	Seq      uint64 // in the log, 0 when it was never there
 }
 
-// Letter is what a dead letter says besides its event.
+// Letter is what a dead letter says about its event.
 type Letter struct {
 	Reason   string
 	Error    string
 	Attempts uint64
-	FirstAt  time.Time // when it was parked for the first time
-	LastAt   time.Time // and after the latest attempt
-	LogSeq   uint64    // where its event stands in the log, 0 when it was never there
+	FirstAt  time.Time // when it was first parked
+	LastAt   time.Time // when it was last parked
+	LogSeq   uint64    // of its event in the log, 0 when it was never there
 }
 
 // Letter reads what a dead letter says.
@@ -70,13 +83,13 @@ func (l *Log) Park(ctx context.Context, e *clerk.Event, d Death) error {
 	return l.park(ctx, e, d, fmt.Sprintf("%s/%d", e.ID, d.Seq), time.Time{})
 }
 
-// ParkAgain is Park for an event that has a letter already, or may have: one that was
-// read from the log once more, or from the letter itself, which is given then. The new
-// letter takes the place of those, with their attempts and the time of the first.
+// ParkAgain is Park for an event that may have letters already: it was read from the log
+// again, or from the letters given. The new letter replaces them, and takes over their
+// attempts and the time of the first.
 func (l *Log) ParkAgain(ctx context.Context, e *clerk.Event, d Death, given ...*Message) error {
 	found, err := l.lettersOf(ctx, e, d.Seq)
 	if err != nil {
-		return fmt.Errorf("look for the dead letter: %w", err)
+		return fmt.Errorf("find the dead letter: %w", err)
 	}
 	former := map[uint64]Letter{}
 	for _, m := range append(found, given...) {
@@ -89,8 +102,7 @@ func (l *Log) ParkAgain(ctx context.Context, e *clerk.Event, d Death, given ...*
 			first = letter.FirstAt
 		}
 	}
-	// An id that JetStream cannot remember: not that of the letter that it replaces,
-	// nor of one that was removed since.
+	// A new id: JetStream remembers those of the letters that this one replaces.
 	if err := l.park(ctx, e, d, fmt.Sprintf("%s/%d/%s", e.ID, d.Seq, nuid.Next()), first); err != nil {
 		return err
 	}
@@ -102,7 +114,7 @@ func (l *Log) ParkAgain(ctx context.Context, e *clerk.Event, d Death, given ...*
 	return nil
 }
 
-// park publishes a letter. Zero stands for the first time being now.
+// park publishes a letter. A zero first means now.
 func (l *Log) park(ctx context.Context, e *clerk.Event, d Death, id string, first time.Time) error {
 	now := time.Now()
 	if first.IsZero() {
@@ -139,28 +151,19 @@ func (l *Log) publishLetter(ctx context.Context, msg *nats.Msg) error {
 	return l.disk.force(DeadStream)
 }
 
-// lettersOf are the letters that an event has: of the same delivery, from the same
-// place in the log.
+// lettersOf returns the letters that an event has: of the same delivery, from the same
+// sequence of the log.
 func (l *Log) lettersOf(ctx context.Context, e *clerk.Event, seq uint64) ([]*Message, error) {
-	stream, err := l.js.Stream(ctx, DeadStream)
-	if err != nil {
-		return nil, err
-	}
 	var letters []*Message
-	subject := e.Envelope.Subject(DeadSubject)
-	for next := uint64(1); ; {
-		msg, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return letters, nil
-		}
+	for m, err := range l.under(ctx, DeadStream, 1, e.Envelope.Subject(DeadSubject)) {
 		if err != nil {
 			return nil, err
 		}
-		if m := newRawMessage(msg); m.Event.ID == e.ID && m.Letter().LogSeq == seq {
+		if m.Event.ID == e.ID && m.Letter().LogSeq == seq {
 			letters = append(letters, m)
 		}
-		next = msg.Sequence + 1
 	}
+	return letters, nil
 }
 
 // GetLetter reads one dead letter. The error is [ErrNotFound] when it is not there.
@@ -168,8 +171,8 @@ func (l *Log) GetLetter(ctx context.Context, seq uint64) (*Message, error) {
 	return l.get(ctx, DeadStream, seq)
 }
 
-// RemoveLetter deletes a dead letter, and what it held from the server's files. One
-// that is gone already is no error.
+// RemoveLetter deletes a dead letter and overwrites it in the server's files. It is no
+// error when the letter is gone already.
 func (l *Log) RemoveLetter(ctx context.Context, seq uint64) error {
 	return l.remove(ctx, DeadStream, seq)
 }

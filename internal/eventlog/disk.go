@@ -11,24 +11,23 @@ import (
 
 var errClosing = fmt.Errorf("%w: closing", ErrUnavailable)
 
-// disk forces what JetStream has acknowledged onto the disk, once for all that
-// came at the same time: while one fsync is under way, those who come wait for the
-// next.
+// disk forces what JetStream has acknowledged onto the disk, with one fsync for many
+// messages: those that arrive during an fsync wait for the next.
 type disk struct {
 	sync   func(stream string) error
 	room   func() error
 	logger *slog.Logger
-	broken atomic.Pointer[error] // why nothing is taken until a restart
+	broken atomic.Pointer[error] // why the log refuses everything until a restart
 	fatal  chan error            // the same, once
 
 	mu      sync.Mutex
 	next    *round
-	coming  int           // those whose message is on its way to JetStream
-	waiting int           // those in the next round
-	kicks   chan struct{} // the next round is worth it
+	coming  int           // messages on their way to JetStream
+	waiting int           // messages in the next round
+	kicks   chan struct{} // starts the next round
 }
 
-// round is one fsync. All that was acknowledged before it begins is part of it.
+// round is one fsync, of everything that was acknowledged before it began.
 type round struct {
 	done chan struct{}
 	err  error // written before done is closed
@@ -44,7 +43,7 @@ func newDisk(o Options) *disk {
 
 func newRound() *round { return &round{done: make(chan struct{})} }
 
-// announce says that a message is on its way, and that await or leave follows.
+// announce counts a message that is about to be published. Await or leave follows.
 func (d *disk) announce() {
 	d.mu.Lock()
 	d.coming++
@@ -59,7 +58,7 @@ func (d *disk) leave() {
 	d.mu.Unlock()
 }
 
-// await returns when all that was acknowledged up to now is on the disk.
+// await returns when everything that was acknowledged before the call is on the disk.
 func (d *disk) await(ctx context.Context) error {
 	d.mu.Lock()
 	r := d.next
@@ -75,9 +74,9 @@ func (d *disk) await(ctx context.Context) error {
 	}
 }
 
-// kick starts the next round when at least half of those who are about are in it.
-// The system holds up writes to a file that it is forcing onto the disk, so that it
-// does not pay to begin for a few: from 64 connections this is a fifth more.
+// kick starts the next round when at least half of the messages are in it. The operating
+// system blocks writes to a file during its fsync, so a round for a few messages does not
+// pay: with 64 connections, waiting for half brings a fifth more.
 func (d *disk) kick() {
 	if d.waiting > 0 && d.waiting >= d.coming {
 		select {
@@ -87,7 +86,7 @@ func (d *disk) kick() {
 	}
 }
 
-// run makes the rounds until closing. Those who wait then get a last one.
+// run makes the rounds until closing, and a last one for the messages that wait then.
 func (d *disk) run(closing <-chan struct{}) {
 	for {
 		select {
@@ -114,10 +113,9 @@ func (r *round) finish(err error) {
 	close(r.done)
 }
 
-// force makes what a stream has acknowledged durable. After a failure the log
-// takes nothing any more: what could not be written may have been dropped by the
-// system, while JetStream still believes it has it and would call the same event,
-// sent again, a duplicate.
+// force makes what a stream has acknowledged durable. After a failure the log refuses
+// everything: the operating system may have dropped what it could not write, while
+// JetStream believes that it is stored and would call a retry of the event a duplicate.
 func (d *disk) force(stream string) error {
 	if err := d.broken.Load(); err != nil {
 		return *err
@@ -128,17 +126,17 @@ func (d *disk) force(stream string) error {
 	return nil
 }
 
-// fail ends the log.
+// fail makes the log refuse everything until a restart.
 func (d *disk) fail(cause error) error {
 	err := fmt.Errorf("%w until a restart: %w", ErrUnavailable, cause)
 	if d.broken.CompareAndSwap(nil, &err) {
-		d.logger.Error("the event log cannot be written: look at its disk; the process has to be started anew", "err", err)
+		d.logger.Error("the event log cannot be written: check its disk, then restart the process", "err", err)
 		d.fatal <- err
 	}
 	return *d.broken.Load()
 }
 
-// check returns why nothing is taken.
+// check returns an error while the log takes no events.
 func (d *disk) check() error {
 	if err := d.broken.Load(); err != nil {
 		return *err
@@ -149,8 +147,8 @@ func (d *disk) check() error {
 	return nil
 }
 
-// settle looks at what became of a publish. A server in this process that does not
-// answer has met an error of the disk, after which it takes nothing any more.
+// settle returns the error of a publish. A server in this process that does not answer
+// met an error of the disk, after which it stores nothing more.
 func (d *disk) settle(err error) error {
 	if errors.Is(err, errNoAnswer) {
 		return d.fail(err)

@@ -11,8 +11,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestNoRoom: nothing is taken while the disk is nearly full, and all is well by
-// itself when there is room again.
+// TestNoRoom refuses events while the disk is nearly full, and recovers by itself.
 func TestNoRoom(t *testing.T) {
 	t.Parallel()
 	n := testkit.NATS(t)
@@ -39,8 +38,8 @@ func TestNoRoom(t *testing.T) {
 	require.Len(t, readBack(t, nc, eventlog.Stream), 2)
 }
 
-// TestEmbeddedServerThatDoesNotAnswer has met an error of the disk, and takes nothing
-// any more: the process has to be started anew, and is told so once.
+// TestEmbeddedServerThatDoesNotAnswer has met an error of the disk: the log refuses
+// everything until a restart, and reports that once.
 func TestEmbeddedServerThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	n := testkit.NATS(t)
@@ -52,7 +51,7 @@ func TestEmbeddedServerThatDoesNotAnswer(t *testing.T) {
 	require.ErrorContains(t, err, "until a restart: ")
 	way.release()
 	_, again := l.Append(t.Context(), event(1))
-	require.Equal(t, err, again, "nothing is taken, and nobody waits for it")
+	require.Equal(t, err, again, "it is refused without waiting")
 	require.ErrorIs(t, l.Check(t.Context()), eventlog.ErrUnavailable)
 	require.Equal(t, err, <-l.Fatal())
 	select {

@@ -1,5 +1,5 @@
-// Package eventlog is the JetStream side: the stream of every stored event, the
-// stream of dead letters, and the consumer that the projector reads.
+// Package eventlog is the JetStream side: the stream of events, the stream of dead
+// letters, and the projector's consumer.
 //
-// It stores, delivers and parks events, and knows nothing of what they mean.
+// It stores, delivers, reads and parks events, and knows nothing of what they mean.
 package eventlog

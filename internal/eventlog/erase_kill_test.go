@@ -10,13 +10,13 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestErasedEventsStayErasedWhenTheServerIsKilled right after it said so.
+// TestErasedEventsStayErasedWhenTheServerIsKilled right after the acknowledgement.
 func TestErasedEventsStayErasedWhenTheServerIsKilled(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	server := startChild(t, dir)
 	l := open(t, server.connect(t), eventlog.Options{})
-	const n = 140 // one full block, and a bit
+	const n = 140 // more than one block
 	erased := map[int]bool{}
 	for i := range n {
 		appendAll(t, l, []*clerk.Event{marked(i)})

@@ -20,7 +20,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// filesWith are the files below a folder that have one of the texts in them.
+// filesWith returns the files below a folder that contain one of the texts.
 func filesWith(t *testing.T, dir string, texts ...string) []string {
 	t.Helper()
 	var found []string
@@ -45,8 +45,8 @@ func filesWith(t *testing.T, dir string, texts ...string) []string {
 	return found
 }
 
-// marked is an event with something in it that is to be erased, in the body and in the
-// ids. It is large, so that a block of the log holds about 130 of them.
+// marked returns an event with a marker to erase, in the body and in the ids. It is
+// large: a block of the log holds about 130 of them.
 func marked(i int) *clerk.Event {
 	e := testkit.Event(fmt.Sprintf("msg_%d", i), "user.created", 1767225600000+int64(i),
 		testkit.UserData(fmt.Sprintf("user_%d", i), fmt.Sprintf("marker%dend@example.com", i), "", 1767225600000, 1767225600000))
@@ -56,7 +56,7 @@ func marked(i int) *clerk.Event {
 
 func marker(i int) string { return fmt.Sprintf("marker%dend", i) }
 
-// requireMarked checks that all events are there byte for byte, but for the erased.
+// requireMarked checks that all events are stored byte for byte, except erased ones.
 func requireMarked(t *testing.T, l *eventlog.Log, n int, erased map[int]bool) {
 	t.Helper()
 	s := scan(t, l, eventlog.Filter{})
@@ -75,8 +75,8 @@ func requireMarked(t *testing.T, l *eventlog.Log, n int, erased map[int]bool) {
 	s.Close()
 }
 
-// TestErasedEventsLeaveNothingInTheFiles: not while the server runs, not after it was
-// stopped or killed and started again.
+// TestErasedEventsLeaveNothingInTheFiles while the server runs, and after it was stopped
+// or killed and restarted.
 func TestErasedEventsLeaveNothingInTheFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -84,7 +84,7 @@ func TestErasedEventsLeaveNothingInTheFiles(t *testing.T) {
 	l := open(t, testkit.Connect(t, server), eventlog.Options{})
 	n, erased := testErase(t, l, dir)
 
-	// A server that was killed leaves its files as they are now.
+	// A killed server leaves its files as they are now.
 	killed := filepath.Join(t.TempDir(), "data")
 	require.NoError(t, os.CopyFS(killed, os.DirFS(dir)))
 	l.Close()
@@ -129,7 +129,7 @@ func testErase(t *testing.T, l *eventlog.Log, dir string) (stored int, erased ma
 		all = all[200:] // and one by one
 	}
 	appendAll(t, l, all)
-	require.GreaterOrEqual(t, len(filesWith(t, dir, "marker")), 3, "what is stored is found in the files")
+	require.GreaterOrEqual(t, len(filesWith(t, dir, "marker")), 3, "stored markers are in the files")
 
 	erased = map[int]bool{}
 	erase := func(i int) {
@@ -148,11 +148,11 @@ func testErase(t *testing.T, l *eventlog.Log, dir string) (stored int, erased ma
 			requireErased(t, dir, erased) // at once
 		}
 	}
-	require.NoError(t, l.Erase(t.Context(), n+1000), "one that never was")
+	require.NoError(t, l.Erase(t.Context(), n+1000), "a sequence that was never stored")
 	requireErased(t, dir, erased)
 	requireMarked(t, l, n, erased)
 
-	// One that has just come, before and after others.
+	// A new event, before and after others.
 	for i := n; i < n+4; i++ {
 		appendAll(t, l, []*clerk.Event{marked(i)})
 		if i == n || i == n+3 {
@@ -183,8 +183,7 @@ func TestRemovedLettersLeaveNothingInTheFiles(t *testing.T) {
 		}
 	}
 	require.Empty(t, filesWith(t, dir, marker(0), marker(60), marker(128), marker(200), marker(298), marker(299)))
-	// The letter that another one takes the place of is gone as well: what is found is
-	// the new one.
+	// A replaced letter is erased as well: only the new one contains the marker.
 	require.NoError(t, l.ParkAgain(t.Context(), marked(77), refused(1, 78)))
 	all := lettersOf(t, l, eventlog.Filter{User: "user_77"})
 	require.Len(t, all, 1)
@@ -220,7 +219,7 @@ func TestPersonalEventsAreAllThatNameTheUser(t *testing.T) {
 }
 
 func testPersonalEvents(t *testing.T, nc *nats.Conn) {
-	// The log knows nothing of sessions: they came while other types were stored.
+	// The log does not list sessions: they were stored under another setting.
 	l := open(t, nc, eventlog.Options{StoreEvents: []string{"user.*", "organizationMembership.*"}})
 	at := int64(1767225600000)
 	appendAll(t, l, []*clerk.Event{
@@ -236,7 +235,7 @@ func testPersonalEvents(t *testing.T, nc *nats.Conn) {
 	var got []uint64
 	require.NoError(t, l.PersonalEvents(t.Context(), "user_1", func(m *eventlog.Message) error {
 		got = append(got, m.Seq)
-		return l.Erase(t.Context(), m.Seq) // under its eyes
+		return l.Erase(t.Context(), m.Seq) // during the scan
 	}))
 	require.Equal(t, []uint64{1, 4, 6, 7}, got)
 	require.Equal(t, []uint64{2, 3, 5, 8}, seqsOf(readHeaders(t, l, eventlog.Filter{})))

@@ -11,8 +11,7 @@ import (
 	"github.com/clerksync/clerksync/internal/clerk"
 )
 
-// CommitGroup commits events as one group, as if they had been waiting together,
-// and returns what their Append calls would.
+// CommitGroup commits events as one group and returns the results of their Append calls.
 func (l *Log) CommitGroup(events ...*clerk.Event) ([]Stored, []error) {
 	if l.group == nil {
 		return l.appendAtOnce(events)
@@ -40,33 +39,32 @@ func (l *Log) appendAtOnce(events []*clerk.Event) ([]Stored, []error) {
 	return stored, errs
 }
 
-// Atomic tells whether groups are committed as atomic batches.
+// Atomic reports whether groups are committed as atomic batches.
 func (l *Log) Atomic() bool { return l.group != nil }
 
-// Subjects are the subjects that the server is asked for.
+// Subjects returns the subjects to read.
 func (f *Filter) Subjects(prefix string, resources []string) []string {
 	return f.subjects(prefix, resources)
 }
 
-// Exact tells whether the server alone selects what the filter says.
+// Exact reports whether the server alone does the filter's work.
 func (f *Filter) Exact() bool { return f.exact() }
 
-// ResourcesOf are the resources that globs of event types let into the log.
+// ResourcesOf returns the resources that globs of event types let into the log.
 func ResourcesOf(globs ...string) []string { return resourcesOf(globs) }
 
-// Resources are those that the log was said to hold when it was opened.
+// Resources returns the resources that the log can hold.
 func (l *Log) Resources() []string { return l.resources }
 
-// SetPatience is how long a scan waits for a server that sends nothing, which it asks a
-// few times meanwhile.
+// SetPatience sets how long a scan waits for a server that sends nothing. It asks the
+// server a few times in between.
 func (s *Scan) SetPatience(d time.Duration) {
 	for _, c := range s.cursors {
 		c.reading.patience, c.reading.idle = d, d/4
 	}
 }
 
-// ForgetConsumers deletes what a scan reads from, as the server does with a reader
-// that asks for nothing for too long.
+// ForgetConsumers deletes the consumers of a scan, as the server does with idle ones.
 func (s *Scan) ForgetConsumers(ctx context.Context) error {
 	for _, c := range s.cursors {
 		err := c.reading.stream.DeleteConsumer(ctx, c.consumer.CachedInfo().Name)
@@ -75,4 +73,18 @@ func (s *Scan) ForgetConsumers(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// ErrorCodes are the declared error codes, by the server's identifier.
+var ErrorCodes = map[string]jetstream.ErrorCode{
+	"JSAccountResourcesExceededErr":   codeAccountResourcesExceeded,
+	"JSClusterNoPeersErrF":            codeClusterNoPeers,
+	"JSInsufficientResourcesErr":      codeInsufficientResources,
+	"JSMaximumStreamsLimitErr":        codeMaximumStreams,
+	"JSStorageResourcesExceededErr":   codeStorageExceeded,
+	"JSStreamInvalidConfigF":          codeInvalidConfig,
+	"JSStreamSubjectOverlapErr":       codeSubjectOverlap,
+	"JSStreamReplicasNotSupportedErr": codeReplicasNotSupported,
+	"JSStreamMaxBytesRequired":        codeMaxBytesRequired,
+	"JSStreamMaxStreamBytesExceeded":  codeMaxStreamBytesExceeded,
 }

@@ -12,23 +12,23 @@ import (
 	"github.com/clerksync/clerksync/internal/clerk"
 )
 
-// Filter selects stored events, or dead letters. What is not set selects all.
+// Filter selects stored events, or dead letters. A zero field selects all.
 //
-// As much of it as can be is the server's work: what it says of types and ids
-// becomes subjects, what it says of times and sequences a place to start and one to
-// end. Only globs that are not a whole token, and origins, are looked at here.
+// The server does most of the work: types and ids become subjects, times and sequences
+// the bounds of the scan. Only globs that are not a whole token, and origins, are
+// matched here.
 type Filter struct {
 	Since, Until time.Time // when the event was stored: from Since on, before Until
 	From, To     uint64    // sequences, both included; 0 leaves that side open
 	Types        []string  // globs of event types, user.* or organization*.created
-	Entity       string    // Clerk id of the entity that the event is about
-	User, Org    string    // Clerk ids of whom the event is about or belongs to
+	Entity       string    // Clerk id of the event's entity
+	User, Org    string    // Clerk ids that the event names
 	Origins      []clerk.Origin
-	Limit        int // the first so many that match, 0 for all
-	Last         int // only the last so many that match, 0 for all
+	Limit        int // only the first n that match; 0 for all
+	Last         int // only the last n that match; 0 for all
 }
 
-// Validate says what is wrong with a filter, whatever is in the log.
+// Validate returns what is wrong with the filter.
 func (f *Filter) Validate() error {
 	for _, glob := range f.Types {
 		if _, err := path.Match(glob, "user.created"); err != nil || glob == "" {
@@ -46,7 +46,7 @@ func (f *Filter) Validate() error {
 	}
 	switch {
 	case f.To != 0 && f.From > f.To:
-		return fmt.Errorf("sequence %d..%d: the end comes before the begin", f.From, f.To)
+		return fmt.Errorf("sequence %d..%d: the end is before the beginning", f.From, f.To)
 	case !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until):
 		return errors.New("since is not before until: nothing lies between them")
 	case f.Limit < 0 || f.Last < 0:
@@ -57,7 +57,7 @@ func (f *Filter) Validate() error {
 	return nil
 }
 
-// String names what is asked for, in the words of the command line.
+// String returns the filter as flags of the command line.
 func (f *Filter) String() string {
 	var words []string
 	add := func(name, value string) {
@@ -91,16 +91,15 @@ func (f *Filter) String() string {
 	return strings.Join(words, " ")
 }
 
-// IsZero tells whether everything is selected.
+// IsZero reports whether the filter selects everything.
 func (f *Filter) IsZero() bool { return f.String() == "" && f.Limit == 0 && f.Last == 0 }
 
-// anyResource stands among the resources of a log when they are not known.
+// anyResource stands for the resources of a log that are not known.
 const anyResource = "*"
 
-// subjects are the subjects to read, below a prefix. resources are those that the log
-// may hold: a filter by person is faster by two orders of magnitude when the server
-// does not have to look at the subjects of all other people, which share no
-// beginning with it.
+// subjects returns the subjects to read, below a prefix. resources are those that the log
+// can hold: with them, a filter by person is two orders of magnitude faster, since the
+// server does not match the subjects of everyone else.
 func (f *Filter) subjects(prefix string, resources []string) []string {
 	types := f.Types
 	if len(types) == 0 {
@@ -110,15 +109,15 @@ func (f *Filter) subjects(prefix string, resources []string) []string {
 		kind, _ := clerk.KindOfID(f.Entity)
 		resources = []string{clerk.ResourceOf(kind)}
 	}
-	everybody := f.Entity == "" && f.User == "" && f.Org == ""
-	if everybody && slices.ContainsFunc(types, func(glob string) bool { return widen(glob) == "*.*" }) {
+	anyID := f.Entity == "" && f.User == "" && f.Org == ""
+	if anyID && slices.ContainsFunc(types, func(glob string) bool { return widen(glob) == "*.*" }) {
 		return []string{prefix + ".>"}
 	}
 	var all []string
 	for _, glob := range types {
 		resource, action, _ := strings.Cut(widen(glob), ".")
 		candidates := []string{resource}
-		if resource == "*" && !everybody {
+		if resource == "*" && !anyID {
 			candidates = resources
 		}
 		for _, resource := range candidates {
@@ -133,12 +132,12 @@ func (f *Filter) subjects(prefix string, resources []string) []string {
 	return all
 }
 
-// covers tells whether all that one subject, or glob, selects is selected by another.
+// covers reports whether one subject, or glob, selects everything that another does.
 func covers(wide, narrow string) bool {
 	return eachToken(wide, narrow, func(w, n string) bool { return w == "*" || w == n })
 }
 
-// overlap tells whether something can be selected by both.
+// overlap reports whether both can select the same event.
 func overlap(a, b string) bool {
 	return eachToken(a, b, func(a, b string) bool { return a == b || a == "*" || b == "*" })
 }
@@ -147,8 +146,8 @@ func eachToken(a, b string, ok func(a, b string) bool) bool {
 	return slices.EqualFunc(strings.Split(a, "."), strings.Split(b, "."), ok)
 }
 
-// subject is the subject for one resource. False: events about it have nothing that
-// is asked for.
+// subject returns the subject for one resource, and false when the filter matches none of
+// its events.
 func (f *Filter) subject(prefix, resource, action string) (string, bool) {
 	id, org, user := "*", "*", "*"
 	if f.Org != "" {
@@ -175,10 +174,11 @@ func (f *Filter) subject(prefix, resource, action string) (string, bool) {
 	return strings.Join([]string{prefix, resource, action, id, org, user}, "."), true
 }
 
-// widen makes of a glob of types what a subject can say: a token or a star.
+// widen turns a glob of types into tokens of a subject: a token that is a pattern becomes
+// a star.
 func widen(glob string) string {
 	resource, action, found := strings.Cut(glob, ".")
-	if !found { // a star that reaches over the dot
+	if !found { // a star that spans the dot
 		return "*.*"
 	}
 	for _, token := range []*string{&resource, &action} {
@@ -189,8 +189,8 @@ func widen(glob string) string {
 	return resource + "." + action
 }
 
-// exact tells whether the server alone selects what the filter says, each event
-// under one subject only, so that it can count as well.
+// exact reports whether the server alone does the filter's work, with each event under
+// one subject only, so that it can also count.
 func (f *Filter) exact() bool {
 	for i, glob := range f.Types {
 		if widen(glob) != glob {
@@ -205,7 +205,7 @@ func (f *Filter) exact() bool {
 	return len(f.Origins) == 0
 }
 
-// matches looks at what the server did not.
+// matches applies the part of the filter that the server does not.
 func (f *Filter) matches(m *Message) bool {
 	if len(f.Types) > 0 && !slices.ContainsFunc(f.Types, func(glob string) bool {
 		ok, _ := path.Match(glob, m.Event.Envelope.Type)
@@ -216,7 +216,7 @@ func (f *Filter) matches(m *Message) bool {
 	return len(f.Origins) == 0 || slices.Contains(f.Origins, m.Event.Origin)
 }
 
-// resourcesOf are the resources that globs of event types let into the log.
+// resourcesOf returns the resources that globs of event types let into the log.
 func resourcesOf(globs []string) []string {
 	var all []string
 	for _, glob := range globs {

@@ -25,7 +25,7 @@ func TestFilterBecomesSubjects(t *testing.T) {
 		{name: "everything", want: []string{">"}, exact: true},
 		{name: "every type", filter: types("*.*"), want: []string{">"}, exact: true},
 		{name: "a star for every type", filter: types("*"), want: []string{">"}},
-		{name: "everything beside something", filter: types("user.created", "*.*"), want: []string{">"}, exact: true},
+		{name: "everything and something", filter: types("user.created", "*.*"), want: []string{">"}, exact: true},
 		{name: "one type", filter: types("user.created"), want: []string{"user.created.*.-.*"}, exact: true},
 		{name: "one resource", filter: types("user.*"), want: []string{"user.*.*.-.*"}, exact: true},
 		{name: "one action", filter: types("*.created"), want: []string{"*.created.*.*.*"}, exact: true},
@@ -36,7 +36,7 @@ func TestFilterBecomesSubjects(t *testing.T) {
 		{name: "the same twice", filter: types("session.ended", "session.ended"), want: []string{"session.ended.*.*.*"}, exact: true},
 		{name: "one within the other", filter: types("session.ended", "session.*", "session.created"), want: []string{"session.*.*.*.*"}, exact: true},
 		{
-			name: "a common part", filter: types("session.*", "*.created"), // what is in it is counted twice by the server
+			name: "a common part", filter: types("session.*", "*.created"), // the server counts the common part twice
 			want: []string{"session.*.*.*.*", "*.created.*.*.*"},
 		},
 		{name: "side by side", filter: types("session.ended", "user.*"), want: []string{"session.ended.*.*.*", "user.*.*.-.*"}, exact: true},
@@ -124,7 +124,7 @@ func TestFilterSaysWhatIsWrongWithIt(t *testing.T) {
 		{eventlog.Filter{User: "user_1.>"}, `user "user_1.>" is not a Clerk id of the form user_…`},
 		{eventlog.Filter{Org: ">"}, `organization ">" is not a Clerk id of the form org_…`},
 		{eventlog.Filter{Org: strings.Repeat("o", 129)}, `organization "` + strings.Repeat("o", 129) + `" is not a Clerk id of the form org_…`},
-		{eventlog.Filter{From: 8, To: 7}, "sequence 8..7: the end comes before the begin"},
+		{eventlog.Filter{From: 8, To: 7}, "sequence 8..7: the end is before the beginning"},
 		{eventlog.Filter{Since: at, Until: at}, "since is not before until: nothing lies between them"},
 		{eventlog.Filter{Since: at.Add(1), Until: at}, "since is not before until: nothing lies between them"},
 		{eventlog.Filter{Limit: -1}, "a number of events is not negative"},

@@ -12,19 +12,18 @@ import (
 )
 
 const (
-	// maxGroup and maxGroupBytes bound what is committed at once. JetStream takes
-	// up to 1,000 messages in an atomic batch.
+	// maxGroup and maxGroupBytes bound a group. JetStream takes up to 1,000 messages in
+	// an atomic batch.
 	maxGroup      = 256
 	maxGroupBytes = 4 << 20
 
-	// minBatch is the smallest group for which an atomic batch pays: on a single
-	// server it costs the making of a folder with files in it, as much as about
-	// eight fsyncs.
+	// minBatch is the smallest group for which an atomic batch pays: a single server
+	// creates a folder with files for it, which costs about as much as eight fsyncs.
 	minBatch = 8
 )
 
-// grouper commits what comes at the same time as one atomic batch: a server that
-// syncs always writes it with one fsync, a cluster agrees on it once.
+// grouper commits concurrent messages as one atomic batch: a server with sync_always
+// writes it with one fsync, a cluster agrees on it once.
 type grouper struct {
 	log     *Log
 	queue   chan *pending // waiting for the next group
@@ -35,7 +34,7 @@ type grouper struct {
 // pending is an event that waits for a commit.
 type pending struct {
 	msg  *nats.Msg
-	done chan result // has room for the one result, so that nobody waits for a caller who left
+	done chan result // buffered, for a caller that has left
 }
 
 type result struct {
@@ -47,7 +46,7 @@ func newGrouper(l *Log) *grouper {
 	return &grouper{log: l, queue: make(chan *pending, 2*maxGroup), closing: l.closing, ended: make(chan struct{})}
 }
 
-// commit stores a message, together with others.
+// commit stores a message, together with concurrent ones.
 func (g *grouper) commit(ctx context.Context, msg *nats.Msg) (Stored, error) {
 	p := &pending{msg: msg, done: make(chan result, 1)}
 	select {
@@ -61,7 +60,7 @@ func (g *grouper) commit(ctx context.Context, msg *nats.Msg) (Stored, error) {
 	case r := <-p.done:
 		return r.stored, r.err
 	case <-g.ended:
-		select { // the last commit may have been this one's
+		select { // this message may have been part of the last group
 		case r := <-p.done:
 			return r.stored, r.err
 		default:
@@ -72,7 +71,7 @@ func (g *grouper) commit(ctx context.Context, msg *nats.Msg) (Stored, error) {
 	}
 }
 
-// run commits what is waiting, group after group, until closing.
+// run commits the queue, group after group, until closing.
 func (g *grouper) run() {
 	defer close(g.ended)
 	group := make([]*pending, 0, maxGroup)
@@ -88,7 +87,7 @@ func (g *grouper) run() {
 	}
 }
 
-// gather adds what is waiting now, without waiting for more.
+// gather adds what is queued, without waiting for more.
 func (g *grouper) gather(group []*pending) []*pending {
 	bytes := group[0].msg.Size()
 	for len(group) < maxGroup && bytes < maxGroupBytes {
@@ -116,8 +115,8 @@ func (g *grouper) commitGroup(group []*pending) {
 			}
 			return
 		}
-		// The server refused the batch as a whole, most likely since an id in it is
-		// known: nothing of it is stored. Singly, each gets an answer of its own.
+		// The server refused the batch as a whole, most likely for an id that it
+		// remembers: nothing of it is stored. Published singly, each gets its answer.
 	}
 	var all sync.WaitGroup
 	for _, p := range group {
@@ -129,11 +128,11 @@ func (g *grouper) commitGroup(group []*pending) {
 	all.Wait()
 }
 
-// commitBatch publishes the group as an atomic batch: all of it is stored or
-// nothing. Every error but a *refusedError leaves open which.
+// commitBatch publishes the group as an atomic batch, which is stored as a whole or not
+// at all. Only after a *refusedError is it known not to be stored.
 //
-// The client has no call for it; the protocol is three headers. Only the last
-// message asks for an answer, which speaks for all.
+// The client has no call for it; the protocol is three headers. Only the last message is
+// acknowledged, for all.
 func (g *grouper) commitBatch(group []*pending) error {
 	ctx, cancel := g.log.link.whileUp(context.Background())
 	defer cancel()

@@ -11,19 +11,19 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Difference is a setting in JetStream that is not as it should be.
+// Difference is a setting in JetStream that differs from ours.
 type Difference struct {
 	Of      string // the stream or the consumer
 	Setting string // as JetStream's tools call it
 	Is      string
 	Want    string
 
-	// Limit means that it is how much is kept, and for how long: a matter of taste, while
-	// a difference in anything else can lose events or hold them up.
+	// Limit means that the setting bounds how much is kept, or for how long: a matter of
+	// choice, while a difference in anything else can lose events or hold them up.
 	Limit bool
 }
 
-// Inspection is how the log is kept.
+// Inspection describes the server's side of the log.
 type Inspection struct {
 	ServerVersion string
 	Bytes         uint64
@@ -31,27 +31,25 @@ type Inspection struct {
 	Used, Storage uint64 // of all that the account may store; Storage 0: no limit
 	HasConsumer   bool   // false: no worker was ever started
 
-	// ClockOff is how far the server's clock is ahead of ours; nil when it does not tell,
-	// before 2.10.
+	// ClockOff is how far the server's clock is ahead of ours; nil before 2.10, which does
+	// not tell.
 	ClockOff *time.Duration
 
 	Differences []Difference
 }
 
-// Inspect compares how the log is kept with how it should be. Limits that are 0 in o are
-// not compared.
+// Inspect compares the streams and the consumer with their configuration. It does not
+// compare limits that are 0 in o.
 func (l *Log) Inspect(ctx context.Context, o Options) (*Inspection, error) {
 	asked := time.Now()
-	stream, err := l.js.Stream(ctx, Stream)
+	info, err := l.streamInfo(ctx, Stream)
 	if err != nil {
-		return nil, fmt.Errorf("read stream %s: %w", Stream, err)
+		return nil, err
 	}
 	answered := time.Now()
-	info := stream.CachedInfo()
 	i := &Inspection{ServerVersion: l.nc.ConnectedServerVersion(), Bytes: info.State.Bytes, MaxBytes: uint64(max(info.Config.MaxBytes, 0))}
 	if !info.TimeStamp.IsZero() {
-		off := info.TimeStamp.Sub(asked.Add(answered.Sub(asked) / 2))
-		i.ClockOff = &off
+		i.ClockOff = new(info.TimeStamp.Sub(asked.Add(answered.Sub(asked) / 2)))
 	}
 	account, err := l.js.AccountInfo(ctx)
 	if err != nil {
@@ -61,26 +59,26 @@ func (l *Log) Inspect(ctx context.Context, o Options) (*Inspection, error) {
 
 	events, dead := streamConfigs(o, account.API.Level)
 	i.Differences = compareStreams(info.Config, events)
-	switch stream, err := l.js.Stream(ctx, DeadStream); {
+	switch info, err := l.streamInfo(ctx, DeadStream); {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		i.Differences = append(i.Differences, Difference{Of: DeadStream, Setting: "stream", Is: "missing", Want: "there"})
 	case err != nil:
-		return nil, fmt.Errorf("read stream %s: %w", DeadStream, err)
+		return nil, err
 	default:
-		i.Differences = append(i.Differences, compareStreams(stream.CachedInfo().Config, dead)...)
+		i.Differences = append(i.Differences, compareStreams(info.Config, dead)...)
 	}
-	switch consumer, err := l.js.Consumer(ctx, Stream, ConsumerName); {
-	case errors.Is(err, jetstream.ErrConsumerNotFound):
-	case err != nil:
-		return nil, fmt.Errorf("read consumer %s: %w", ConsumerName, err)
-	default:
+	consumer, err := l.consumerInfo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if consumer != nil {
 		i.HasConsumer = true
-		i.Differences = append(i.Differences, compareConsumers(consumer.CachedInfo())...)
+		i.Differences = append(i.Differences, compareConsumers(consumer)...)
 	}
 	return i, nil
 }
 
-// differences collects those of one stream or consumer.
+// differences collects the differences of one stream or consumer.
 type differences struct {
 	of  string
 	all []Difference

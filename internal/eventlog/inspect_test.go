@@ -2,7 +2,6 @@ package eventlog_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -13,12 +12,12 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestInspect: a log as it was made has no differences, whatever its limits; what is
-// changed is one, and the next Open takes it back.
+// TestInspect finds no difference in a new log, whatever its limits, and one for each
+// changed setting, until the next Open.
 func TestInspect(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
-	o := eventlog.Options{MaxAge: 48 * time.Hour, MaxBytes: 1 << 30, DeadMaxBytes: 1 << 29}
+	o := eventlog.Options{MaxAge: 48 * time.Hour, MaxBytes: 1 << 30, DeadMaxAge: 72 * time.Hour, DeadMaxBytes: 1 << 29}
 	l := open(t, nc, o)
 	appendAll(t, l, events(0, 3))
 	inspect := func(o eventlog.Options) *eventlog.Inspection {
@@ -27,7 +26,7 @@ func TestInspect(t *testing.T) {
 		require.NoError(t, err)
 		return i
 	}
-	for _, o := range []eventlog.Options{{}, o, {Replicas: 1, MaxAge: 48 * time.Hour, DeadMaxAge: eventlog.DefaultMaxAge}} {
+	for _, o := range []eventlog.Options{{}, o, {Replicas: 1, MaxAge: 48 * time.Hour, DeadMaxAge: 72 * time.Hour}} {
 		i := inspect(o)
 		require.Empty(t, i.Differences)
 		require.Equal(t, nc.ConnectedServerVersion(), i.ServerVersion)
@@ -41,10 +40,10 @@ func TestInspect(t *testing.T) {
 		{Of: "CLERK_EVENTS", Setting: "replicas", Is: "1", Want: "3", Limit: true},
 		{Of: "CLERK_EVENTS", Setting: "max bytes", Is: "1073741824", Want: "1024", Limit: true},
 		{Of: "CLERK_DEAD", Setting: "replicas", Is: "1", Want: "3", Limit: true},
-		{Of: "CLERK_DEAD", Setting: "max age", Is: "2160h0m0s", Want: "1h0m0s", Limit: true},
+		{Of: "CLERK_DEAD", Setting: "max age", Is: "72h0m0s", Want: "1h0m0s", Limit: true},
 	}, inspect(eventlog.Options{Replicas: 3, MaxBytes: 1024, DeadMaxAge: time.Hour}).Differences)
 
-	// What others change.
+	// Changes by others.
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	for name, tc := range map[string]struct {
@@ -75,7 +74,7 @@ func TestInspect(t *testing.T) {
 	require.Equal(t, []eventlog.Difference{{Of: "CLERK_DEAD", Setting: "stream", Is: "missing", Want: "there"}}, inspect(eventlog.Options{}).Differences)
 }
 
-// TestInspectTheConsumer that all workers share.
+// TestInspectTheConsumer, which all workers share.
 func TestInspectTheConsumer(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
@@ -108,29 +107,4 @@ func TestInspectTheConsumer(t *testing.T) {
 		{Of: "projector", Setting: "paused", Is: "true", Want: "false"},
 		{Of: "projector", Setting: "filter", Is: "clerk.events.user.> clerk.events.organization.>", Want: ""},
 	}, i.Differences)
-}
-
-// TestFindProbe among others, and none before where it was looked from.
-func TestFindProbe(t *testing.T) {
-	t.Parallel()
-	nc := testkit.Connect(t, testkit.NATS(t))
-	l := open(t, nc, eventlog.Options{})
-	for i := range 5 {
-		e := event(i)
-		if i != 2 {
-			e.ID, e.Envelope.Type, e.Envelope.EntityID, e.Envelope.UserID = fmt.Sprint("probe_", i), "clerksync.probe", "probe", ""
-		}
-		_, err := l.Append(t.Context(), e)
-		require.NoError(t, err)
-	}
-	m, err := l.FindProbe(t.Context(), "probe_3", 0)
-	require.NoError(t, err)
-	require.EqualValues(t, 4, m.Seq)
-	m, err = l.FindProbe(t.Context(), "probe_4", 4)
-	require.NoError(t, err)
-	require.EqualValues(t, 5, m.Seq)
-	for id, after := range map[string]uint64{"probe_0": 1, "probe_9": 0, "msg_2": 0, "probe_4": 5} {
-		_, err = l.FindProbe(t.Context(), id, after)
-		require.ErrorIs(t, err, eventlog.ErrNotFound, id)
-	}
 }

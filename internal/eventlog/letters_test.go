@@ -57,8 +57,7 @@ func testLetter(t *testing.T, nc *nats.Conn) {
 	requireNoConsumers(t, nc)
 }
 
-// An event as it was refused before it could be read: there is nothing to say of it
-// but its bytes.
+// TestLetterOfWhatCannotBeRead has nothing but the bytes of its event.
 func TestLetterOfWhatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	l := testkit.Log(t)
@@ -71,7 +70,7 @@ func TestLetterOfWhatCannotBeRead(t *testing.T) {
 	require.Empty(t, m.Event.Envelope.EntityID+m.Event.Envelope.UserID+m.Event.Envelope.OrgID)
 
 	require.NoError(t, l.ParkAgain(t.Context(), m.Event, eventlog.Death{Reason: "undecodable", Err: errors.New("bad"), Attempts: 1}))
-	require.Equal(t, []uint64{2}, seqsOf(lettersOf(t, l, eventlog.Filter{})), "it is found again under its subject")
+	require.Equal(t, []uint64{2}, seqsOf(lettersOf(t, l, eventlog.Filter{})), "it is found under its subject")
 }
 
 func TestParkAgainReplacesTheLetter(t *testing.T) {
@@ -104,7 +103,7 @@ func TestParkAgainIsNeverTakenForADuplicate(t *testing.T) {
 	t.Parallel()
 	l := testkit.Log(t)
 	for _, attempts := range []uint64{0, 1} {
-		for range 4 { // the same again and again, also when the letter was removed in between
+		for range 4 { // also when the letter was removed in between
 			require.NoError(t, l.ParkAgain(t.Context(), event(1), refused(attempts, 7)))
 			require.Len(t, lettersOf(t, l, eventlog.Filter{}), 1)
 			require.NoError(t, l.ParkAgain(t.Context(), event(1), refused(attempts, 7)))
@@ -147,7 +146,7 @@ func TestParkAgainLeavesOtherLetters(t *testing.T) {
 	}
 }
 
-// What an unfinished ParkAgain left behind is put together by the next one.
+// An interrupted ParkAgain leaves several letters, which the next one replaces.
 func TestParkAgainReplacesAllLettersOfTheEvent(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
@@ -163,7 +162,7 @@ func TestParkAgainReplacesAllLettersOfTheEvent(t *testing.T) {
 
 var oldTime = time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
 
-// parkOld stores a letter as versions did that did not say when it was parked first.
+// parkOld stores a letter like versions without the header for the first time.
 func parkOld(t *testing.T, nc *nats.Conn, e *clerk.Event, attempts int, seq uint64) {
 	t.Helper()
 	number := func(n int) string { return string(rune('0' + n)) }
@@ -192,7 +191,7 @@ func TestLettersOfAnOlderVersion(t *testing.T) {
 	parkOld(t, nc, event(1), 4, 7)
 	m := lettersOf(t, l, eventlog.Filter{})[0]
 	old := event(1)
-	old.Envelope.InstanceID = "" // it had no header for that
+	old.Envelope.InstanceID = "" // that version had no header for it
 	requireDelivered(t, old, m)
 	require.Equal(t, eventlog.Letter{Reason: "refused", Error: "no", Attempts: 4, FirstAt: oldTime, LastAt: oldTime, LogSeq: 7}, m.Letter())
 
@@ -212,9 +211,9 @@ func TestLettersAreRemovedOnce(t *testing.T) {
 		require.NoError(t, l.Park(t.Context(), event(i), refused(1, 1)))
 	}
 	for range 2 {
-		require.NoError(t, l.RemoveLetter(t.Context(), 2), "one that is gone is no error")
+		require.NoError(t, l.RemoveLetter(t.Context(), 2), "removed already")
 	}
-	require.NoError(t, l.RemoveLetter(t.Context(), 99), "nor one that never was")
+	require.NoError(t, l.RemoveLetter(t.Context(), 99), "never stored")
 	require.NoError(t, l.RemoveLetter(t.Context(), 0))
 	require.Equal(t, []uint64{1, 3}, seqsOf(lettersOf(t, l, eventlog.Filter{})))
 	for _, seq := range []uint64{0, 2, 99} {

@@ -8,14 +8,14 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// link knows whether the connection is up. A server that went away answers nothing
-// any more: without this, everybody would wait for its answers to the end.
+// link knows whether the connection is up. Without it, requests to a server that is gone
+// would wait until they time out.
 type link struct {
 	nc   *nats.Conn
 	life atomic.Pointer[life]
 }
 
-// life is one time of the connection, from its making to its loss.
+// life is the time from one connect to the loss of the connection.
 type life struct {
 	ctx context.Context
 	end context.CancelCauseFunc
@@ -48,18 +48,17 @@ func (k *link) watch(closing <-chan struct{}) {
 			k.life.Load().end(errLost)
 		}
 		select {
-		case _, ok := <-status: // what it is now is asked above: a full channel drops some
+		case _, ok := <-status: // only a signal to check: a full channel drops some
 			if !ok {
 				return
 			}
-		case <-closing: // what is under way is waited for
+		case <-closing:
 			return
 		}
 	}
 }
 
-// whileUp is a context that ends after commitTimeout, and together with the
-// connection.
+// whileUp returns a context that ends after commitTimeout, or with the connection.
 func (k *link) whileUp(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, end := context.WithCancelCause(parent)
 	timer := time.AfterFunc(commitTimeout, func() { end(errNoAnswer) })

@@ -13,7 +13,7 @@ import (
 )
 
 // ErrUnavailable means that the event is not known to be stored: the log cannot
-// be reached, is full, or did not answer in time. Sending it again is safe.
+// be reached, is full, or did not answer in time. A retry is safe.
 var ErrUnavailable = errors.New("event log unavailable")
 
 // ErrTooLarge means that the server does not take messages of this size.
@@ -25,20 +25,20 @@ var ErrNoLog = fmt.Errorf("no event log: there is no stream %s on this NATS serv
 // Options say how the log is kept.
 type Options struct {
 	Replicas     int           // 0 is 1
-	MaxAge       time.Duration // 0 is [DefaultMaxAge]
+	MaxAge       time.Duration // 0 is no limit
 	MaxBytes     int64         // 0 is no limit but the disk
-	DeadMaxAge   time.Duration // of the dead letters; 0 is [DefaultMaxAge]
-	DeadMaxBytes int64         // of the dead letters; 0 is no limit but the disk
+	DeadMaxAge   time.Duration // of the dead letters, as MaxAge
+	DeadMaxBytes int64         // of the dead letters, as MaxBytes
 	StoreEvents  []string      // globs of the types that are stored; nil says nothing about them
 	Logger       *slog.Logger
 
 	// Exclusive means that no other process reads this log, as with an embedded
-	// server. What a killed predecessor had in hand is then delivered at once.
+	// server. Events in flight at a killed predecessor are then redelivered at once.
 	Exclusive bool
 
 	// Sync forces what a stream has acknowledged onto the disk. It is called before
-	// an event counts as stored, once for all that came at the same time. Nil leaves
-	// durability to the server: its replicas, or its setting sync_always.
+	// an event counts as stored, once for all concurrent ones. Nil leaves durability to
+	// the server: its replicas, or its setting sync_always.
 	Sync func(stream string) error
 
 	// Room returns an error while the disk has no room for more. It goes with Sync.
@@ -51,27 +51,23 @@ type Log struct {
 	js        jetstream.JetStream
 	logger    *slog.Logger
 	exclusive bool
-	resources []string // that its events can be about
+	streams   map[string]jetstream.Stream // by name; their cached info is that of the opening
+	resources []string                    // that its events can be about
 
 	link  *link
-	disk  *disk    // nil when the server itself sees to durability
-	group *grouper // nil when every event is published by itself
+	disk  *disk    // nil when the server itself provides durability
+	group *grouper // nil when events are published singly
 
 	closing chan struct{}
 	close   func()
 	loops   sync.WaitGroup
 }
 
-// Open makes the streams on the server, if need be, and readies the log. The
-// connection stays the caller's, who closes it after the log.
+// Open creates or updates the streams on the server and opens the log. The caller closes
+// the connection, after the log.
 func Open(ctx context.Context, nc *nats.Conn, o Options) (*Log, error) {
 	if o.Replicas == 0 {
 		o.Replicas = 1
-	}
-	for _, age := range []*time.Duration{&o.MaxAge, &o.DeadMaxAge} {
-		if *age == 0 {
-			*age = DefaultMaxAge
-		}
 	}
 	for _, size := range []*int64{&o.MaxBytes, &o.DeadMaxBytes} {
 		if *size == 0 {
@@ -81,8 +77,8 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Log, error) {
 	return newLog(ctx, nc, o, func(l *Log) error { return l.ensureStreams(ctx, o) })
 }
 
-// Attach readies a log that is there, as it is: for the commands, which work on it
-// beside those who keep it. The error is [ErrNoLog] when there is none.
+// Attach opens an existing log as it is: for the commands, which use it while another
+// process keeps it. The error is [ErrNoLog] when there is none.
 func Attach(ctx context.Context, nc *nats.Conn) (*Log, error) {
 	return newLog(ctx, nc, Options{}, func(*Log) error { return nil })
 }
@@ -95,7 +91,10 @@ func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(*Log) er
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	l := &Log{nc: nc, js: js, logger: o.Logger, exclusive: o.Exclusive, link: newLink(nc), closing: make(chan struct{})}
+	l := &Log{
+		nc: nc, js: js, logger: o.Logger, exclusive: o.Exclusive, streams: map[string]jetstream.Stream{},
+		link: newLink(nc), closing: make(chan struct{}),
+	}
 	l.close = sync.OnceFunc(func() { close(l.closing) })
 	if err := prepare(l); err != nil {
 		return nil, err
@@ -121,18 +120,17 @@ func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(*Log) er
 	return l, nil
 }
 
-// Close ends the log, after the commit in flight. Events that wait for a commit
-// get [ErrUnavailable].
+// Close closes the log, after the commit in flight. Appends that wait for a commit
+// fail with [ErrUnavailable].
 func (l *Log) Close() {
 	l.close()
 	l.loops.Wait()
 }
 
-// Conn is the connection of the log, for messages beside it that are not stored.
+// Conn returns the log's connection, for messages that are not stored.
 func (l *Log) Conn() *nats.Conn { return l.nc }
 
-// Fatal delivers the reason when the log takes nothing any more until the process is
-// started anew.
+// Fatal delivers the reason when the log refuses all events until the process restarts.
 func (l *Log) Fatal() <-chan error {
 	if l.disk == nil {
 		return nil
@@ -140,7 +138,7 @@ func (l *Log) Fatal() <-chan error {
 	return l.disk.fatal
 }
 
-// Check tells whether the log can be reached and takes events.
+// Check returns an error unless the log can be reached and takes events.
 func (l *Log) Check(ctx context.Context) error {
 	if l.disk != nil {
 		if err := l.disk.check(); err != nil {

@@ -33,17 +33,16 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	// prompt is what nobody waits longer for: less than the time limit of a commit
-	// (8 s), than a question to JetStream without an answer (5 s), and far less than
-	// the pause before an event in hand is delivered again (30 s).
+	// prompt is less than the time limit of a commit (8 s), than that of a request to
+	// JetStream (5 s), and far less than the pause before a redelivery (30 s).
 	prompt = 4 * time.Second
 
-	// patience is for what takes as long as it takes.
+	// patience is for steps that may take any time.
 	patience = 20 * time.Second
 )
 
-// event makes the i-th event of a test, with a body that only stays as it is when
-// nobody decodes it.
+// event returns the i-th event of a test, with a body that decoding and encoding would
+// change.
 func event(i int) *clerk.Event {
 	id := fmt.Sprintf("user_%d", i)
 	e := testkit.Event(fmt.Sprintf("msg_%d", i), "user.created", 1767225600000+int64(i),
@@ -71,7 +70,7 @@ func open(t *testing.T, nc *nats.Conn, o eventlog.Options) *eventlog.Log {
 	return l
 }
 
-// startIn starts a server on a folder, anew if need be.
+// startIn starts or restarts a server on a folder.
 func startIn(t *testing.T, dir string) *embeddednats.Server {
 	t.Helper()
 	n, err := embeddednats.Start(t.Context(), embeddednats.Options{Dir: dir})
@@ -102,7 +101,7 @@ func streamOf(t *testing.T, nc *nats.Conn, name string) jetstream.Stream {
 	return stream
 }
 
-// readBack reads a stream whole.
+// readBack reads a whole stream.
 func readBack(t *testing.T, nc *nats.Conn, name string) []*jetstream.RawStreamMsg {
 	t.Helper()
 	stream := streamOf(t, nc, name)
@@ -123,7 +122,7 @@ func requireStored(t *testing.T, e *clerk.Event, msg *jetstream.RawStreamMsg) {
 	headers := nats.Header{}
 	for name, values := range msg.Header {
 		switch name {
-		case "Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp": // of the answer, not of the message
+		case "Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp": // of the reply, not of the message
 		case "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit": // the server keeps them
 		default:
 			headers[name] = values
@@ -147,7 +146,7 @@ func requireStored(t *testing.T, e *clerk.Event, msg *jetstream.RawStreamMsg) {
 type traffic struct {
 	mu       sync.Mutex
 	messages int
-	commits  int // messages that ask for an answer
+	commits  int // messages that ask for an acknowledgement
 	batches  int // of these, those that commit an atomic batch
 }
 
@@ -177,7 +176,7 @@ func (w *traffic) counts() (messages, commits, batches int) {
 	return w.messages, w.commits, w.batches
 }
 
-// await waits until so many messages went by.
+// await waits until so many messages have passed.
 func (w *traffic) await(t *testing.T, messages int) {
 	t.Helper()
 	awaitCount(t, uint64(messages), func() (uint64, error) {
@@ -204,7 +203,7 @@ func awaitCount(t *testing.T, want uint64, read func() (uint64, error)) {
 	}
 }
 
-// finish waits for the end of what runs in other goroutines.
+// finish fails the test when wait does not return within the limit.
 func finish(t *testing.T, limit time.Duration, what string, wait func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -233,14 +232,14 @@ func consume(t *testing.T, l *eventlog.Log, deliver func(context.Context, *event
 				t.Errorf("Consume: %v", err)
 			}
 		case <-time.After(prompt):
-			t.Errorf("Consume has not returned %s after its context ended", prompt)
+			t.Errorf("Consume did not return within %s after its context ended", prompt)
 		}
 	})
 	t.Cleanup(stop)
 	return stop
 }
 
-// into delivers into a channel, and what comes after the end is given back.
+// into delivers into a channel, and returns what arrives after the end.
 func into(ch chan<- *eventlog.Message) func(context.Context, *eventlog.Message) {
 	return func(ctx context.Context, m *eventlog.Message) {
 		select {
@@ -283,8 +282,8 @@ func upTo(n int) []uint64 {
 	return seqs
 }
 
-// link is the way to a server over TCP, on which the answers can be held back,
-// and which can be cut and led to another server.
+// link is a TCP path to a server. It can hold back replies, be cut, and lead to another
+// server.
 type link struct {
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -315,7 +314,7 @@ func (l *link) to(t *testing.T, n *embeddednats.Server) {
 	l.address = u.Host
 }
 
-// connect connects over the link. The address is none: the link knows the way.
+// connect connects over the link, which ignores the address.
 func (l *link) connect(t *testing.T) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect("nats://127.0.0.1:1", nats.SetCustomDialer(l), nats.MaxReconnects(-1),
@@ -340,11 +339,11 @@ func (l *link) Dial(network, _ string) (net.Conn, error) {
 	return c, nil
 }
 
-// hold keeps all answers back, release lets them through.
+// hold holds all replies back, release lets them through.
 func (l *link) hold()    { l.set(func() { l.held = true }) }
 func (l *link) release() { l.set(func() { l.held = false }) }
 
-// cut ends the connections, without what was held back, and refuses new ones.
+// cut closes the connections, drops what was held back, and refuses new ones.
 func (l *link) cut() {
 	var conns []*linkConn
 	l.set(func() {

@@ -10,8 +10,8 @@ import (
 	"github.com/clerksync/clerksync/internal/clerk"
 )
 
-// The headers of a stored event. Those of Svix are kept so that its signature
-// can be verified again.
+// The headers of a stored event. Svix's are kept so that the signature can be verified
+// again.
 const (
 	headerSvixID        = "Svix-Id"
 	headerSvixTimestamp = "Svix-Timestamp"
@@ -23,7 +23,7 @@ const (
 	headerTrace         = "traceparent" // of the W3C's Trace Context
 )
 
-// newMsg makes the message of an event. The body is not copied.
+// newMsg returns the message of an event. It does not copy the body.
 func newMsg(subjectPrefix string, e *clerk.Event) *nats.Msg {
 	msg := &nats.Msg{
 		Subject: e.Envelope.Subject(subjectPrefix),
@@ -56,17 +56,16 @@ func parseTime(s string) time.Time {
 	return t
 }
 
-// Message is a stored event, or a dead letter, as it was delivered: where it stands
-// in its stream, and the means to settle it.
+// Message is a stored event, or a dead letter, as it was delivered or read.
 type Message struct {
-	Event       *clerk.Event // of the Envelope, what its place in the log and its headers say
+	Event       *clerk.Event // its Envelope has what subject and headers say
 	Seq         uint64       // sequence in the stream
 	StoredAt    time.Time    // by the server's clock
 	Deliveries  uint64       // 1 at the first delivery
-	DeliveredAt time.Time    // to this process, by its clock; zero when it was asked for singly
+	DeliveredAt time.Time    // to this process, by its clock; zero when it was read singly
 	Header      nats.Header  // as it is stored
 
-	msg jetstream.Msg // nil when it was read and not consumed: there is nothing to settle
+	msg jetstream.Msg // to settle; nil when it was read and not consumed
 }
 
 func newMessage(msg jetstream.Msg) (*Message, error) {
@@ -87,7 +86,7 @@ func newMessage(msg jetstream.Msg) (*Message, error) {
 	}, nil
 }
 
-// newRawMessage is a message that was asked for by its sequence or subject.
+// newRawMessage returns a message that was read by its sequence or subject.
 func newRawMessage(msg *jetstream.RawStreamMsg) *Message {
 	e := newEvent(msg.Header, msg.Data)
 	e.Envelope = newEnvelope(msg.Subject, msg.Header)
@@ -106,8 +105,8 @@ func newEvent(h nats.Header, body []byte) *clerk.Event {
 	}
 }
 
-// newEnvelope reads the place of a stored event in the log, which a dead letter
-// shares, whether or not its body can be read.
+// newEnvelope reads the envelope from the subject and headers of an event or a dead
+// letter, whether or not its body can be decoded.
 func newEnvelope(subject string, h nats.Header) clerk.Envelope {
 	var tokens [5]string
 	subject = strings.TrimPrefix(strings.TrimPrefix(subject, Subject+"."), DeadSubject+".")
@@ -127,8 +126,8 @@ func newEnvelope(subject string, h nats.Header) clerk.Envelope {
 	return e
 }
 
-// Ack settles the event: it is applied, or will never be. An ack that is lost
-// costs one more delivery and nothing else.
+// Ack settles the event: it is applied, or will never be. A lost ack costs one
+// redelivery and nothing else.
 func (m *Message) Ack() error {
 	if m.msg == nil {
 		return nil
@@ -136,10 +135,40 @@ func (m *Message) Ack() error {
 	return m.msg.Ack()
 }
 
-// Return gives the event back, to be delivered at once to whoever asks.
+// Return gives the event back, to be redelivered at once.
 func (m *Message) Return() error {
 	if m.msg == nil {
 		return nil
 	}
 	return m.msg.Nak()
+}
+
+// Summary is a stored event without its body, as listings show it.
+type Summary struct {
+	Seq        uint64       `json:"seq"`
+	Type       string       `json:"type"`
+	Entity     string       `json:"entity"`
+	User       string       `json:"user"` // "" for none, as Org
+	Org        string       `json:"org"`
+	EventAt    *time.Time   `json:"event_at"` // null when the event does not say
+	ReceivedAt *time.Time   `json:"received_at"`
+	StoredAt   time.Time    `json:"stored_at"`
+	Origin     clerk.Origin `json:"origin"`
+	SvixID     string       `json:"svix_id"`
+}
+
+// Summary returns what a listing shows of the event.
+func (m *Message) Summary() Summary {
+	e := m.Event
+	s := Summary{
+		Seq: m.Seq, Type: e.Envelope.Type, Entity: e.Envelope.EntityID, User: e.Envelope.UserID, Org: e.Envelope.OrgID,
+		StoredAt: m.StoredAt.UTC(), Origin: e.Origin, SvixID: e.ID,
+	}
+	if e.Envelope.EventAt != 0 {
+		s.EventAt = new(time.UnixMilli(e.Envelope.EventAt).UTC())
+	}
+	if !e.ReceivedAt.IsZero() {
+		s.ReceivedAt = new(e.ReceivedAt.UTC())
+	}
+	return s
 }

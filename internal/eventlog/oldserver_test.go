@@ -48,13 +48,13 @@ func TestOldServer(t *testing.T) {
 	t.Run("Consume", func(t *testing.T) {
 		testConsume(t, connect(t, start(t)))
 	})
-	t.Run("HandBack", func(t *testing.T) {
+	t.Run("Return", func(t *testing.T) {
 		url := start(t)
-		// The first event that is given back is offered to the request of who is
-		// leaving. When 2.9 then finds nobody there, it steps back by one in the log,
-		// though this was no new event (consumer.go, "We will redo this one"): the last
-		// event comes twice, and this one when ackWait is over.
-		testHandBack(t, connect(t, url), connect(t, url), 489)
+		// 2.9 offers the first returned event to the request of the client that leaves.
+		// When that fails, it steps back by one in the log, although the event was not
+		// new (consumer.go, "We will redo this one"): the last event is delivered twice,
+		// and this one after ackWait.
+		testReturn(t, connect(t, url), connect(t, url), 489)
 	})
 	t.Run("Park", func(t *testing.T) {
 		testPark(t, connect(t, start(t)))
@@ -89,10 +89,10 @@ func TestOldServer(t *testing.T) {
 			require.Equal(t, []string{"*"}, open(t, nc, eventlog.Options{StoreEvents: []string{"user.*"}}).Resources())
 		}
 	})
-	t.Run("OutlivesTheConsumer", func(t *testing.T) {
-		testOutlivesTheConsumer(t, connect(t, start(t)))
+	t.Run("SurvivesTheConsumer", func(t *testing.T) {
+		testSurvivesTheConsumer(t, connect(t, start(t)))
 	})
-	t.Run("Exclusive", func(t *testing.T) { // it cannot take back, and works all the same
+	t.Run("Exclusive", func(t *testing.T) { // it cannot reset a consumer, and works all the same
 		l := open(t, connect(t, start(t)), eventlog.Options{Exclusive: true})
 		appendAll(t, l, events(0, 10))
 		ch := make(chan *eventlog.Message)
@@ -106,8 +106,7 @@ func TestOldServer(t *testing.T) {
 	})
 }
 
-// buildOldServer builds the server that internal/tools/oldnats names. Go's caches
-// make every time but the first quick.
+// buildOldServer builds the server that internal/tools/oldnats pins.
 func buildOldServer(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "nats-server")
@@ -119,8 +118,8 @@ func buildOldServer(t *testing.T) string {
 	return binary
 }
 
-// startOldServer starts a server for one test and returns its URL. The server
-// chooses the port, and writes it into a file.
+// startOldServer starts a server for one test and returns its URL. The server chooses
+// the port and writes it into a file.
 func startOldServer(t *testing.T, binary string) string {
 	t.Helper()
 	return startOldServerIn(t, binary, t.TempDir())
@@ -135,7 +134,7 @@ func startOldServerIn(t *testing.T, binary, dir string) string {
 	started, ended := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(ended)
-		// What endsWithUs asks for is tied to the thread that starts the child.
+		// endsWithUs is tied to the thread that starts the child.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -173,7 +172,7 @@ func startOldServerIn(t *testing.T, binary, dir string) string {
 		case <-ended:
 			t.Fatalf("the server ended:\n%s", log.String())
 		case <-deadline:
-			t.Fatalf("the server has not told its port after %s", patience)
+			t.Fatalf("the server did not write its port within %s", patience)
 		}
 	}
 }

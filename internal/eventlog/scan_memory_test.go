@@ -11,9 +11,9 @@ import (
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
 
-// TestScanHoldsFewOfTheLargeEvents: 100 MiB go through a process that has room for a
-// quarter of them. Not parallel: the memory of the process is one. The server, which
-// remembers what it wrote, is another process.
+// TestScanHoldsFewOfTheLargeEvents reads 100 MiB and holds less than half of them. It is
+// not parallel, since it measures the heap. The server, which caches what it wrote, is
+// another process.
 func TestScanHoldsFewOfTheLargeEvents(t *testing.T) {
 	const n, size = 100, 1 << 20
 	l := open(t, startChild(t, t.TempDir()).connect(t), eventlog.Options{})
@@ -31,7 +31,7 @@ func TestScanHoldsFewOfTheLargeEvents(t *testing.T) {
 		return stats.HeapAlloc
 	}
 	before := heap()
-	// Two subjects are two readers; what the one has sent ahead waits for the other.
+	// Two subjects are two cursors: what one is sent ahead waits for the other.
 	s := scan(t, l, eventlog.Filter{Types: []string{"user.*", "*.created"}})
 	var most uint64
 	for i := range n {
@@ -44,5 +44,5 @@ func TestScanHoldsFewOfTheLargeEvents(t *testing.T) {
 		}
 	}
 	require.Empty(t, readAll(t, s))
-	require.Less(t, most-min(before, most), uint64(2*(16+8)<<20), "what two readers are sent ahead, and some")
+	require.Less(t, most-min(before, most), uint64(2*(16+8)<<20), "what two cursors are sent ahead, and some")
 }

@@ -19,8 +19,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestScanIsTheFilterOfTheWholeLog: what is read is what one would pick by hand out of
-// all events that are there.
+// TestScanIsTheFilterOfTheWholeLog compares scans with a plain loop over all events.
 func TestScanIsTheFilterOfTheWholeLog(t *testing.T) {
 	t.Parallel()
 	for name, stored := range map[string][]string{
@@ -33,8 +32,7 @@ func TestScanIsTheFilterOfTheWholeLog(t *testing.T) {
 	}
 }
 
-// testScanIsTheFilterOfTheWholeLog fills one log again and again: what was before is
-// purged.
+// testScanIsTheFilterOfTheWholeLog purges and refills one log.
 func testScanIsTheFilterOfTheWholeLog(t *testing.T, nc *nats.Conn, stored []string, erase bool) {
 	l := open(t, nc, eventlog.Options{StoreEvents: stored})
 	stream := streamOf(t, nc, eventlog.Stream)
@@ -93,9 +91,8 @@ func rest(ctx context.Context, s *eventlog.Scan) ([]*eventlog.Message, error) {
 	}
 }
 
-// randomLog stores events, erases some and purges some, and returns those that are
-// there, as the log gives them out one by one, and the times at which something was
-// ever stored.
+// randomLog stores events, erases some and purges some. It returns those that are left,
+// read one by one, and the times at which any was stored.
 func randomLog(t *rapid.T, ctx context.Context, l *eventlog.Log, stream jetstream.Stream, before uint64, erase bool) (there []*eventlog.Message, times []time.Time) {
 	n := uint64(rapid.IntRange(0, 40).Draw(t, "events"))
 	var all []*clerk.Event
@@ -121,7 +118,7 @@ func randomLog(t *rapid.T, ctx context.Context, l *eventlog.Log, stream jetstrea
 		}
 	}
 	switch rapid.IntRange(0, 4).Draw(t, "purge") {
-	case 0: // from the begin
+	case 0: // from the beginning
 		to := before + rapid.Uint64Range(0, n).Draw(t, "purged up to") + 1
 		require.NoError(t, stream.Purge(ctx, jetstream.WithPurgeSequence(to)))
 		for seq := before + 1; seq < to; seq++ {
@@ -195,7 +192,7 @@ func randomFilter(t *rapid.T, before uint64, times []time.Time) eventlog.Filter 
 			return time.Now()
 		}
 		at := rapid.SampledFrom(times).Draw(t, what)
-		return at.Add(time.Duration(rapid.SampledFrom([]int{0, 0, -1, 1, -int(time.Hour), int(time.Hour)}).Draw(t, "beside")))
+		return at.Add(time.Duration(rapid.SampledFrom([]int{0, 0, -1, 1, -int(time.Hour), int(time.Hour)}).Draw(t, "offset")))
 	}
 	if one(3, "since") {
 		f.Since = moment("since")
@@ -215,7 +212,7 @@ func randomFilter(t *rapid.T, before uint64, times []time.Time) eventlog.Filter 
 	return f
 }
 
-// selectByHand is what a filter means.
+// selectByHand applies a filter to events.
 func selectByHand(f eventlog.Filter, there []*eventlog.Message) []*eventlog.Message {
 	var all []*eventlog.Message
 	for _, m := range there {

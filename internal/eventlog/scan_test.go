@@ -21,7 +21,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// scan begins to read, and ends at the latest with the test.
+// scan starts a scan, which ends with the test at the latest.
 func scan(t *testing.T, l *eventlog.Log, f eventlog.Filter) *eventlog.Scan {
 	t.Helper()
 	s, err := l.Events(t.Context(), f, false)
@@ -89,7 +89,7 @@ func TestScanOfAnEmptyLogEndsAtOnce(t *testing.T) {
 	empty()
 }
 
-func TestScanHasNothingThatWasStoredAfterItsBegin(t *testing.T) {
+func TestScanHasNothingStoredAfterItBegan(t *testing.T) {
 	t.Parallel()
 	l := testkit.Log(t)
 	appendAll(t, l, events(0, 10))
@@ -107,8 +107,8 @@ func TestScanHasNothingThatWasStoredAfterItsBegin(t *testing.T) {
 	}
 }
 
-// A log under load: events come while the last ones are looked for and counted.
-func TestScanOfTheLastWhileEventsCome(t *testing.T) {
+// TestScanOfTheLastWhileEventsArrive finds and counts the last events of a log under load.
+func TestScanOfTheLastWhileEventsArrive(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
 	l := open(t, nc, eventlog.Options{})
@@ -158,7 +158,7 @@ func TestScanOfHeadersHasNoBodies(t *testing.T) {
 	defer s.Close()
 	m := readAll(t, s)[0]
 	require.Empty(t, m.Event.Body)
-	require.Equal(t, fmt.Sprint(len(e.Body)), m.Header.Get("Nats-Msg-Size"), "but how large they are")
+	require.Equal(t, fmt.Sprint(len(e.Body)), m.Header.Get("Nats-Msg-Size"), "the size is there")
 	want := *e
 	want.Body = m.Event.Body
 	require.Equal(t, want.Envelope, m.Event.Envelope)
@@ -180,17 +180,17 @@ func TestScanWhoseEventsArePurgedEnds(t *testing.T) {
 		require.Equal(t, upTo(3000)[2950:], seqsOf(readAll(t, unread)))
 	})
 	finish(t, patience, "reading what is left", func() {
-		require.Empty(t, readAll(t, late), "what is left lies behind its end")
+		require.Empty(t, readAll(t, late), "what is left is after its end")
 	})
 	require.NoError(t, streamOf(t, nc, eventlog.Stream).Purge(t.Context()))
-	finish(t, patience, "reading what was under way", func() {
+	finish(t, patience, "reading what was in flight", func() {
 		got := seqsOf(readAll(t, begun))
 		require.Less(t, len(got), 2000, "not more than was sent ahead")
 		require.IsIncreasing(t, got)
 	})
 }
 
-func TestScanGoesOnWhenTheServerForgotItsReader(t *testing.T) {
+func TestScanGoesOnWhenTheServerForgotItsConsumers(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
 	l := open(t, nc, eventlog.Options{})
@@ -206,7 +206,7 @@ func TestScanGoesOnWhenTheServerForgotItsReader(t *testing.T) {
 	requireNoConsumers(t, nc)
 }
 
-func TestScanGoesOnWhenTheServerIsStartedAnew(t *testing.T) {
+func TestScanGoesOnWhenTheServerRestarts(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	n := startIn(t, dir)
@@ -223,7 +223,7 @@ func TestScanGoesOnWhenTheServerIsStartedAnew(t *testing.T) {
 	})
 }
 
-// requireInterrupted reads a scan of so many events, which cannot be read to its end.
+// requireInterrupted reads a scan of so many events that cannot reach its end.
 func requireInterrupted(t *testing.T, s *eventlog.Scan, of int) {
 	t.Helper()
 	s.SetPatience(200 * time.Millisecond)
@@ -255,7 +255,7 @@ func TestScanOverALostConnectionIsNotAtItsEnd(t *testing.T) {
 			requireInterrupted(t, s, 5000-already)
 		})
 	}
-	t.Run("what was on its way is missing", func(t *testing.T) {
+	t.Run("messages in flight are lost", func(t *testing.T) {
 		t.Parallel()
 		way := newLink(t, n)
 		far, err := eventlog.Attach(t.Context(), way.connect(t))
@@ -277,7 +277,7 @@ func TestScanOverALostConnectionIsNotAtItsEnd(t *testing.T) {
 			first = append(first, seqsOf(got)...)
 			if err != nil {
 				require.ErrorIs(t, err, eventlog.ErrInterrupted)
-				require.Equal(t, upTo(5000)[:len(first)], first, "what came before is right")
+				require.Equal(t, upTo(5000)[:len(first)], first, "everything before is right")
 				return
 			}
 			require.Equal(t, upTo(5000), first)
@@ -346,7 +346,7 @@ func TestScanEndsWithItsContext(t *testing.T) {
 	way.hold()
 	ctx, cancel = context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	finish(t, prompt, "waiting for what does not come", func() { _, err = s.Next(ctx) })
+	finish(t, prompt, "waiting for a message", func() { _, err = s.Next(ctx) })
 	require.ErrorIs(t, err, context.Canceled)
 	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -355,8 +355,8 @@ func TestScanEndsWithItsContext(t *testing.T) {
 	way.release()
 }
 
-// What can be skipped is skipped by the server: two events of 20,000 cost a few
-// messages.
+// TestScanDoesNotReadWhatItCanSkip: the server skips it, and two events of 20,000 cost a
+// few messages.
 func TestScanDoesNotReadWhatItCanSkip(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
@@ -375,7 +375,7 @@ func TestScanDoesNotReadWhatItCanSkip(t *testing.T) {
 	for _, test := range []struct {
 		filter eventlog.Filter
 		want   []uint64
-		most   uint64 // messages from the server, answers included
+		most   uint64 // messages from the server, replies included
 	}{
 		{eventlog.Filter{User: "user_777"}, []uint64{778, 15_001}, 16},
 		{eventlog.Filter{User: "user_777", Types: []string{"user.*"}}, []uint64{778}, 8},
@@ -383,8 +383,11 @@ func TestScanDoesNotReadWhatItCanSkip(t *testing.T) {
 		{eventlog.Filter{Entity: "orgmem_1"}, []uint64{15_001}, 8},
 		{eventlog.Filter{From: 12_345, To: 12_346}, []uint64{12_345, 12_346}, 1100}, // sent ahead
 		{eventlog.Filter{Since: since, Until: until}, []uint64{12_345, 12_346}, 1100},
-		{eventlog.Filter{Last: 2}, []uint64{19_999, 20_000}, 80},
-		{eventlog.Filter{Last: 1, Types: []string{"organizationM*.*"}, To: 15_010}, []uint64{15_001}, 400},
+		{eventlog.Filter{Last: 2}, []uint64{19_999, 20_000}, 24},
+		{eventlog.Filter{Last: 1, Types: []string{"organizationM*.*"}, To: 15_010}, []uint64{15_001}, 120},
+		{eventlog.Filter{Last: 1, User: "user_777", Types: []string{"user.*"}}, []uint64{778}, 60},
+		{eventlog.Filter{Last: 5, Types: []string{"organizationM*.*"}}, []uint64{15_001}, 28_000}, // the log once, and the match with all after it
+		{eventlog.Filter{Last: 5, User: "user_777"}, []uint64{778, 15_001}, 120},
 		{eventlog.Filter{Limit: 2}, []uint64{1, 2}, 1100},
 	} {
 		before := nc.Stats().InMsgs
@@ -436,8 +439,7 @@ func requireNoConsumers(t *testing.T, nc *nats.Conn) {
 	}
 }
 
-// Events are found by their time next to erased ones, which servers answer for in
-// different ways.
+// TestScanByTimeNextToErasedEvents, for which servers differ.
 func TestScanByTimeNextToErasedEvents(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -451,7 +453,7 @@ func TestScanByTimeNextToErasedEvents(t *testing.T) {
 	}
 }
 
-// testByTime erases events at the begin, in the middle and at the end of blocks.
+// testByTime erases events at the beginning, in the middle and at the end of blocks.
 func testByTime(t *testing.T, nc *nats.Conn) (times []time.Time, gone map[uint64]bool) {
 	t.Helper()
 	l := open(t, nc, eventlog.Options{})
@@ -469,7 +471,7 @@ func testByTime(t *testing.T, nc *nats.Conn) (times []time.Time, gone map[uint64
 			require.NoError(t, l.Erase(t.Context(), seq))
 			gone[seq] = true
 		}
-		if len(gone) <= 2 { // there is nothing at the end of the log
+		if len(gone) <= 2 { // the end of the log is empty
 			requireByTime(t, l, times, gone)
 		}
 	}
@@ -500,8 +502,8 @@ func requireByTime(t *testing.T, l *eventlog.Log, times []time.Time, gone map[ui
 	}
 }
 
-// TestScanFindsWhatIsLeftOfASubject after the first and the last event under it were
-// erased, which confuses the index of a 2.9 server.
+// TestScanFindsWhatIsLeftOfASubject after its first and last event were erased, which
+// breaks the index of a 2.9 server.
 func TestScanFindsWhatIsLeftOfASubject(t *testing.T) {
 	t.Parallel()
 	testWhatIsLeft(t, testkit.Connect(t, testkit.NATS(t)), eventlog.Filter{User: "user_1"})

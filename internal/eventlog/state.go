@@ -22,21 +22,107 @@ type State struct {
 
 // State reads what the log holds.
 func (l *Log) State(ctx context.Context) (State, error) {
-	stream, err := l.js.Stream(ctx, Stream)
+	info, err := l.streamInfo(ctx, Stream)
 	if err != nil {
-		return State{}, fmt.Errorf("read stream %s: %w", Stream, err)
+		return State{}, err
 	}
-	info := stream.CachedInfo().State
+	consumer, err := l.consumerInfo(ctx)
+	if err != nil {
+		return State{}, err
+	}
 	state := State{
-		First: info.FirstSeq, Last: info.LastSeq, FirstAt: info.FirstTime, LastAt: info.LastTime,
-		Events: info.Msgs, Bytes: info.Bytes,
+		First: info.State.FirstSeq, Last: info.State.LastSeq, FirstAt: info.State.FirstTime, LastAt: info.State.LastTime,
+		Events: info.State.Msgs, Bytes: info.State.Bytes,
 	}
-	consumer, err := l.js.Consumer(ctx, Stream, ConsumerName)
-	switch {
-	case err == nil:
-		state.AppliedThrough = consumer.CachedInfo().AckFloor.Stream
-	case !errors.Is(err, jetstream.ErrConsumerNotFound):
-		return State{}, fmt.Errorf("read consumer %s: %w", ConsumerName, err)
+	if consumer != nil {
+		state.AppliedThrough = consumer.AckFloor.Stream
 	}
 	return state, nil
+}
+
+// Backlog is the part of the log that is not applied yet. The server counts it, so it is
+// right whether or not events arrive and workers run.
+type Backlog struct {
+	At time.Time // when it was read, by the server's clock if it tells
+
+	Events, Bytes, MaxBytes uint64 // of the whole log; MaxBytes 0: no limit but the disk
+	Last                    uint64 // sequence of the newest event
+	AppliedThrough          uint64 // as in [State]
+
+	Pending uint64   // stored and not yet applied
+	InWork  uint64   // of those, delivered to a worker
+	Asking  bool     // a worker waits for events
+	Oldest  *Message // the first that is pending; nil when none is, or when the server cannot tell which
+
+	DeadLetters uint64
+}
+
+// Backlog reads what is not applied yet.
+func (l *Log) Backlog(ctx context.Context) (*Backlog, error) {
+	info, err := l.streamInfo(ctx, Stream)
+	if err != nil {
+		return nil, err
+	}
+	b := &Backlog{
+		At: info.TimeStamp, Events: info.State.Msgs, Bytes: info.State.Bytes, Last: info.State.LastSeq,
+		MaxBytes: uint64(max(info.Config.MaxBytes, 0)), Pending: info.State.Msgs,
+	}
+	if b.At.IsZero() { // before 2.10
+		b.At = time.Now()
+	}
+	consumer, err := l.consumerInfo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if consumer != nil {
+		b.AppliedThrough = consumer.AckFloor.Stream
+		b.InWork = uint64(consumer.NumAckPending)
+		b.Pending = consumer.NumPending + b.InWork
+		b.Asking = consumer.NumWaiting > 0
+	}
+	// The counts trail: the server updates them shortly after it stores an event or
+	// makes a consumer. So the next event itself decides whether something is pending.
+	switch b.Oldest, err = l.getFrom(ctx, Stream, b.AppliedThrough+1, Subject+".>"); {
+	case err == nil:
+		b.Pending = max(b.Pending, 1)
+	case !errors.Is(err, ErrNotFound):
+		return nil, err
+	case b.Last <= b.AppliedThrough: // the rest of the count was erased
+		b.Pending, b.InWork = 0, 0
+	}
+	b.DeadLetters, err = l.DeadLetters(ctx)
+	return b, err
+}
+
+// DeadLetters returns the number of dead letters.
+func (l *Log) DeadLetters(ctx context.Context) (uint64, error) {
+	info, err := l.streamInfo(ctx, DeadStream)
+	if err != nil {
+		return 0, err
+	}
+	return info.State.Msgs, nil
+}
+
+// streamInfo reads the current info of a stream.
+func (l *Log) streamInfo(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
+	stream, err := l.js.Stream(ctx, name)
+	if err != nil {
+		return nil, readError(name, err)
+	}
+	return stream.CachedInfo(), nil
+}
+
+func readError(stream string, err error) error { return fmt.Errorf("read stream %s: %w", stream, err) }
+
+// consumerInfo reads the current info of the projector's consumer: nil when no worker
+// was ever started.
+func (l *Log) consumerInfo(ctx context.Context) (*jetstream.ConsumerInfo, error) {
+	consumer, err := l.js.Consumer(ctx, Stream, ConsumerName)
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read consumer %s: %w", ConsumerName, err)
+	}
+	return consumer.CachedInfo(), nil
 }

@@ -24,17 +24,17 @@ const (
 
 const (
 	// duplicateWindow is how long JetStream remembers svix-ids. Svix's first
-	// retries, and the second copy that a rotation of secrets makes, come within
+	// retries, and the second copy that a rotation of secrets makes, arrive within
 	// it; a later copy is stored again and found to be a duplicate by its version.
 	duplicateWindow = 10 * time.Minute
 
-	// ackWait is how long a delivered event may be in work before JetStream
-	// delivers it to another worker. Delivered twice is applied once, so this is
+	// ackWait is how long a delivered event may be in flight before JetStream
+	// redelivers it to another worker. Delivered twice is applied once, so this is
 	// no limit for a slow database; it is the pause after a worker was killed.
 	ackWait = 30 * time.Second
 
 	// maxAckPending bounds what is delivered and not acknowledged, over all
-	// workers; each has up to prefetch events in hand.
+	// workers; each has up to prefetch events in flight.
 	maxAckPending = 20_000
 
 	// levelAtomicPublish is the API level of the servers that publish batches
@@ -42,22 +42,20 @@ const (
 	levelAtomicPublish = 2
 )
 
-// DefaultMaxAge is how long events and dead letters are kept.
-const DefaultMaxAge = 90 * 24 * time.Hour
-
-// metaResources is where a stream says which resources its events can be about,
-// separated by spaces, see [Filter].
+// metaResources is the key in the stream's metadata for the resources that its events
+// can be about, separated by spaces, see [Filter].
 const metaResources = "clerksync_resources"
 
-// streamConfigs are the two streams as they should be.
+// streamConfigs returns the configurations of the two streams, for a server of an API
+// level.
 func streamConfigs(o Options, level int) (events, dead jetstream.StreamConfig) {
 	config := jetstream.StreamConfig{
 		Storage:    jetstream.FileStorage,
 		Retention:  jetstream.LimitsPolicy,
 		Replicas:   o.Replicas,
 		Duplicates: duplicateWindow,
-		// A full log refuses what is new, and Svix sends it again. To discard what
-		// is old would lose what is not applied yet.
+		// A full log refuses new events, and Svix retries them. To discard old ones
+		// would lose what is not applied yet.
 		Discard:            jetstream.DiscardNew,
 		AllowDirect:        true,
 		AllowAtomicPublish: level >= levelAtomicPublish,
@@ -72,8 +70,7 @@ func streamConfigs(o Options, level int) (events, dead jetstream.StreamConfig) {
 	return events, dead
 }
 
-// ensureStreams makes the streams, or brings those that are there to the
-// configuration.
+// ensureStreams creates the streams, or updates existing ones to the configuration.
 func (l *Log) ensureStreams(ctx context.Context, o Options) error {
 	account, err := l.js.AccountInfo(ctx)
 	if err != nil {
@@ -84,10 +81,11 @@ func (l *Log) ensureStreams(ctx context.Context, o Options) error {
 	if len(resources) > 0 {
 		resources = append(resources, clerk.ProbeResource) // stored whatever the setting
 	}
-	if existing, err := l.js.Stream(ctx, Stream); err == nil {
-		resources = append(resources, readResources(existing.CachedInfo())...)
-	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return fmt.Errorf("look for stream %s: %w", Stream, err)
+	switch info, err := l.streamInfo(ctx, Stream); {
+	case err == nil:
+		resources = append(resources, readResources(info.Config)...)
+	case !errors.Is(err, jetstream.ErrStreamNotFound):
+		return err
 	}
 	events.Metadata = map[string]string{metaResources: strings.Join(sortedSet(resources), " ")}
 	for _, config := range []jetstream.StreamConfig{events, dead} {
@@ -98,23 +96,79 @@ func (l *Log) ensureStreams(ctx context.Context, o Options) error {
 	return nil
 }
 
-// attach reads how the streams are kept.
+// attach opens the streams and returns the configuration of the events'.
 func (l *Log) attach(ctx context.Context) (jetstream.StreamConfig, error) {
-	stream, err := l.js.Stream(ctx, Stream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
+	for _, name := range []string{Stream, DeadStream} {
+		stream, err := l.js.Stream(ctx, name)
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound): // Inspect reports a missing DeadStream
+		case err != nil:
+			return jetstream.StreamConfig{}, readError(name, err)
+		default:
+			l.streams[name] = stream
+		}
+	}
+	events := l.streams[Stream]
+	if events == nil {
 		return jetstream.StreamConfig{}, ErrNoLog
 	}
-	if err != nil {
-		return jetstream.StreamConfig{}, fmt.Errorf("read stream %s: %w", Stream, err)
-	}
-	l.resources = readResources(stream.CachedInfo())
-	return stream.CachedInfo().Config, nil
+	config := events.CachedInfo().Config
+	l.resources = readResources(config)
+	return config, nil
 }
 
-// readResources are the resources that the events of a stream can be about. One that
-// does not say so, because its server is older than 2.10, can have any.
-func readResources(info *jetstream.StreamInfo) []string {
-	resources := strings.Fields(info.Config.Metadata[metaResources])
+// stream returns a stream's handle, without a request.
+func (l *Log) stream(name string) (jetstream.Stream, error) {
+	stream := l.streams[name]
+	if stream == nil {
+		return nil, readError(name, jetstream.ErrStreamNotFound)
+	}
+	return stream, nil
+}
+
+// Admit declares that the log can hold events of these types, see [Filter]. Commands
+// that store events of other types than the receiver call it first. It must not run
+// concurrently with other uses of the Log.
+func (l *Log) Admit(ctx context.Context, types []string) error {
+	info, err := l.streamInfo(ctx, Stream)
+	if err != nil {
+		return err
+	}
+	config := info.Config
+	known := readResources(config)
+	resources := sortedSet(append(resourcesOf(types), known...))
+	if slices.Contains(known, anyResource) || slices.Equal(resources, sortedSet(known)) {
+		return nil
+	}
+	config.Metadata[metaResources] = strings.Join(resources, " ")
+	stream, err := l.js.UpdateStream(ctx, config)
+	if err != nil {
+		return fmt.Errorf("update stream %s: %w%s", Stream, err, remedy(err))
+	}
+	l.resources = readResources(stream.CachedInfo().Config)
+	return nil
+}
+
+// Types returns globs for everything that the log can hold except probes, for a
+// [Filter]. It is nil, which selects everything, when that is not known.
+func (l *Log) Types() []string {
+	if slices.Contains(l.resources, anyResource) {
+		return nil
+	}
+	probes, _ := clerk.SplitType(clerk.ProbeType)
+	var globs []string
+	for _, resource := range l.resources {
+		if resource != probes {
+			globs = append(globs, resource+".*")
+		}
+	}
+	return globs
+}
+
+// readResources returns the resources that the events of a stream can be about. A stream
+// without them, on a server older than 2.10, can hold any.
+func readResources(config jetstream.StreamConfig) []string {
+	resources := strings.Fields(config.Metadata[metaResources])
 	if len(resources) == 0 || slices.Contains(resources, anyResource) {
 		return []string{anyResource}
 	}
@@ -127,24 +181,39 @@ func sortedSet(words []string) []string {
 	return slices.Compact(words)
 }
 
-// remedy says what to do when JetStream does not take the configuration of a stream.
+// Error codes of JetStream that jetstream does not name, each with the server's
+// identifier.
+const (
+	codeAccountResourcesExceeded jetstream.ErrorCode = 10002 // JSAccountResourcesExceededErr
+	codeClusterNoPeers           jetstream.ErrorCode = 10005 // JSClusterNoPeersErrF
+	codeInsufficientResources    jetstream.ErrorCode = 10023 // JSInsufficientResourcesErr
+	codeMaximumStreams           jetstream.ErrorCode = 10027 // JSMaximumStreamsLimitErr
+	codeStorageExceeded          jetstream.ErrorCode = 10047 // JSStorageResourcesExceededErr
+	codeInvalidConfig            jetstream.ErrorCode = 10052 // JSStreamInvalidConfigF
+	codeSubjectOverlap           jetstream.ErrorCode = 10065 // JSStreamSubjectOverlapErr
+	codeReplicasNotSupported     jetstream.ErrorCode = 10074 // JSStreamReplicasNotSupportedErr
+	codeMaxBytesRequired         jetstream.ErrorCode = 10113 // JSStreamMaxBytesRequired
+	codeMaxStreamBytesExceeded   jetstream.ErrorCode = 10122 // JSStreamMaxStreamBytesExceeded
+)
+
+// remedy says what to do when JetStream refuses the configuration of a stream.
 func remedy(err error) string {
 	var refusal *jetstream.APIError
 	if !errors.As(err, &refusal) {
 		return ""
 	}
 	switch refusal.ErrorCode {
-	case 10065: // subjects overlap with those of another stream
+	case codeSubjectOverlap:
 		return "; another stream takes " + Subject + ".> or " + DeadSubject + ".>: delete it, or use another NATS account"
-	case 10074, 10005: // replicas without a cluster, or with too few servers
+	case codeReplicasNotSupported, codeClusterNoPeers:
 		return "; CLERKSYNC_LOG_REPLICAS asks for more copies than there are servers with JetStream"
-	case 10047, 10023, 10002, 10122: // storage, resources of a cluster, of an account, of one stream
+	case codeStorageExceeded, codeInsufficientResources, codeAccountResourcesExceeded, codeMaxStreamBytesExceeded:
 		return "; CLERKSYNC_LOG_MAX_BYTES or CLERKSYNC_DEAD_MAX_BYTES asks for more than the server or the account has"
-	case 10113: // the account takes no stream without a limit
+	case codeMaxBytesRequired:
 		return "; set CLERKSYNC_LOG_MAX_BYTES and CLERKSYNC_DEAD_MAX_BYTES: the account takes no stream without a limit"
-	case 10027: // streams
+	case codeMaximumStreams:
 		return "; the log needs two streams, " + Stream + " and " + DeadStream + ": let the account have more, or delete some"
-	case 10052: // a configuration that is wrong by itself, or cannot be reached in place
+	case codeInvalidConfig:
 		if strings.Contains(refusal.Description, "update can not") {
 			return "; JetStream cannot change this in place: export the events (clerksync events export), delete the stream, start, and import them"
 		}
@@ -152,7 +221,7 @@ func remedy(err error) string {
 	return ""
 }
 
-// consumerConfig is the projector's consumer as it should be.
+// consumerConfig returns the configuration of the projector's consumer.
 func consumerConfig() jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable:       ConsumerName,
@@ -165,16 +234,17 @@ func consumerConfig() jetstream.ConsumerConfig {
 	}
 }
 
-// ensureConsumer makes the projector's consumer, which all workers share.
+// ensureConsumer creates or updates the projector's consumer, which all workers share.
 func (l *Log) ensureConsumer(ctx context.Context) (jetstream.Consumer, error) {
 	config := consumerConfig()
-	// A consumer whose position was set by hand keeps its way of starting: that
-	// cannot be changed in place.
-	if existing, err := l.js.Consumer(ctx, Stream, ConsumerName); err == nil {
-		was := existing.CachedInfo().Config
+	existing, err := l.consumerInfo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if existing != nil {
+		// JetStream cannot change these in place: a start that was set by hand stays.
+		was := existing.Config
 		config.DeliverPolicy, config.OptStartSeq, config.OptStartTime = was.DeliverPolicy, was.OptStartSeq, was.OptStartTime
-	} else if !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return nil, fmt.Errorf("look for consumer %s: %w", ConsumerName, err)
 	}
 	consumer, err := l.js.CreateOrUpdateConsumer(ctx, Stream, config)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
@@ -29,10 +30,10 @@ func TestOpenBringsAStreamToItsNewLimits(t *testing.T) {
 	open(t, nc, eventlog.Options{MaxAge: 72 * time.Hour, MaxBytes: 1 << 31, DeadMaxAge: 36 * time.Hour, DeadMaxBytes: 1 << 28})
 	require.Equal(t, [4]int64{hours(72), 1 << 31, hours(36), 1 << 28}, limits())
 	open(t, nc, eventlog.Options{})
-	require.Equal(t, [4]int64{hours(24 * 90), -1, hours(24 * 90), -1}, limits())
-	// A limit that is below what is there refuses new events and drops none.
+	require.Equal(t, [4]int64{0, -1, 0, -1}, limits())
+	// A limit below the current size refuses new events and drops none.
 	l = open(t, nc, eventlog.Options{MaxBytes: 4096, DeadMaxBytes: 16})
-	require.Equal(t, [4]int64{hours(24 * 90), 4096, hours(24 * 90), 16}, limits())
+	require.Equal(t, [4]int64{0, 4096, 0, 16}, limits())
 	_, err := l.Append(t.Context(), event(100))
 	require.ErrorIs(t, err, eventlog.ErrUnavailable)
 	require.ErrorIs(t, l.Park(t.Context(), event(1), refused(1, 2)), eventlog.ErrUnavailable)
@@ -40,14 +41,14 @@ func TestOpenBringsAStreamToItsNewLimits(t *testing.T) {
 	require.Len(t, lettersOf(t, l, eventlog.Filter{}), 1)
 }
 
-// What is dropped from CLERKSYNC_STORE_EVENTS may still be in the log.
+// Types removed from CLERKSYNC_STORE_EVENTS may still be in the log.
 func TestTheLogKnowsEveryResourceThatWasEverStored(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
 	for _, step := range []struct{ store, want []string }{
 		{[]string{"user.*", "organization.created"}, []string{"clerksync", "organization", "user"}}, // and probes
 		{[]string{"session.*"}, []string{"clerksync", "organization", "session", "user"}},
-		{nil, []string{"clerksync", "organization", "session", "user"}}, // says nothing about them
+		{nil, []string{"clerksync", "organization", "session", "user"}}, // keeps them
 		{[]string{"user.created", "email.created"}, []string{"clerksync", "email", "organization", "session", "user"}},
 		{[]string{"organization*.*"}, []string{"*"}},
 		{[]string{"user.*"}, []string{"*"}},
@@ -106,7 +107,7 @@ func TestOpenSaysWhatToDoWhenJetStreamRefuses(t *testing.T) {
 	require.Equal(t, "create or update stream CLERK_EVENTS: "+replicas, refusal(with(), eventlog.Options{Replicas: 3}))
 	nc := with()
 	open(t, nc, eventlog.Options{})
-	require.Equal(t, "create or update stream CLERK_EVENTS: "+replicas, refusal(nc, eventlog.Options{Replicas: 3}), "a log that is there")
+	require.Equal(t, "create or update stream CLERK_EVENTS: "+replicas, refusal(nc, eventlog.Options{Replicas: 3}), "an existing log")
 
 	for _, subject := range []string{"clerk.>", "clerk.events.user.created.*.*.*", ">"} {
 		other := jetstream.StreamConfig{Name: "OTHER", Subjects: []string{subject}, NoAck: subject == ">"}
@@ -115,7 +116,7 @@ func TestOpenSaysWhatToDoWhenJetStreamRefuses(t *testing.T) {
 	nc = with(jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"clerk.dead.x"}})
 	require.Equal(t, "create or update stream CLERK_DEAD: "+overlap, refusal(nc, eventlog.Options{}))
 	nc = with(jetstream.StreamConfig{Name: "CLERK_EVENTS", Subjects: []string{"mine"}}, jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"clerk.events.a.b.c.d.e"}})
-	require.Equal(t, "create or update stream CLERK_EVENTS: "+overlap, refusal(nc, eventlog.Options{}), "a stream of this name is there")
+	require.Equal(t, "create or update stream CLERK_EVENTS: "+overlap, refusal(nc, eventlog.Options{}), "an existing stream of this name")
 
 	for _, name := range []string{"CLERK_EVENTS", "CLERK_DEAD"} {
 		nc = with(jetstream.StreamConfig{Name: name, Subjects: []string{"mine"}, Storage: jetstream.MemoryStorage})
@@ -126,14 +127,14 @@ func TestOpenSaysWhatToDoWhenJetStreamRefuses(t *testing.T) {
 			refusal(nc, eventlog.Options{}))
 	}
 	require.Equal(t, "create or update stream CLERK_EVENTS: nats: API error: code=500 err_code=10052 description=duplicates window can not be larger then max age",
-		refusal(with(), eventlog.Options{MaxAge: time.Minute}), "to delete the stream would not help")
+		refusal(with(), eventlog.Options{MaxAge: time.Minute}), "deleting the stream would not help")
 
 	// The embedded server has no limit.
 	nc = limited(t, natsserver.JetStreamAccountLimits{MaxStore: 1 << 30, MaxMemory: -1, MaxStreams: -1, MaxConsumers: -1})
 	require.Equal(t, "create or update stream CLERK_EVENTS: "+storage, refusal(nc, eventlog.Options{MaxBytes: 1 << 31}))
 	require.Equal(t, "create or update stream CLERK_DEAD: "+storage, refusal(nc, eventlog.Options{MaxBytes: 1 << 29, DeadMaxBytes: 1 << 30}))
 	open(t, nc, eventlog.Options{MaxBytes: 1 << 29, DeadMaxBytes: 1 << 20})
-	require.Equal(t, "create or update stream CLERK_EVENTS: "+storage, refusal(nc, eventlog.Options{MaxBytes: 1 << 30, DeadMaxBytes: 1 << 20}), "a log that is there")
+	require.Equal(t, "create or update stream CLERK_EVENTS: "+storage, refusal(nc, eventlog.Options{MaxBytes: 1 << 30, DeadMaxBytes: 1 << 20}), "an existing log")
 
 	nc = limited(t, natsserver.JetStreamAccountLimits{MaxStore: 1 << 30, MaxMemory: -1, MaxStreams: 1, MaxConsumers: -1})
 	require.Equal(t, "create or update stream CLERK_DEAD: nats: API error: code=400 err_code=10027 description=maximum number of streams reached"+
@@ -175,7 +176,7 @@ func TestAttachNeedsALog(t *testing.T) {
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	_, err = js.Stream(t.Context(), eventlog.Stream)
-	require.ErrorIs(t, err, jetstream.ErrStreamNotFound, "and makes none")
+	require.ErrorIs(t, err, jetstream.ErrStreamNotFound, "and creates none")
 }
 
 func TestAttachChangesNothing(t *testing.T) {
@@ -204,4 +205,64 @@ func TestAttachChangesNothing(t *testing.T) {
 	require.NoError(t, attached.Check(t.Context()))
 	requireOnce(t, nc, events(0, 30))
 	require.Equal(t, before, configs())
+}
+
+// TestAdmit lets filters find types that another part than the receiver stores.
+func TestAdmit(t *testing.T) {
+	t.Parallel()
+	nc := testkit.Connect(t, testkit.NATS(t))
+	open(t, nc, eventlog.Options{StoreEvents: []string{"user.*", "organization.*"}})
+	l, err := eventlog.Attach(t.Context(), nc)
+	require.NoError(t, err)
+	t.Cleanup(l.Close)
+	config := streamOf(t, nc, eventlog.Stream).CachedInfo().Config
+
+	require.NoError(t, l.Admit(t.Context(), []string{"user.created", "organization.deleted"}))
+	require.Equal(t, config, streamOf(t, nc, eventlog.Stream).CachedInfo().Config)
+	require.NoError(t, l.Admit(t.Context(), []string{"user.created", "session.created", "session.ended"}))
+	changed := streamOf(t, nc, eventlog.Stream).CachedInfo().Config
+	require.Equal(t, "clerksync organization session user", changed.Metadata["clerksync_resources"])
+	changed.Metadata["clerksync_resources"] = config.Metadata["clerksync_resources"]
+	require.Equal(t, config, changed, "nothing else")
+
+	e := event(1)
+	e.Envelope.Type, e.Envelope.EntityID = "session.created", "sess_1"
+	appendAll(t, l, []*clerk.Event{e})
+	again, err := eventlog.Attach(t.Context(), nc)
+	require.NoError(t, err)
+	t.Cleanup(again.Close)
+	for _, l := range []*eventlog.Log{l, again} {
+		scan, err := l.Events(t.Context(), eventlog.Filter{User: "user_1"}, true)
+		require.NoError(t, err)
+		m, err := scan.Next(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "session.created", m.Event.Envelope.Type)
+		scan.Close()
+	}
+
+	// A log without resources can hold any.
+	other := testkit.Connect(t, testkit.NATS(t))
+	l = open(t, other, eventlog.Options{})
+	require.NoError(t, l.Admit(t.Context(), []string{"session.created"}))
+	require.Empty(t, streamOf(t, other, eventlog.Stream).CachedInfo().Config.Metadata["clerksync_resources"])
+}
+
+func TestErrorCodesAreTheServers(t *testing.T) {
+	t.Parallel()
+	server := map[string]jetstream.ErrorCode{}
+	for name, id := range map[string]natsserver.ErrorIdentifier{
+		"JSAccountResourcesExceededErr":   natsserver.JSAccountResourcesExceededErr,
+		"JSClusterNoPeersErrF":            natsserver.JSClusterNoPeersErrF,
+		"JSInsufficientResourcesErr":      natsserver.JSInsufficientResourcesErr,
+		"JSMaximumStreamsLimitErr":        natsserver.JSMaximumStreamsLimitErr,
+		"JSStorageResourcesExceededErr":   natsserver.JSStorageResourcesExceededErr,
+		"JSStreamInvalidConfigF":          natsserver.JSStreamInvalidConfigF,
+		"JSStreamSubjectOverlapErr":       natsserver.JSStreamSubjectOverlapErr,
+		"JSStreamReplicasNotSupportedErr": natsserver.JSStreamReplicasNotSupportedErr,
+		"JSStreamMaxBytesRequired":        natsserver.JSStreamMaxBytesRequired,
+		"JSStreamMaxStreamBytesExceeded":  natsserver.JSStreamMaxStreamBytesExceeded,
+	} {
+		server[name] = jetstream.ErrorCode(id)
+	}
+	require.Equal(t, server, eventlog.ErrorCodes)
 }

@@ -98,8 +98,8 @@ func TestReplayKilled(t *testing.T) {
 	last, stderr := began()
 	require.NoError(t, last.Wait(), stderr.String())
 	testkit.Eventually(t, "the projector is done", func() (bool, any) {
-		pending, err := w.Log.Pending(context.Background())
-		return err == nil && pending == 0, fmt.Sprint(pending, err)
+		b, err := w.Log.Backlog(context.Background())
+		return err == nil && b.Pending == 0, fmt.Sprint(b, err)
 	})
 	if diff := cmp.Diff(want, testkit.Tables(t, w.Store)); diff != "" {
 		t.Fatalf("(-in order +after the kills):\n%s", diff)

@@ -133,8 +133,8 @@ func TestReplayBesideLiveTraffic(t *testing.T) {
 			r.Fatalf("%v", err)
 		}
 		testkit.Eventually(t, "the projector is done", func() (bool, any) {
-			pending, err := w.Log.Pending(context.Background())
-			return err == nil && pending == 0, fmt.Sprint(pending, err)
+			b, err := w.Log.Backlog(context.Background())
+			return err == nil && b.Pending == 0, fmt.Sprint(b, err)
 		})
 		if diff := cmp.Diff(want, testkit.Tables(t, w.Store)); diff != "" {
 			r.Fatalf("rows differ from those of the history in order (-in order +with replays):\n%s", diff)

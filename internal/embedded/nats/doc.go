@@ -1,5 +1,5 @@
-// Package nats runs a NATS server with JetStream inside this process: the event log of
-// a deployment on one machine, and of dev and the tests.
+// Package nats runs a NATS server with JetStream inside this process: for deployments on
+// one machine, dev and the tests.
 //
 // The server writes a message before it acknowledges it, but leaves the fsync to the
 // operating system. [Server.Sync] does the fsync, once for everything acknowledged
@@ -9,5 +9,5 @@
 // block with the highest number, and a new block changes the folder's modification
 // time. TestNATSSyncLeavesNothing fails when one of them no longer holds.
 //
-// The package knows nothing of clerksync's streams.
+// The package does not know clerksync's streams.
 package nats

@@ -9,39 +9,38 @@ import (
 	"github.com/clerksync/clerksync/internal/disk"
 )
 
-// TestRoom: too little is refused, and when there is room again, it is found by
-// itself.
+// TestRoom refuses with too little room, and recovers by itself.
 func TestRoom(t *testing.T) {
 	t.Parallel()
 	var free uint64
-	looks := 0
+	checks := 0
 	r := &room{dir: "/data", free: func(dir string) (uint64, bool) {
 		require.Equal(t, "/data", dir)
-		looks++
+		checks++
 		return free, true
 	}}
 	free = reserve
 	require.NoError(t, r.check())
 	free = reserve - 1
-	require.NoError(t, r.check(), "a look counts for a while")
-	require.Equal(t, 1, looks)
+	require.NoError(t, r.check(), "a check is valid for a while")
+	require.Equal(t, 1, checks)
 	r.age()
 	require.EqualError(t, r.check(), "the disk of /data has 63 MB free, at least 64 are kept: make room, or set CLERKSYNC_LOG_MAX_BYTES")
 	require.Error(t, r.check())
-	require.Equal(t, 2, looks)
+	require.Equal(t, 2, checks)
 	free = reserve
 	r.age()
 	require.NoError(t, r.check())
 }
 
-// age lets the last look grow old.
+// age makes the last check old.
 func (r *room) age() {
 	last := *r.last.Load()
 	last.at = last.at.Add(-time.Hour)
 	r.last.Store(&last)
 }
 
-// TestRoomOfARealDisk: what the system says is in bytes.
+// TestRoomOfARealDisk reads bytes, and not blocks.
 func TestRoomOfARealDisk(t *testing.T) {
 	t.Parallel()
 	free, ok := disk.Free(t.TempDir())

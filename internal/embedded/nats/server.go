@@ -16,16 +16,15 @@ import (
 	"github.com/clerksync/clerksync/internal/disk"
 )
 
-// Options say where an embedded NATS server keeps its data and how careful it
-// is.
+// Options configure an embedded NATS server.
 type Options struct {
 	Dir   string       // data folder of JetStream
-	Token string       // what clients have to know to connect over the network
+	Token string       // that clients need to connect over the network
 	Log   *slog.Logger // nil: discards
 }
 
-// Server is a NATS server with JetStream in this process. It listens on a free
-// port of the loopback, for the other commands.
+// Server is a NATS server with JetStream in this process. For the other commands, it
+// listens on a free loopback port.
 type Server struct {
 	server *natsserver.Server
 	token  string
@@ -36,13 +35,11 @@ type Server struct {
 	streams map[string]*streamFiles
 }
 
-// maxPayload leaves room for the largest body that the receiver takes and its
-// headers.
+// maxPayload has room for the largest body that the receiver takes, with its headers.
 const maxPayload = 2 << 20
 
-// Start starts a server and waits until it takes connections. What it
-// acknowledges survives the end of the process; for the end of the machine there
-// is [Server.Sync].
+// Start starts a server and waits until it accepts connections. Acknowledged messages
+// survive the end of the process; to survive that of the machine, they need [Server.Sync].
 func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -55,19 +52,19 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		JetStream:          true,
 		StoreDir:           o.Dir,
 		JetStreamMaxMemory: 64 << 20, // of memory streams, of which there are none
-		// Without it the server would draw a limit from what is free at its start.
-		// What may be used is told by Room, and by the limits of the streams.
+		// By default, the server derives a limit from the free space at its start. Here
+		// Room and the limits of the streams are the bounds.
 		JetStreamMaxStore:     1 << 60,
 		MaxPayload:            maxPayload,
 		NoSigs:                true,
 		DisableShortFirstPing: true,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make the embedded NATS server: %w", err)
+		return nil, fmt.Errorf("create the embedded NATS server: %w", err)
 	}
 	s.SetLoggerV2(natsLogger{o.Log}, false, false, false)
 	s.Start()
-	wait := 30 * time.Second // a large log is read at the start, after a crash whole
+	wait := 30 * time.Second // it reads a large log at the start, after a crash all of it
 	if deadline, ok := ctx.Deadline(); ok {
 		wait = min(wait, time.Until(deadline))
 	}
@@ -82,7 +79,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	return &Server{server: s, token: o.Token, dir: o.Dir, room: room{dir: o.Dir, free: disk.Free}, streams: map[string]*streamFiles{}}, nil
 }
 
-// URL is where other processes connect, with the token in it.
+// URL returns the address for other processes, with the token in it.
 func (n *Server) URL() string {
 	return strings.Replace(n.server.ClientURL(), "nats://", "nats://"+url.User(n.token).String()+"@", 1)
 }
@@ -97,15 +94,13 @@ func (n *Server) Connect(options ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// Stop ends the server, after what it has in hand is on the disk. A second call
-// does nothing.
+// Stop shuts the server down after its writes. A second call does nothing.
 func (n *Server) Stop() {
 	n.server.Shutdown()
 	n.server.WaitForShutdown()
 }
 
-// natsLogger passes the server's log on: what is worth a line there is a detail
-// here, unless it is a fault.
+// natsLogger passes the server's log on. Its notices are details here.
 type natsLogger struct{ log *slog.Logger }
 
 func (l natsLogger) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }

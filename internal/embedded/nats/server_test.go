@@ -27,7 +27,7 @@ const natsChildEnv = "EMBEDDED_TEST_NATS_CHILD_OF"
 // natsWriters is how many writers the child has.
 const natsWriters = 4
 
-// TestNATSChild does nothing but in the child.
+// TestNATSChild does something only in the child.
 func TestNATSChild(t *testing.T) {
 	dir := os.Getenv(natsChildEnv)
 	if dir == "" {
@@ -148,7 +148,7 @@ func TestNATSAsksForTheToken(t *testing.T) {
 	}
 }
 
-// TestNATSSync makes sure that what is acknowledged is in the files that Sync syncs.
+// TestNATSSync checks that acknowledged messages are in the files that Sync syncs.
 func TestNATSSync(t *testing.T) {
 	t.Parallel()
 	o := Options{Dir: t.TempDir()}
@@ -174,8 +174,8 @@ func TestNATSPayload(t *testing.T) {
 	require.Equal(t, int64(2<<20), nc.MaxPayload())
 }
 
-// TestNATSKilled kills a process with a server in it while events are acknowledged:
-// every one of these is there after the next start.
+// TestNATSKilled kills a process with a server in it while events are acknowledged: the
+// next start has all of them.
 func TestNATSKilled(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -206,7 +206,7 @@ func TestNATSKilled(t *testing.T) {
 			require.NoError(t, err, lines.Text())
 		}
 		if acknowledged[seq] = e; len(acknowledged) == 200 {
-			require.NoError(t, child.Process.Kill()) // and then what it still wrote is read
+			require.NoError(t, child.Process.Kill()) // and read what it still wrote
 		}
 	}
 	require.GreaterOrEqual(t, len(acknowledged), 200)
@@ -225,7 +225,7 @@ func TestNATSKilled(t *testing.T) {
 	ack, err := js.Publish(t.Context(), natsSubject, natsBody(0, 0))
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, ack.Sequence, uint64(len(acknowledged)+1))
-	// At most the one that each writer had under way was stored without a word of it.
+	// At most the one in flight of each writer was stored without an acknowledgement.
 	require.LessOrEqual(t, ack.Sequence, uint64(len(acknowledged)+1+natsWriters))
 }
 

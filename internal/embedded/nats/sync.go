@@ -12,17 +12,14 @@ import (
 	"time"
 )
 
-// Sync forces what a stream has acknowledged onto the disk: one fsync for however
-// much that is.
+// Sync forces what a stream has acknowledged onto the disk, with one fsync.
 //
-// The server can write every message with fsync by itself (sync_always), but then
-// each costs one, and its atomic batches, which share one, cost the making of a
-// folder with files in it. So it is left to write without, which it does before
-// it acknowledges, and the fsync is ours, once for all that was acknowledged
-// since the last. That the files are where this looks for them is tested, on the
-// server that is linked in.
+// The server's own way (sync_always) costs one fsync for each message, and its atomic
+// batches, which share one, cost a new folder with files. So the server writes without
+// fsync, before it acknowledges, and Sync does one for everything acknowledged since the
+// last. Tests check that the linked server keeps its files where Sync expects them.
 //
-// After an error nothing is certain: the system may have dropped what it could
+// After an error nothing is certain: the operating system may have dropped what it could
 // not write.
 func (n *Server) Sync(stream string) error {
 	n.mu.Lock()
@@ -38,21 +35,21 @@ func (n *Server) Sync(stream string) error {
 	return nil
 }
 
-// streamFiles are the files of a stream: messages are appended to the block with
-// the highest number, of msgs/<number>.blk.
+// streamFiles are the files of a stream. Messages are appended to the block with the
+// highest number, msgs/<number>.blk.
 type streamFiles struct {
 	dir string
 
-	mu     sync.Mutex
-	last   int       // number of the block that was the last at the latest look
-	looked time.Time // modification time of the folder then
-	sure   bool      // a block that was made since would show in it
+	mu       sync.Mutex
+	last     int       // number of the last block, when the folder was last read
+	modified time.Time // modification time of the folder then
+	sure     bool      // a block created since would change it
 
 	testOnlySyncing func(block string) // called before a block is synced
 }
 
-// settled is the age from which on a modification time is trusted: one more
-// change within the tick of the clock would not show.
+// settled is the age from which on a modification time is trusted: a later change within
+// the same tick of the clock would not show.
 const settled = time.Second
 
 func (f *streamFiles) sync() error {
@@ -63,18 +60,18 @@ func (f *streamFiles) sync() error {
 	if err != nil {
 		return err
 	}
-	if f.sure && info.ModTime().Equal(f.looked) {
+	if f.sure && info.ModTime().Equal(f.modified) {
 		err := f.syncBlock(f.last)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	return f.look(msgs, info.ModTime())
+	return f.syncBlocks(msgs, info.ModTime())
 }
 
-// look finds out which blocks there are, and syncs those that may have changed:
-// at the first time all files of the stream, later the last block and those after it.
-func (f *streamFiles) look(msgs string, modified time.Time) error {
+// syncBlocks reads which blocks there are, and syncs those that may have changed: the
+// first time all files of the stream, later the last block and those after it.
+func (f *streamFiles) syncBlocks(msgs string, modified time.Time) error {
 	if f.last == 0 {
 		if err := syncTree(f.dir); err != nil {
 			return err
@@ -93,7 +90,7 @@ func (f *streamFiles) look(msgs string, modified time.Time) error {
 		}
 		last = max(last, n)
 		if n >= f.last {
-			// A block that is gone has nothing in it any more.
+			// A block is deleted when nothing is left in it.
 			if err := f.syncBlock(n); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
@@ -102,7 +99,7 @@ func (f *streamFiles) look(msgs string, modified time.Time) error {
 	if err := syncPath(msgs); err != nil {
 		return err
 	}
-	f.last, f.looked, f.sure = last, modified, time.Since(modified) > settled
+	f.last, f.modified, f.sure = last, modified, time.Since(modified) > settled
 	return nil
 }
 
@@ -117,7 +114,7 @@ func (f *streamFiles) block(n int) string {
 	return filepath.Join(f.dir, "msgs", strconv.Itoa(n)+".blk")
 }
 
-// syncTree syncs everything below dir, and the way to it.
+// syncTree syncs everything below dir, and the folders above it up to the data folder.
 func syncTree(dir string) error {
 	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if err == nil {
@@ -135,7 +132,7 @@ func syncTree(dir string) error {
 	return err
 }
 
-// syncPath forces a file or a folder onto the disk, whoever wrote it.
+// syncPath forces a file or a folder onto the disk.
 func syncPath(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

@@ -1,3 +1,5 @@
+//go:build linux || darwin
+
 package nats
 
 import (
@@ -10,9 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestNATSSyncLeavesNothing: after Sync no byte of the stream's blocks is left that
-// was written after its block was last synced, also while blocks fill up and new
-// ones are begun, and after a purge took blocks away.
+// TestNATSSyncLeavesNothing checks that Sync leaves no byte of the stream's blocks
+// unsynced, also while blocks fill up and new ones begin, and after a purge deleted blocks.
 func TestNATSSyncLeavesNothing(t *testing.T) {
 	t.Parallel()
 	n := startNATS(t, Options{Dir: t.TempDir()})
@@ -49,7 +50,7 @@ func TestNATSSyncLeavesNothing(t *testing.T) {
 	}
 
 	started := time.Now()
-	for range 30 { // 8 MB fill a block, so that some are begun between two looks
+	for range 30 { // 8 MB fill a block, so that some begin between two syncs
 		publish(20)
 		requireSynced()
 	}

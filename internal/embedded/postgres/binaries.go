@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// oldestMajor is the oldest PostgreSQL that clerksync is tested with. Version 15 also is the first to report the
-// progress of a recovery, which awaitReady relies on.
+// oldestMajor is the oldest PostgreSQL that clerksync is tested with. Version 15 is also the first
+// to report the progress of a recovery, which awaitReady needs.
 const oldestMajor = 15
 
 // binaries is a folder with initdb and postgres, and their major version.
@@ -53,8 +53,8 @@ func findBinaries(ctx context.Context, o Options, want int) (binaries, error) {
 	return choose(found, want)
 }
 
-// choose picks the programs for a cluster of version want: exactly that version, since another one cannot read its
-// files. For a new cluster (0) the newest is taken. Among equals the first wins.
+// choose returns the programs for a cluster of version want: of exactly that version, since another one cannot read
+// its files. For a new cluster (0) it is the newest. Among equals the first wins.
 func choose(found []binaries, want int) (binaries, error) {
 	var best binaries
 	var seen []string
@@ -79,8 +79,7 @@ func choose(found []binaries, want int) (binaries, error) {
 	}
 }
 
-// search returns the usable installations of this machine, each once, in the order in which a user would expect
-// them to be preferred.
+// search returns the usable installations of this machine, each once, in the order of preference.
 func search(ctx context.Context) []binaries {
 	dirs := filepath.SplitList(os.Getenv("PATH"))
 	if out, err := exec.CommandContext(ctx, "pg_config", "--bindir").Output(); err == nil {
@@ -101,7 +100,7 @@ func search(ctx context.Context) []binaries {
 	var found []binaries
 	seen := map[string]bool{"": true}
 	for _, dir := range dirs {
-		folder, _ := programFolder(dir) // "" when it is none, as nearly all of PATH
+		folder, _ := programFolder(dir) // "" without the programs, as for nearly all of PATH
 		if seen[folder] {
 			continue
 		}
@@ -113,8 +112,8 @@ func search(ctx context.Context) []binaries {
 	return found
 }
 
-// programFolder returns the folder that initdb and postgres in dir really are in. That is where PostgreSQL itself
-// looks for its other files, and what the server's user has to reach.
+// programFolder resolves dir to the real folder of initdb and postgres. There PostgreSQL finds its other files, and
+// the server's user must be able to enter it.
 func programFolder(dir string) (string, error) {
 	postgres, err := filepath.Abs(filepath.Join(dir, "postgres"))
 	if err == nil {
@@ -132,7 +131,7 @@ func programFolder(dir string) (string, error) {
 	return folder, nil
 }
 
-// versionLine is what `postgres --version` prints: "postgres (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)".
+// versionLine matches the output of `postgres --version`: "postgres (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)".
 var versionLine = regexp.MustCompile(`^postgres \(PostgreSQL\) (\d+)`)
 
 // askVersion returns the major version of the postgres in folder.

@@ -21,21 +21,21 @@ import (
 	"time"
 )
 
-// passwordFile stands inside the cluster, readable for the server's user alone (who can read all the data anyway)
-// and root: so there is never a cluster without its password, and they move together.
+// passwordFile is in the cluster's folder, so that they move together. Only root and the server's user, which can
+// read all the data anyway, can read it.
 const passwordFile = "clerksync.password"
 
-// lockPatience is how long a start waits for the process that holds the cluster's lock, which may be just dying.
+// lockPatience is how long a start waits for the process that holds the cluster's lock, which may be ending.
 const lockPatience = time.Second
 
-// clusterMajor returns the major version of the cluster in dir, 0 when there is none.
+// clusterMajor returns the major version of the cluster in dir, or 0 when there is none.
 func clusterMajor(dir string) (int, error) {
 	text, err := os.ReadFile(filepath.Join(dir, "PG_VERSION"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return 0, fmt.Errorf("%w: run clerksync as the user who owns %s, or name another CLERKSYNC_DATA_DIR", err, dir)
+		return 0, fmt.Errorf("%w: run clerksync as the owner of %s, or name another CLERKSYNC_DATA_DIR", err, dir)
 	}
 	if err != nil {
 		return 0, err
@@ -48,8 +48,8 @@ func clusterMajor(dir string) (int, error) {
 	return major, nil
 }
 
-// resolve makes dir absolute and free of symbolic links as far as it exists, so that the folders above it are the
-// ones that the server's user has to pass.
+// resolve makes dir absolute and free of symbolic links as far as it exists, so that the folders above it are those
+// that the server's user must be able to enter.
 func resolve(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -63,9 +63,8 @@ func resolve(dir string) (string, error) {
 	return real, err
 }
 
-// lockCluster makes this process the only one that works on the cluster in dir, until the returned file is closed or
-// the process ends. PostgreSQL's own lock protects a running server; this one also covers the making of the cluster,
-// and tells at once.
+// lockCluster locks the cluster in dir for this process, until the returned file is closed or the process ends.
+// PostgreSQL's own lock protects a running server; this one also covers the creation of the cluster.
 func lockCluster(ctx context.Context, dir string) (*os.File, error) {
 	file, err := os.OpenFile(dir+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -88,7 +87,7 @@ func lockCluster(ctx context.Context, dir string) (*os.File, error) {
 	}
 }
 
-// inUse is the error about a cluster that another process works on.
+// inUse returns the error about a cluster that another process uses.
 func inUse(dir string) error {
 	who := "another process"
 	if pm := readPostmaster(dir); pm.pid != 0 {
@@ -97,8 +96,8 @@ func inUse(dir string) error {
 	return fmt.Errorf("%s is using %s: stop the clerksync it belongs to, or name another CLERKSYNC_DATA_DIR", who, dir)
 }
 
-// ensureCluster makes a cluster in dir unless there is one. It is made in a folder beside and moved into place when it
-// is complete: an initdb that is killed leaves nothing that looks like a cluster.
+// ensureCluster creates a cluster in dir unless there is one. initdb works in a sibling folder, which is renamed when
+// it is complete: a killed initdb leaves nothing that looks like a cluster.
 func ensureCluster(ctx context.Context, dir string, bin binaries, u serverUser, o Options) (err error) {
 	major, err := clusterMajor(dir)
 	if err != nil {
@@ -124,7 +123,7 @@ func ensureCluster(ctx context.Context, dir string, bin binaries, u serverUser, 
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
 
-	// The password is written before the folder is given away: root must not write where another user can put links.
+	// The password is written before the folder changes its owner: root must not write where another user can put links.
 	password := filepath.Join(work, passwordFile)
 	if err := writePassword(password); err != nil {
 		return err
@@ -140,39 +139,39 @@ func ensureCluster(ctx context.Context, dir string, bin binaries, u serverUser, 
 	if err := os.Rename(password, filepath.Join(cluster, passwordFile)); err != nil {
 		return err
 	}
-	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty folder may stand there
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) { // dir may be an empty folder
 		return err
 	}
 	if err := os.Rename(cluster, dir); err != nil {
 		return err
 	}
-	// Without this a power cut could undo the move, and the next start would wipe the cluster as a leftover.
+	// Without this a power cut could undo the rename, and the next start would remove the cluster as a leftover.
 	if err := errors.Join(syncFolder(dir), syncFolder(parent)); err != nil {
 		return err
 	}
-	o.Log.InfoContext(ctx, "made a PostgreSQL cluster", "dir", dir, "version", bin.major, "took", time.Since(started).Round(time.Millisecond))
+	o.Log.InfoContext(ctx, "created a PostgreSQL cluster", "dir", dir, "version", bin.major, "took", time.Since(started).Round(time.Millisecond))
 	return nil
 }
 
-// hashOf makes a short name of a path, for folders that belong to the cluster there and to no other.
+// hashOf returns a short name for a path, for folders that belong to the cluster there.
 func hashOf(dir string) string {
 	hash := fnv.New32a()
 	hash.Write([]byte(dir))
 	return fmt.Sprintf("%08x", hash.Sum32())
 }
 
-// removeLeftovers removes the folders that earlier starts, killed, left in parent. The caller holds the lock of the one
-// cluster whose folders have this prefix, so that none of them is in use.
+// removeLeftovers removes the folders of killed starts from parent. The caller holds the lock of the one cluster
+// whose folders have this prefix, so none of them is in use.
 func removeLeftovers(parent, prefix string) {
 	entries, _ := os.ReadDir(parent)
 	for _, entry := range entries {
 		if strings.HasPrefix(entry.Name(), prefix) {
-			_ = os.RemoveAll(filepath.Join(parent, entry.Name())) // what stays is in nobody's way
+			_ = os.RemoveAll(filepath.Join(parent, entry.Name())) // a remainder does no harm
 		}
 	}
 }
 
-// initdb makes a cluster in the missing folder dir.
+// initdb creates a cluster in the missing folder dir.
 func initdb(ctx context.Context, dir, password string, bin binaries, u serverUser, unsafe bool) error {
 	args := []string{
 		"--pgdata=" + dir,
@@ -190,7 +189,7 @@ func initdb(ctx context.Context, dir, password string, bin binaries, u serverUse
 	cmd.Dir = filepath.Dir(dir)
 	cmd.Env = serverEnviron()
 	cmd.SysProcAttr = processAttributes(u)
-	cmd.WaitDelay = 5 * time.Second // killed, it leaves a child with its output open for a moment
+	cmd.WaitDelay = 5 * time.Second // when killed, its child still holds the output open
 
 	runtime.LockOSThread() // for processAttributes, as in startProcess
 	defer runtime.UnlockOSThread()
@@ -200,10 +199,10 @@ func initdb(ctx context.Context, dir, password string, bin binaries, u serverUse
 	return nil
 }
 
-// serverEnviron is all that the server learns of this process's environment, which holds Clerk's secrets for those
-// who can look at the server's, and PG* variables that mean other servers.
+// serverEnviron returns the server's environment. It leaves out Clerk's secrets, and PG* variables that mean other
+// servers.
 func serverEnviron() []string {
-	env := []string{"LC_ALL=C"} // messages in English, which start reads; and macOS needs a valid one
+	env := []string{"LC_ALL=C"} // start parses English messages; and macOS needs a valid locale
 	for _, name := range []string{"PATH", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
@@ -225,7 +224,7 @@ func writePassword(path string) error {
 	return errors.Join(err, file.Sync(), file.Close())
 }
 
-// passwordForm also keeps what else could be in its place, such as a link to another file, out of a URL.
+// passwordForm keeps any other content, such as that of a linked file, out of a URL.
 var passwordForm = regexp.MustCompile(`^[0-9a-f]{40}\n$`)
 
 // readPassword returns the superuser's password of the cluster in dir.
@@ -233,13 +232,13 @@ func readPassword(dir string) (string, error) {
 	path := filepath.Join(dir, passwordFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%s is missing: clerksync did not make this cluster; name another CLERKSYNC_DATA_DIR, or start it yourself and set DATABASE_URL", path)
+		return "", fmt.Errorf("%s is missing: clerksync did not create this cluster; name another CLERKSYNC_DATA_DIR, or start it yourself and set DATABASE_URL", path)
 	}
 	if err != nil {
 		return "", err
 	}
 	if !passwordForm.Match(text) {
-		return "", fmt.Errorf("%s does not hold a password that clerksync made", path)
+		return "", fmt.Errorf("%s does not hold a password of clerksync", path)
 	}
 	return strings.TrimSpace(string(text)), nil
 }
@@ -252,7 +251,7 @@ func syncFolder(path string) error {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
-// pause waits for d, or for the end of ctx, which is an error.
+// pause waits for d. The error is that of ctx when it ends first.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -1,8 +1,7 @@
 // Package postgres runs a real PostgreSQL server as a child of this process, for
 // `clerksync dev` and for the tests.
 //
-// What it starts it owns: a free port, a socket and a folder of its own, and an end
-// together with its parent. A server that somebody else started is never looked for
-// and never touched. It is no way to run PostgreSQL in production: there are no
-// backups, no upgrades between major versions, and no listener beyond loopback.
+// A server that it starts has its own free port, socket and folder, and ends with its
+// parent. It never searches for or touches other servers. It is not for production: there
+// are no backups, no upgrades between major versions, and no listener beyond loopback.
 package postgres

@@ -14,7 +14,7 @@ import (
 	"syscall"
 )
 
-// installHint is the command that installs PostgreSQL on this machine, for an error to show.
+// installHint returns how to install PostgreSQL on this machine, for an error's text.
 func installHint() string {
 	for _, manager := range []struct{ program, command string }{
 		{"brew", "brew install postgresql@17"}, // never as root
@@ -33,15 +33,14 @@ func installHint() string {
 	return "install it (https://www.postgresql.org/download/)"
 }
 
-// canInstall tells whether installWithApt can work here.
+// canInstall reports whether installWithApt can work here.
 func canInstall() bool {
 	_, debian := os.Stat("/etc/debian_version")
 	_, apt := exec.LookPath("apt-get")
 	return debian == nil && apt == nil && os.Geteuid() == 0
 }
 
-// createClusterDir holds pieces of the configuration of pg_createcluster, which Debian's package of the server calls
-// when it is installed.
+// createClusterDir holds configuration of pg_createcluster, which the installation of Debian's package calls.
 const createClusterDir = "/etc/postgresql-common/createcluster.d"
 
 // installWithApt installs Debian's PostgreSQL without the cluster "main" that the package would create and start on
@@ -58,7 +57,7 @@ func installWithApt(ctx context.Context, log *slog.Logger) (err error) {
 	} {
 		cmd := exec.CommandContext(ctx, "apt-get", args...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) } // killed, it would leave dpkg half done
+		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) } // a kill would leave dpkg half done
 		log.InfoContext(ctx, "no PostgreSQL on this machine: installing it", "command", strings.Join(cmd.Args, " "))
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("install PostgreSQL: %s: %w%s", strings.Join(cmd.Args, " "), errors.Join(err, ctx.Err()), lastLines(string(out)))
@@ -67,8 +66,8 @@ func installWithApt(ctx context.Context, log *slog.Logger) (err error) {
 	return nil
 }
 
-// preventMainCluster tells Debian's packages to create no cluster, until undo is called. The file may be there before
-// the package that reads it.
+// preventMainCluster keeps Debian's packages from creating a cluster, until undo is called. The file can precede the
+// package that reads it.
 func preventMainCluster(dir string) (undo func() error, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -79,7 +78,7 @@ func preventMainCluster(dir string) (undo func() error, err error) {
 	}
 	return func() error {
 		err := os.Remove(file)
-		_ = os.Remove(dir) // goes only when it is empty
+		_ = os.Remove(dir) // works only when it is empty
 		return err
 	}, nil
 }

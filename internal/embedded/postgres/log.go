@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// maxLogSize is from where on a start begins the log anew. A quiet server writes a kilobyte or so per start.
+// maxLogSize is the size from which on a start truncates the log. A quiet server writes about a kilobyte per start.
 const maxLogSize = 8 << 20
 
-// serverLog is the file that the server writes its messages to, over all its starts.
+// serverLog is the file with the server's messages, over all its starts.
 type serverLog struct{ file *os.File }
 
 func openServerLog(path string) (*serverLog, error) {
@@ -37,18 +37,18 @@ func (l *serverLog) size() int64 {
 	return info.Size()
 }
 
-// since returns what was written after the log had the given size, at most the last few kilobytes of it.
+// since returns the text after the given size of the log, at most the last few kilobytes.
 func (l *serverLog) since(size int64) string {
 	end := l.size()
 	start := max(size, end-4096, 0)
-	text, _ := io.ReadAll(io.NewSectionReader(l.file, start, end-start)) // as far as it can be read
+	text, _ := io.ReadAll(io.NewSectionReader(l.file, start, end-start)) // as much as can be read
 	return string(text)
 }
 
 // tail returns the last lines for the end of an error's text.
 func (l *serverLog) tail() string { return l.excerpt(0) }
 
-// excerpt is like tail, for what was written after the log had the given size.
+// excerpt is like tail, for the text after the given size of the log.
 func (l *serverLog) excerpt(size int64) string {
 	lines := lastLines(l.since(size))
 	if lines == "" {
@@ -57,8 +57,7 @@ func (l *serverLog) excerpt(size int64) string {
 	return "; the last lines of " + l.file.Name() + lines
 }
 
-// lastLines returns the last ten lines of a program's output, indented, to be put behind an error's text; nothing
-// when there are none.
+// lastLines returns the last ten lines of a program's output, indented, for the end of an error's text.
 func lastLines(output string) string {
 	output = strings.TrimSpace(output)
 	if output == "" {

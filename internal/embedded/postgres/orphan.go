@@ -12,11 +12,11 @@ import (
 	"syscall"
 )
 
-// stopOrphan ends the server that a killed clerksync left on the cluster in dir, where a server does not end with its
-// parent. Such a server's parent is process 1. It gets SIGQUIT for the reason in Linux's processAttributes; the start that
-// follows waits for its end.
+// stopOrphan ends a server that a killed clerksync left on the cluster in dir, on systems where it does not end with
+// its parent. Process 1 is then its parent. It gets SIGQUIT for the reason given at Linux's processAttributes; the
+// start that follows waits for its end.
 //
-// The caller holds the cluster's lock, so the server is no other clerksync's. On Linux this is not called: in a
+// The caller holds the cluster's lock, so the server is no other clerksync's. Linux does not need it, and in a
 // container clerksync may itself be process 1.
 func stopOrphan(ctx context.Context, dir string, log *slog.Logger) {
 	pid := readPostmaster(dir).pid
@@ -25,7 +25,7 @@ func stopOrphan(ctx context.Context, dir string, log *slog.Logger) {
 	}
 	out, err := exec.CommandContext(ctx, "ps", "-o", "ppid=", "-o", "comm=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {
-		return // no such process: a stale file, which the server deals with
+		return // a stale file, which the server handles
 	}
 	parent, program, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
 	if parent != "1" || filepath.Base(strings.TrimSpace(program)) != "postgres" {

@@ -36,7 +36,7 @@ func TestPostgresWantedPort(t *testing.T) {
 	require.Equal(t, "kept", recall(t, third.URL("postgres")))
 }
 
-// A killed server may be there for a moment longer than the process that started it, and with it its port.
+// A killed server can outlive its parent for a moment, and hold its port.
 func TestPostgresWantedPortAfterAKill(t *testing.T) {
 	t.Parallel()
 	o := durable(newDir(t))

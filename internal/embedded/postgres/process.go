@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// abortPatience is how long a server may take for an immediate shutdown. It gives its own children five seconds
-// before it kills them, so that less would leave some behind.
+// abortPatience bounds an immediate shutdown. The server gives its own children five seconds before it kills them,
+// so less would leave some behind.
 const abortPatience = 7 * time.Second
 
-// process is a started command whose end can be waited for by many.
+// process is a started command that any number of goroutines can wait for.
 type process struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
@@ -23,8 +23,8 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 	p := &process{cmd: cmd, exited: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
-		// Pdeathsig fires when the thread that forked ends, not the process. Go ends idle threads as it likes; this
-		// one stays for as long as the child lives.
+		// Pdeathsig fires when the thread that forked ends, not the process. Go ends idle threads; a locked one
+		// lives as long as the child.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -43,13 +43,13 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// state tells how the process ended ("signal: killed"); only after exited is closed.
+// state returns how the process ended ("signal: killed"), after exited is closed.
 func (p *process) state() string { return p.cmd.ProcessState.String() }
 
-// signal sends s. The only error there can be is that the process has ended, which exited tells.
+// signal sends s. Its only possible error is that the process has ended, as exited shows.
 func (p *process) signal(s os.Signal) { _ = p.cmd.Process.Signal(s) }
 
-// abort ends the process without any regard for what it does, waits for that, and names the signal that was needed.
+// abort ends the process at once, waits for its end, and returns the signal that did it.
 func (p *process) abort() string {
 	p.signal(syscall.SIGQUIT) // "immediate shutdown"
 	patience := time.NewTimer(abortPatience)

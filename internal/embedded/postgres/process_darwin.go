@@ -2,12 +2,12 @@ package postgres
 
 import "syscall"
 
-// diesWithParent tells whether processAttributes make a child end together with this process. macOS has no such
-// thing: stopOrphan does it at the next start.
+// diesWithParent reports whether a child ends with this process. macOS cannot do that: stopOrphan does it at the next
+// start.
 const diesWithParent = false
 
-// processAttributes put a child into a process group of its own, so that Ctrl-C in the terminal reaches this process
-// alone, which then stops the child in order.
+// processAttributes puts a child into its own process group, so that Ctrl-C in the terminal reaches only this process,
+// which then stops the child in order.
 func processAttributes(u serverUser) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: u.credential, Setpgid: true}
 }

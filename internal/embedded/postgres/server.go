@@ -15,25 +15,25 @@ import (
 // superuser is the role that initdb creates and that URL names.
 const superuser = "postgres"
 
-// Options say where an embedded PostgreSQL keeps its data and how careful it is.
+// Options configure an embedded PostgreSQL.
 type Options struct {
-	// Dir is the data folder of the cluster, created when missing and never wiped. Beside it stand <Dir>.log, the
-	// server's log, and <Dir>.lock, held while the cluster is in use. Relative paths start at the working folder.
+	// Dir is the data folder of the cluster, created when missing and never wiped. Next to it are <Dir>.log, the
+	// server's log, and <Dir>.lock, held while the cluster is in use.
 	Dir string
-	// BinDir is the folder with initdb and postgres. Empty: PATH, pg_config and the usual folders are searched.
+	// BinDir is the folder with initdb and postgres. Empty means to search PATH, pg_config and the usual folders.
 	BinDir string
-	// Port is the wanted port. 0, or a port that somebody else has: a free one.
+	// Port is the preferred port. The server takes a free one when it is 0 or in use.
 	Port int
-	// Unsafe turns fsync, synchronous_commit and full_page_writes off: for tests, whose data nobody will miss. A server
-	// that is killed then loses its last moments, and a power cut may ruin the cluster.
+	// Unsafe turns fsync, synchronous_commit and full_page_writes off, for tests: a killed server loses its last
+	// commits, and a power cut can corrupt the cluster.
 	Unsafe bool
-	// Install allows to install PostgreSQL with apt-get when none is found (Debian and Ubuntu, as root), after
-	// saying so through Log.
+	// Install allows the installation of PostgreSQL with apt-get when none is found (Debian and Ubuntu, as root).
+	// Log announces it.
 	Install bool
-	// Log receives what the start has to say. Nil discards. The server's own log goes to <Dir>.log.
+	// Log is for messages of the start; nil discards them. The server's own log is <Dir>.log.
 	Log *slog.Logger
-	// Settings are further server settings, as in postgresql.conf. They win over this package's defaults, but not
-	// over where the server listens.
+	// Settings are further server settings, as in postgresql.conf. They override this package's defaults, but not
+	// where the server listens.
 	Settings map[string]string
 }
 
@@ -43,22 +43,21 @@ type Server struct {
 	port     int
 	process  *process
 	log      *serverLog
-	cleanup  func() error // what is left to give back when the process has ended
+	cleanup  func() error // for when the process has ended
 
 	stopping atomic.Bool
 	done     chan struct{}
 	err      error // written before done is closed
 }
 
-// ErrUnreachable means that the user who runs the server cannot enter the data folder.
+// ErrUnreachable means that the server's user cannot enter the data folder.
 var ErrUnreachable = errors.New("data folder out of reach")
 
-// Start starts the server of the cluster in o.Dir, after creating the cluster when there is none, and returns
-// when the server accepts connections. ctx bounds the start alone: the server lives until Stop, or until this process
-// ends, however it ends.
+// Start starts the server of the cluster in o.Dir, which it creates when there is none, and returns when the server
+// accepts connections. ctx bounds only the start: the server runs until Stop, or until this process ends in any way.
 //
-// A first start takes about a second, a later one a tenth of that; a server that recovers after a crash is given the
-// time it needs as long as its log shows progress.
+// A first start takes about a second, a later one a tenth of that. A recovery after a crash may take any time as long
+// as the log shows progress.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Dir == "" {
 		return nil, errors.New("start postgres: no data folder given")
@@ -81,7 +80,7 @@ func (p *Server) URL(database string) string {
 		User:     url.UserPassword(superuser, p.password),
 		Host:     net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port)),
 		Path:     "/" + database,
-		RawQuery: "sslmode=disable", // loopback, and the server has no certificate: saves clients the question
+		RawQuery: "sslmode=disable", // loopback, and the server has no certificate
 	}
 	return u.String()
 }
@@ -89,10 +88,10 @@ func (p *Server) URL(database string) string {
 // Port returns the port that the server listens on.
 func (p *Server) Port() int { return p.port }
 
-// Done returns a channel that is closed when the server process has ended, whatever the reason.
+// Done returns a channel that is closed when the server process has ended, for any reason.
 func (p *Server) Done() <-chan struct{} { return p.done }
 
-// Err says why the server ended, with the last lines of its log. It is nil while the server runs and after a Stop.
+// Err returns why the server ended, with the last lines of its log. It is nil while the server runs and after Stop.
 func (p *Server) Err() error {
 	select {
 	case <-p.done:
@@ -102,9 +101,9 @@ func (p *Server) Err() error {
 	}
 }
 
-// Stop shuts the server down and waits for its end. Open connections are closed and everything is written out; when
-// ctx ends first the server is made to end at once, which loses no committed transaction (but see Unsafe) and costs the
-// next start a recovery, and Stop returns an error that says so. Stop may be called many times and concurrently.
+// Stop shuts the server down and waits for its end. When ctx ends first, Stop ends the server at once and returns an
+// error: no committed transaction is lost (but see Unsafe), and the next start does a recovery. Stop can be called
+// again, and concurrently.
 func (p *Server) Stop(ctx context.Context) error {
 	select {
 	case <-p.done:
@@ -112,7 +111,7 @@ func (p *Server) Stop(ctx context.Context) error {
 	default:
 	}
 	p.stopping.Store(true)
-	p.process.signal(syscall.SIGINT) // "fast shutdown": does not wait for clients to leave
+	p.process.signal(syscall.SIGINT) // "fast shutdown": disconnects clients
 	select {
 	case <-p.done:
 		return nil
@@ -123,7 +122,7 @@ func (p *Server) Stop(ctx context.Context) error {
 	return fmt.Errorf("stop postgres: orderly shutdown did not finish (%w): ended by %s", context.Cause(ctx), how)
 }
 
-// watch waits for the end of the server and gives back what it held.
+// watch waits for the end of the server and cleans up after it.
 func (p *Server) watch() {
 	<-p.process.exited
 	if !p.stopping.Load() {
@@ -135,8 +134,8 @@ func (p *Server) watch() {
 	close(p.done)
 }
 
-// wantedFirst returns a source of ports: the wanted one, if there is one, then free ones. Whether the wanted one is free
-// is for the server to find out, after it has made sure that it is not its own killed predecessor that still has it.
+// wantedFirst returns a source of ports: the wanted one, if any, then free ones. Only the server tests whether the
+// wanted one is free: its killed predecessor may still hold it for a moment.
 func wantedFirst(port int) func() (int, error) {
 	return func() (int, error) {
 		if port == 0 {
@@ -148,8 +147,8 @@ func wantedFirst(port int) func() (int, error) {
 	}
 }
 
-// freePort asks the kernel for a port that nobody uses on loopback. Somebody may take it before the server does, so
-// the caller must be ready to ask again.
+// freePort returns a port that is free on loopback. Another process can take it before the server does, so the caller
+// must be ready to retry.
 func freePort() (int, error) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

@@ -26,8 +26,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// parentEnv makes this test binary a program that runs the server of the named cluster until its input ends: the
-// parent in tests about parents.
+// parentEnv makes this test binary a program that runs the server of the named cluster until its input ends: a parent
+// that tests can kill.
 const parentEnv = "EMBEDDED_TEST_PARENT_OF"
 
 func TestMain(m *testing.M) {
@@ -56,16 +56,15 @@ func testOptions(dir string) Options {
 	return Options{Dir: dir, BinDir: os.Getenv("CLERKSYNC_PG_BIN"), Unsafe: true}
 }
 
-// durable are the options for tests in which the server does not end in order: without synchronous_commit it loses
-// the last moments.
+// durable returns options for tests that kill the server: without synchronous_commit it would lose its last commits.
 func durable(dir string) Options {
 	o := testOptions(dir)
 	o.Unsafe = false
 	return o
 }
 
-// newDir names a data folder that does not exist yet, where the server's user can reach it: the parent of t.TempDir
-// is closed to everybody but this process's user.
+// newDir returns a data folder that does not exist yet and that the server's user can reach: only this process's user
+// can enter the parent of t.TempDir.
 func newDir(t *testing.T) string {
 	t.Helper()
 	parent, err := os.MkdirTemp("", "embedded-test-")
@@ -85,7 +84,7 @@ func start(t *testing.T, o Options) *Server {
 	return p
 }
 
-// query runs a statement over a connection of its own and returns its one value.
+// query runs a statement on a new connection and returns its one value.
 func query(t *testing.T, url, sql string, args ...any) string {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
@@ -99,7 +98,7 @@ func query(t *testing.T, url, sql string, args ...any) string {
 	return value
 }
 
-// remember and recall put something into the cluster and find it again.
+// remember stores a value in the cluster, recall reads it.
 func remember(t *testing.T, url, value string) {
 	t.Helper()
 	query(t, url, "create table kept (value text)")
@@ -120,7 +119,7 @@ func awaitDone(t *testing.T, p *Server) {
 	}
 }
 
-// gone tells whether a process has ended; one that nobody has reaped yet has.
+// gone reports whether a process has ended, reaped or not.
 func gone(pid int) bool {
 	out, err := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output()
 	return err != nil || strings.HasPrefix(string(out), "Z")
@@ -149,9 +148,9 @@ func TestPostgresKeepsDataFromStartToStart(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(os.TempDir(), "clerksync-pg-"+hashOf(o.Dir)+"*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
-	beside, err := filepath.Glob(filepath.Join(filepath.Dir(o.Dir), "*"))
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(o.Dir), "*"))
 	require.NoError(t, err)
-	require.Equal(t, []string{o.Dir, o.Dir + ".lock", o.Dir + ".log"}, beside)
+	require.Equal(t, []string{o.Dir, o.Dir + ".lock", o.Dir + ".log"}, files)
 
 	second := start(t, o)
 	require.Equal(t, "kept", recall(t, second.URL("postgres")))
@@ -247,7 +246,7 @@ func TestPostgresKilled(t *testing.T) {
 	require.ErrorContains(t, p.Err(), "database system is ready to accept connections")
 	require.NotContains(t, p.Err().Error(), p.password)
 	require.NoError(t, p.Stop(t.Context()), "nothing is left to stop")
-	require.Error(t, p.Err(), "Stop afterwards does not hide the reason")
+	require.Error(t, p.Err(), "a later Stop does not hide the reason")
 
 	again := start(t, o)
 	require.Equal(t, "kept", recall(t, again.URL("postgres")))
@@ -317,7 +316,7 @@ func TestPostgresOrphanIsStopped(t *testing.T) {
 	parent, err := exec.Command("ps", "-o", "ppid=", "-p", strconv.Itoa(pid)).Output()
 	require.NoError(t, err)
 	stopOrphan(t.Context(), o.Dir, slog.New(slog.DiscardHandler))
-	if strings.TrimSpace(string(parent)) != "1" { // somebody adopted it, so it is no orphan
+	if strings.TrimSpace(string(parent)) != "1" { // it was adopted, so it is no orphan
 		require.NoError(t, syscall.Kill(pid, 0))
 		return
 	}
@@ -407,7 +406,7 @@ func TestPostgresLeavesOtherFilesAlone(t *testing.T) {
 	require.EqualError(t, err, "start postgres: "+o.Dir+" holds files but no PostgreSQL cluster: they are left alone; empty it, or name another CLERKSYNC_DATA_DIR")
 	require.FileExists(t, mine)
 	require.NoError(t, os.Remove(mine))
-	start(t, o) // an empty folder is as good as none
+	start(t, o) // an empty folder is no obstacle
 }
 
 func TestPostgresNamesTheClosedFolder(t *testing.T) {
@@ -417,14 +416,14 @@ func TestPostgresNamesTheClosedFolder(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(home, "project"), 0o755))
 	require.NoError(t, os.Chmod(home, 0o700))
 	o := testOptions(filepath.Join(home, "project", ".clerksync", "pg"))
-	if os.Geteuid() != 0 { // only root runs the server as somebody else: to us our own home is open
+	if os.Geteuid() != 0 { // only root runs the server as another user
 		start(t, o)
 		return
 	}
 	u, err := chooseUser(o.Dir)
 	require.NoError(t, err)
 	_, err = Start(t.Context(), o)
-	require.EqualError(t, err, fmt.Sprintf("start postgres: data folder out of reach: user %s, who runs PostgreSQL because root may not, cannot enter %s: chmod o+x %s, or name another CLERKSYNC_DATA_DIR (or CLERKSYNC_PG_BIN, for its programs)", u.name, home, home))
+	require.EqualError(t, err, fmt.Sprintf("start postgres: data folder out of reach: user %s, which runs PostgreSQL because root may not, cannot enter %s: chmod o+x %s, or name another CLERKSYNC_DATA_DIR (or CLERKSYNC_PG_BIN, for its programs)", u.name, home, home))
 	require.NoDirExists(t, filepath.Dir(o.Dir))
 	require.NoError(t, os.Chmod(home, 0o701))
 	start(t, o)
@@ -447,7 +446,7 @@ func TestPostgresRunsForAnOrdinaryUser(t *testing.T) {
 	require.NoError(t, err)
 	dir := newDir(t)
 	require.NoError(t, u.own(filepath.Dir(dir)))
-	binary := filepath.Join(filepath.Dir(dir), "test") // go test's own copy is in a closed folder
+	binary := filepath.Join(filepath.Dir(dir), "test") // go test's own copy is in a folder that the user cannot enter
 	program, err := os.ReadFile(os.Args[0])
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(binary, program, 0o755))

@@ -17,18 +17,18 @@ import (
 )
 
 const (
-	// readyPatience is how long a starting server may go without becoming ready and without a word in its log.
+	// readyPatience is how long a starting server may log nothing before it is ready.
 	readyPatience = 30 * time.Second
 	// progressInterval is how often a recovering server writes to its log: well within readyPatience.
 	progressInterval = 5 * time.Second
-	// stalePatience is how long a start waits for what a killed server left: its children take a second or two to
-	// notice, and an immediate shutdown may take abortPatience.
+	// stalePatience is how long a start waits for the rest of a killed server: its children notice after a second or
+	// two, and an immediate shutdown may take abortPatience.
 	stalePatience = 10 * time.Second
-	// maxPorts is how many ports are tried. One is taken in the moment between choice and use rarely enough.
+	// maxPorts is how many ports are tried. A port is rarely taken between choice and use.
 	maxPorts = 10
 )
 
-// startServer starts the server on a port of freePort's.
+// startServer starts the server on a port from freePort.
 func startServer(ctx context.Context, o Options, freePort func() (int, error)) (_ *Server, err error) {
 	var undo []func() error
 	cleanup := func() error {
@@ -56,7 +56,7 @@ func startServer(ctx context.Context, o Options, freePort func() (int, error)) (
 	if err != nil {
 		return nil, err
 	}
-	u, err := chooseUser(dir) // only now: an installation makes the user postgres
+	u, err := chooseUser(dir) // after an installation, which creates the user postgres
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func startServer(ctx context.Context, o Options, freePort func() (int, error)) (
 	return p, nil
 }
 
-// launcher holds what it takes to start a server, but for the port.
+// launcher starts a server on a port.
 type launcher struct {
 	dir      string
 	bin      binaries
@@ -114,18 +114,18 @@ type launcher struct {
 	settings map[string]string
 }
 
-// settings are the server's settings for o.
+// settings returns the server's settings for o.
 func settings(o Options) map[string]string {
 	s := map[string]string{
-		// A modest footprint beside everything else on a developer's machine.
+		// A small footprint on a developer's machine.
 		"shared_buffers":  "64MB",
 		"max_connections": "100",
-		// One file, written by whoever starts the server.
+		// One file, given at the start.
 		"log_destination":               "stderr",
 		"logging_collector":             "off",
 		"log_startup_progress_interval": strconv.FormatInt(progressInterval.Milliseconds(), 10),
 		// Rows hold personal data, and so do statements, their parameters, and the details of errors ("Key (email)=…
-		// already exists"): none of it belongs into a log.
+		// already exists"): none of it belongs in a log.
 		"log_min_error_statement":           "panic",
 		"log_error_verbosity":               "terse",
 		"log_parameter_max_length":          "0",
@@ -140,8 +140,8 @@ func settings(o Options) map[string]string {
 	return s
 }
 
-// start starts the server and waits until it is ready, again with another port when the port was taken meanwhile,
-// and again after a while when an earlier server of this cluster, killed, is not gone altogether.
+// start starts the server and waits until it is ready. It retries with another port when the port is in use, and after
+// a pause when a killed server of this cluster has not ended completely.
 func (l *launcher) start(ctx context.Context, freePort func() (int, error)) (*process, int, error) {
 	giveUp := time.Now().Add(stalePatience)
 	port, err := freePort()
@@ -179,7 +179,8 @@ func (l *launcher) start(ctx context.Context, freePort func() (int, error)) (*pr
 	}
 }
 
-// cannotLock tells whether a server refused to start because of another one, alive or just killed, in the same folder.
+// cannotLock reports whether a server refused to start because of another one, running or just killed, on the same
+// folder.
 func cannotLock(said string) bool {
 	return strings.Contains(said, `lock file "postmaster.pid" already exists`) ||
 		strings.Contains(said, "pre-existing shared memory block")
@@ -206,14 +207,14 @@ func (l *launcher) launch(port int) (*process, error) {
 	return startProcess(cmd)
 }
 
-// awaitReady waits until the server accepts connections. It is not ready and there is no error when the server ended by
-// itself; with an error it was ended.
+// awaitReady waits until the server accepts connections. It returns false without an error when the server ended by
+// itself, and with one when it had to be ended.
 func (l *launcher) awaitReady(ctx context.Context, p *process) (ready bool, err error) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	size, giveUp := l.log.size(), time.Now().Add(readyPatience)
 	for {
-		// A connection would prove less: it can reach another server.
+		// A connection would prove less: it could reach another server.
 		if pm := readPostmaster(l.dir); pm.pid == p.pid() && pm.ready {
 			return true, nil
 		}
@@ -225,24 +226,24 @@ func (l *launcher) awaitReady(ctx context.Context, p *process) (ready bool, err 
 			return false, fmt.Errorf("postgres was not ready in time: %w", context.Cause(ctx))
 		case <-tick.C:
 		}
-		// A recovery may take minutes and must not be cut off, or no start would ever succeed.
+		// A recovery can take minutes and must not be interrupted, or no start would ever succeed.
 		if now := l.log.size(); now != size {
 			size, giveUp = now, time.Now().Add(readyPatience)
 		} else if time.Now().After(giveUp) {
 			p.abort()
-			return false, fmt.Errorf("postgres was not ready after %s without a word", readyPatience)
+			return false, fmt.Errorf("postgres was not ready, and logged nothing for %s", readyPatience)
 		}
 	}
 }
 
-// postmaster is what a server's postmaster.pid says.
+// postmaster is the content of a server's postmaster.pid.
 type postmaster struct {
 	pid   int
 	ready bool
 }
 
-// readPostmaster reads dir/postmaster.pid: the process id in the first line, the status in the eighth. All is zero
-// when there is no such file, or no more than its beginning.
+// readPostmaster reads dir/postmaster.pid: the process id in the first line, the status in the eighth. It returns zero
+// when the file is missing, or incomplete.
 func readPostmaster(dir string) postmaster {
 	text, err := os.ReadFile(filepath.Join(dir, "postmaster.pid"))
 	if err != nil {
@@ -256,12 +257,12 @@ func readPostmaster(dir string) postmaster {
 	return postmaster{pid: pid, ready: len(lines) >= 8 && strings.HasPrefix(lines[7], "ready")}
 }
 
-// maxSocketFolder is how long the folder of folders may be: 103 bytes is all that macOS has for a socket's path (Linux
-// 107), less this package's folder in it and the socket's name in that.
+// maxSocketFolder bounds the path of the folder above: macOS has 103 bytes for a socket's path (Linux 107), less the
+// folder of makeSocketFolder and the socket's name in it.
 const maxSocketFolder = 103 - len("/clerksync-pg-01234567-0123456789") - len("/.s.PGSQL.65535")
 
-// makeSocketFolder makes the folder for the server's unix socket, which only the server's user can enter. The data
-// folder itself would do, were its path not too long as often as not.
+// makeSocketFolder creates the folder for the server's unix socket, which only the server's user can enter. The path
+// of the data folder is often too long for it.
 func makeSocketFolder(dir string, u serverUser) (string, error) {
 	name := "clerksync-pg-" + hashOf(dir) + "-"
 
@@ -285,5 +286,5 @@ func makeSocketFolder(dir string, u serverUser) (string, error) {
 		}
 		errs = errors.Join(errs, err)
 	}
-	return "", fmt.Errorf("make a folder for the server's socket: %w", errs)
+	return "", fmt.Errorf("create a folder for the server's socket: %w", errs)
 }

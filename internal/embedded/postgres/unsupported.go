@@ -8,7 +8,7 @@ import (
 	"runtime"
 )
 
-// serverLog exists where PostgreSQL can be embedded.
+// serverLog is empty where PostgreSQL cannot be embedded.
 type serverLog struct{}
 
 func (*serverLog) tail() string { return "" }

@@ -14,14 +14,14 @@ import (
 	"syscall"
 )
 
-// serverUser is who runs initdb and the server. PostgreSQL refuses to run as root, so root needs somebody else.
+// serverUser is the user that runs initdb and the server. PostgreSQL refuses to run as root, so root needs another.
 type serverUser struct {
 	name       string
 	credential *syscall.Credential // nil: this process's own user
 }
 
-// chooseUser decides who runs the server of the cluster in dir: the one who owns it, or for a new one this process's
-// user, or for root the user postgres, else nobody.
+// chooseUser returns the user that runs the server of the cluster in dir: its owner. For a new cluster it is this
+// process's user, or for root the user postgres, else the user nobody.
 func chooseUser(dir string) (serverUser, error) {
 	owner, exists, err := clusterOwner(dir)
 	switch {
@@ -38,7 +38,7 @@ func chooseUser(dir string) (serverUser, error) {
 		// initdb and postgres fail for a user id without a name.
 		u, err := user.LookupId(strconv.Itoa(owner))
 		if err != nil {
-			return serverUser{}, fmt.Errorf("%s belongs to a user that this machine does not know (%w): chown -R it to one that exists", dir, err)
+			return serverUser{}, fmt.Errorf("%s belongs to a user that does not exist on this machine (%w): chown -R it to one that does", dir, err)
 		}
 		return actAs(u)
 	}
@@ -50,7 +50,7 @@ func chooseUser(dir string) (serverUser, error) {
 	return serverUser{}, errors.New("PostgreSQL refuses to run as root, and this machine has neither a user postgres nor nobody: run clerksync as an ordinary user")
 }
 
-// clusterOwner returns the user id that owns the cluster in dir, if there is a cluster.
+// clusterOwner returns the id of the user that owns the cluster in dir, if there is one.
 func clusterOwner(dir string) (uid int, exists bool, err error) {
 	if major, err := clusterMajor(dir); err != nil || major == 0 {
 		return 0, false, err
@@ -82,11 +82,11 @@ func (u serverUser) own(path string) error {
 	return os.Chown(path, int(u.credential.Uid), int(u.credential.Gid))
 }
 
-// reach makes sure that the user can enter folder, and otherwise names the first folder on the way that is closed.
-// Without this the first sign of a closed home would be initdb's "permission denied" about a folder deep inside it.
+// reach returns an error unless the user can enter folder; it names the topmost folder that is closed. Without it,
+// initdb would report a closed home as "permission denied" for a folder deep inside it.
 func (u serverUser) reach(folder string) error {
 	if u.credential == nil {
-		return nil // this process will meet its own limits by itself
+		return nil // this process runs into its own limits
 	}
 	err := u.enter(folder)
 	if err == nil {
@@ -99,11 +99,11 @@ func (u serverUser) reach(folder string) error {
 	if !errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("enter %s as user %s: %w", closed, u.name, err)
 	}
-	return fmt.Errorf("%w: user %s, who runs PostgreSQL because root may not, cannot enter %s: chmod o+x %s, or name another CLERKSYNC_DATA_DIR (or CLERKSYNC_PG_BIN, for its programs)", ErrUnreachable, u.name, closed, closed)
+	return fmt.Errorf("%w: user %s, which runs PostgreSQL because root may not, cannot enter %s: chmod o+x %s, or name another CLERKSYNC_DATA_DIR (or CLERKSYNC_PG_BIN, for its programs)", ErrUnreachable, u.name, closed, closed)
 }
 
-// enter tries to enter folder as the user, by starting a shell there that does nothing. Trying it is right where
-// reading mode bits is not: access lists, network folders, security modules.
+// enter tries to enter folder as the user, with a shell that does nothing. Mode bits would not tell: there are access
+// lists, network folders and security modules.
 func (u serverUser) enter(folder string) error {
 	cmd := exec.Command("/bin/sh", "-c", ":")
 	cmd.Dir = folder
@@ -112,8 +112,8 @@ func (u serverUser) enter(folder string) error {
 	return cmd.Run()
 }
 
-// makeParents creates folder and what is missing above it, passable for the user whatever the umask is. Folders
-// that are there already are checked and left as they are.
+// makeParents creates folder and what is missing above it so that the user can enter them, whatever the umask. It
+// checks existing folders and does not change them.
 func (u serverUser) makeParents(folder string) error {
 	if _, err := os.Stat(folder); err == nil {
 		return u.reach(folder)

@@ -19,7 +19,7 @@ func TestPostgresServerDoesNotSeeTheEnvironment(t *testing.T) {
 	require.NotContains(t, string(env), "sk_test_hidden")
 }
 
-// macOS has nothing that ends a child with its parent: there, a later start stops it.
+// On macOS, a later start stops the child instead.
 func TestPostgresEndsWithItsParent(t *testing.T) {
 	t.Parallel()
 	o := durable(newDir(t))
@@ -35,5 +35,5 @@ func TestPostgresEndsWithItsParent(t *testing.T) {
 	require.Equal(t, "kept", recall(t, again.URL("postgres")))
 	sockets, err := filepath.Glob(filepath.Join(os.TempDir(), "clerksync-pg-"+hashOf(o.Dir)+"*"))
 	require.NoError(t, err)
-	require.Len(t, sockets, 1, "the killed one's folder is swept up")
+	require.Len(t, sockets, 1, "the folder of the killed server is removed")
 }

@@ -20,7 +20,7 @@ func backlog(t *testing.T, l *eventlog.Log) *eventlog.Backlog {
 	return b
 }
 
-// awaitBacklog waits until the server's count is what the test knows.
+// awaitBacklog waits until the server's counts are right.
 func awaitBacklog(t *testing.T, l *eventlog.Log, pending, inWork, oldest uint64) *eventlog.Backlog {
 	t.Helper()
 	var b *eventlog.Backlog
@@ -35,7 +35,7 @@ func awaitBacklog(t *testing.T, l *eventlog.Log, pending, inWork, oldest uint64)
 	return b
 }
 
-// TestBacklog is right at every step, with no worker, with one, and after it is gone.
+// TestBacklog is right at every step, without a worker, with one, and after its end.
 func TestBacklog(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
@@ -65,7 +65,7 @@ func TestBacklog(t *testing.T) {
 	require.NoError(t, all[4].Ack())
 	awaitBacklog(t, l, 8, 8, 1) // the oldest is not among them
 	require.NoError(t, all[0].Ack())
-	b = awaitBacklog(t, l, 7, 7, 3) // up to the next that waits, over what is settled
+	b = awaitBacklog(t, l, 7, 7, 3) // up to the next one that is not settled
 	require.EqualValues(t, 2, b.AppliedThrough)
 
 	require.NoError(t, all[2].Return()) // a redelivery changes nothing
@@ -75,10 +75,10 @@ func TestBacklog(t *testing.T) {
 	require.NoError(t, again.Ack())
 	awaitBacklog(t, l, 6, 6, 4)
 
-	stop() // the worker is gone, and had them in hand
+	stop() // the worker ended with events in flight
 	appendAll(t, l, events(10, 12))
 	b = awaitBacklog(t, l, 8, 6, 4)
-	testkit.Eventually(t, "nobody asks for events", func() (bool, any) { b = backlog(t, l); return !b.Asking, b })
+	testkit.Eventually(t, "no worker asks for events", func() (bool, any) { b = backlog(t, l); return !b.Asking, b })
 	for i, m := range all[3:] {
 		if i != 1 { // is settled
 			require.NoError(t, m.Ack())
@@ -90,7 +90,7 @@ func TestBacklog(t *testing.T) {
 	require.EqualValues(t, 1, backlog(t, l).DeadLetters)
 }
 
-// TestBacklogOfWhatWasErased: what is erased before it was applied does not wait.
+// TestBacklogOfWhatWasErased does not count events that were erased before they were applied.
 func TestBacklogOfWhatWasErased(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
@@ -111,7 +111,7 @@ func TestBacklogOfWhatWasErased(t *testing.T) {
 	awaitBacklog(t, l, 0, 0, 0)
 }
 
-// TestBacklogWithoutTheLog is an error, and not nothing.
+// TestBacklogWithoutTheLog is an error, and not an empty backlog.
 func TestBacklogWithoutTheLog(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
@@ -123,19 +123,35 @@ func TestBacklogWithoutTheLog(t *testing.T) {
 	require.ErrorContains(t, err, "read stream CLERK_EVENTS: ")
 }
 
-// TestInstanceOfAnEvent is kept beside it, so that nobody has to read the body.
-func TestInstanceOfAnEvent(t *testing.T) {
+func TestState(t *testing.T) {
 	t.Parallel()
-	l := testkit.Log(t)
-	e := event(0)
-	require.NotEmpty(t, e.Envelope.InstanceID)
-	odd := event(1)
-	odd.Envelope.InstanceID = "not a token"
-	appendAll(t, l, []*clerk.Event{e, odd})
-	m, err := l.Get(t.Context(), 1)
+	nc := testkit.Connect(t, testkit.NATS(t))
+	l := open(t, nc, eventlog.Options{})
+	state, err := l.State(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, e.Envelope.InstanceID, m.Event.Envelope.InstanceID)
-	m, err = l.Get(t.Context(), 2)
+	require.Zero(t, state.Events)
+	require.Zero(t, state.Last)
+	require.Zero(t, state.AppliedThrough)
+
+	begun := time.Now()
+	appendAll(t, l, events(0, 5))
+	require.NoError(t, l.Erase(t.Context(), 1))
+	require.NoError(t, l.Erase(t.Context(), 3))
+	state, err = l.State(t.Context())
 	require.NoError(t, err)
-	require.Empty(t, m.Event.Envelope.InstanceID)
+	require.Equal(t, []uint64{2, 5, 3, 0}, []uint64{state.First, state.Last, state.Events, state.AppliedThrough})
+	require.NotZero(t, state.Bytes)
+	require.WithinRange(t, state.FirstAt, begun.Add(-time.Second), state.LastAt)
+
+	messages := make(chan *eventlog.Message)
+	stop := consume(t, l, into(messages))
+	got := take(t, messages, 3, patience)
+	require.Equal(t, []uint64{2, 4, 5}, seqsOf(got))
+	require.NoError(t, got[0].Ack())
+	require.NoError(t, got[2].Ack())
+	stop()
+	awaitCount(t, 3, func() (uint64, error) { // erased events count as settled
+		state, err := l.State(t.Context())
+		return state.AppliedThrough, err
+	})
 }
