@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -15,8 +13,8 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
 
-	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
+	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/probe"
 )
 
@@ -74,14 +72,13 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		kong.Name("clerksync"),
 		kong.Description(description),
 		kong.Vars(config.Variables()),
-		kong.Vars{"origins": originNames(), "dev_addr": defaultDevAddr, "probe_timeout": probe.DefaultTimeout.String()},
+		kong.Vars{"origins": eventlog.OriginNames(), "dev_addr": defaultDevAddr, "probe_timeout": probe.DefaultTimeout.String()},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(status int) { exit = status }), // after --help
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-		kong.ShortUsageOnError(),
 	)
 	if err != nil {
-		fmt.Fprintln(stderr, "clerksync:", err)
+		report(stderr, err)
 		return exitFailed
 	}
 	parser.Model.HelpFlag.Help = "Show this help."
@@ -89,7 +86,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		args = []string{"--help"}
 	}
 	if err := ignoreEmptyVariables(parser); err != nil {
-		fmt.Fprintln(stderr, "clerksync:", err)
+		report(stderr, err)
 		return exitFailed
 	}
 	parsed, err := parser.Parse(args)
@@ -97,14 +94,13 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		return exit
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "clerksync: %v\nclerksync --help, or --help after a command, tells what there is.\n", err)
+		report(stderr, withHint(err, "%s", helpFor(err)))
 		return exitUsage
 	}
 	s := &session{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, logger: newLogger(stderr, c.LogLevel, c.LogFormat)}
 	if err := parsed.Run(s); err != nil {
-		fmt.Fprintf(stderr, "clerksync: %v\n", err)
-		var wrongUse usageError
-		if errors.As(err, &wrongUse) {
+		report(stderr, err)
+		if isUsage(err) {
 			return exitUsage
 		}
 		return exitFailed
@@ -125,11 +121,6 @@ func ignoreEmptyVariables(parser *kong.Kong) error {
 		return next(nil)
 	})
 }
-
-// usageError is a call that cannot work, whatever the state of the world.
-type usageError string
-
-func (e usageError) Error() string { return string(e) }
 
 func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
@@ -152,11 +143,6 @@ func (s *session) printJSONLine(v any) error {
 	enc := json.NewEncoder(s.stdout)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
-}
-
-// notRunning tells a person, in few words, why nobody is found in a data folder.
-func notRunning(err error) string {
-	return strings.TrimPrefix(err.Error(), app.ErrNotRunning.Error()+": ")
 }
 
 // oneLine makes a line for a terminal of a text that came from elsewhere.

@@ -8,7 +8,7 @@ import (
 )
 
 var (
-	errNotConfirmed = errors.New("not confirmed: nothing was done; --yes does it without asking")
+	errNotConfirmed = withHint(errors.New("not confirmed: nothing was done"), "--yes does it without asking")
 	errNotAnswered  = errors.New("stopped: nothing was done")
 )
 

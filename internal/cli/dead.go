@@ -6,9 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
@@ -32,21 +30,18 @@ type instance struct {
 	InstanceID string `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Clerk instance whose events are taken, ins_…. Without it, that of the clerksync running here."`
 }
 
-func (i *instance) check() error {
+// resolve refuses an id that cannot be one, and fills in that of the process running here
+// when none is given.
+func (i *instance) resolve(l *local) error {
 	if err := config.CheckInstanceID(i.InstanceID); err != nil {
 		return usageError("--instance-id is " + err.Error())
 	}
+	if i.InstanceID == "" {
+		if running, err := l.running(); err == nil {
+			i.InstanceID = running.InstanceID
+		}
+	}
 	return nil
-}
-
-func (i *instance) find(p *place) string {
-	if i.InstanceID != "" {
-		return i.InstanceID
-	}
-	if running, err := app.FindRunning(p.DataDir); err == nil {
-		return running.InstanceID
-	}
-	return ""
 }
 
 // letterSelection says which dead letters a command is about.
@@ -59,7 +54,7 @@ type letterSelection struct {
 
 // read returns what selects the letters on the server, and what is looked at here.
 func (c *letterSelection) read() (eventlog.Filter, func(*eventlog.Message) bool, error) {
-	f, err := c.filter(time.Now())
+	f, err := c.filter()
 	if err != nil {
 		return f, nil, err
 	}
@@ -68,12 +63,12 @@ func (c *letterSelection) read() (eventlog.Filter, func(*eventlog.Message) bool,
 	}
 	switch chosen := len(c.Seqs) > 0 || len(c.Reason) > 0 || !f.IsZero(); {
 	case chosen && c.All:
-		return f, nil, usageError("--all is all of them: give it alone")
+		return f, nil, usageError("--all excludes sequences and filters")
 	case !chosen && !c.All:
-		return f, nil, usageError("which dead letters? Give their sequences (clerksync dead ls), filters, or --all")
+		return f, nil, withHint(usageError("no dead letters are selected"), "give their sequences (clerksync dead ls), filters, or --all")
 	}
 	if f.Limit > 0 || f.Last > 0 {
-		return f, nil, usageError("--limit and --last are for listing: give sequences")
+		return f, nil, withHint(usageError("--limit and --last are for dead ls"), "give sequences")
 	}
 	if n := len(c.Seqs); n > 0 && f.From == 0 && f.To == 0 {
 		f.From, f.To = slices.Min(c.Seqs), slices.Max(c.Seqs)
@@ -101,4 +96,4 @@ func (s *session) eachLetter(log *eventlog.Log, f eventlog.Filter, do func(*even
 	return scan.Each(s.ctx, do)
 }
 
-var errNoLetters = errors.New("no dead letter is selected; clerksync dead ls lists them")
+var errNoLetters = withHint(errors.New("no dead letter is selected"), "clerksync dead ls lists them")

@@ -12,10 +12,9 @@ import (
 )
 
 type deadShowCmd struct {
-	Seq      uint64 `arg:"" help:"Sequence of the dead letter, as dead ls shows it."`
-	Raw      bool   `name:"raw" help:"Print the body as it was received, byte for byte, and nothing else."`
-	eventLog `embed:""`
-	place    `embed:""`
+	Seq           uint64 `arg:"" help:"Sequence of the dead letter, as dead ls shows it."`
+	Raw           bool   `name:"raw" help:"Print the body as it was received, byte for byte, and nothing else."`
+	deploymentLog `embed:""`
 }
 
 func (c *deadShowCmd) Help() string {
@@ -25,9 +24,9 @@ what events show --json prints.`
 
 func (c *deadShowCmd) Run(s *session) error {
 	if c.Raw && c.JSON {
-		return usageError("--raw and --json exclude each other: the one prints the body alone, the other everything")
+		return errRawJSON
 	}
-	log, done, err := c.openLog(s, &c.place, nil)
+	log, done, err := c.openLog(s)
 	if err != nil {
 		return err
 	}
@@ -35,7 +34,7 @@ func (c *deadShowCmd) Run(s *session) error {
 	m, err := log.GetLetter(s.ctx, c.Seq)
 	switch {
 	case errors.Is(err, eventlog.ErrNotFound):
-		return fmt.Errorf("there is no dead letter %d; clerksync dead ls lists them", c.Seq)
+		return withHint(fmt.Errorf("there is no dead letter %d", c.Seq), "clerksync dead ls lists them")
 	case err != nil:
 		return err
 	case c.Raw:

@@ -55,7 +55,7 @@ func (c *eraseCmd) Run(s *session) error {
 	person, err := eraser.Find(s.ctx, id)
 	switch {
 	case errors.Is(err, store.ErrUnknown):
-		return fmt.Errorf("%w; is the id right?", err)
+		return withHint(err, "check the id")
 	case err != nil:
 		return err
 	}
@@ -76,7 +76,7 @@ func (c *eraseCmd) Run(s *session) error {
 	}
 	events, letters, err := eraser.Erase(s.ctx, person)
 	if err != nil {
-		return fmt.Errorf("%w; the worker finishes it, or run it again", err)
+		return withHint(err, "run it again, or let the worker finish it")
 	}
 	if c.JSON {
 		return s.printJSON(erasedJSON{id, false, live, events, letters})

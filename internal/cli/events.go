@@ -1,9 +1,6 @@
 package cli
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"io"
 
 	"github.com/clerksync/clerksync/internal/eventlog"
@@ -24,22 +21,9 @@ func orDash(text string) string {
 	return text
 }
 
-var errStopped = errors.New("stopped")
-
-// readError is what a person is told when the log could not be read to the end.
-func readError(ctx context.Context, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return errStopped
-	case errors.Is(err, eventlog.ErrInterrupted):
-		return fmt.Errorf("%w; run it again", err)
-	}
-	return err
-}
-
 // scanEvents calls f for every event that is selected, and shows how far it is unless
 // done is "". It returns how many there were.
-func (p *place) scanEvents(s *session, log *eventlog.Log, f eventlog.Filter, headersOnly bool, done string, each func(*eventlog.Message) error) (int, error) {
+func (l *local) scanEvents(s *session, log *eventlog.Log, f eventlog.Filter, headersOnly bool, done string, each func(*eventlog.Message) error) (int, error) {
 	scan, err := log.Events(s.ctx, f, headersOnly)
 	if err != nil {
 		return 0, readError(s.ctx, err)
@@ -51,7 +35,7 @@ func (p *place) scanEvents(s *session, log *eventlog.Log, f eventlog.Filter, hea
 		if err != nil {
 			return 0, readError(s.ctx, err)
 		}
-		bar = p.progress(s, total, done)
+		bar = l.progress(s, total, done)
 		defer bar.finish()
 	}
 	for n := 0; ; n++ {

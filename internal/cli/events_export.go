@@ -7,18 +7,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/clerksync/clerksync/internal/archive"
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
 
 type eventsExportCmd struct {
-	File      string `arg:"" optional:"" default:"-" help:"File to write, compressed with zstd when its name ends in .zst. Without it, or with -, standard output."`
-	Force     bool   `name:"force" help:"Overwrite the file."`
-	selection `embed:"" group:"Which events"`
-	eventLog  `embed:""`
-	place     `embed:""`
+	File          string `arg:"" optional:"" default:"-" help:"File to write, compressed with zstd when its name ends in .zst. Without it, or with -, standard output."`
+	Force         bool   `name:"force" help:"Overwrite the file."`
+	selection     `embed:"" group:"Which events"`
+	deploymentLog `embed:""`
 }
 
 func (c *eventsExportCmd) Help() string {
@@ -38,19 +36,19 @@ type exported struct {
 }
 
 func (c *eventsExportCmd) Run(s *session) error {
-	f, err := c.filter(time.Now())
+	f, err := c.filter()
 	if err != nil {
 		return err
 	}
 	if c.JSON && c.File == "-" {
-		return usageError("--json tells what was written to a file; on standard output are the events, which are JSON already")
+		return usageError("--json needs a file: on standard output the events are JSON already")
 	}
 	if c.File != "-" {
 		if err := checkTarget(c.File, c.Force); err != nil {
 			return err
 		}
 	}
-	log, done, err := c.openLog(s, &c.place, nil)
+	log, done, err := c.openLog(s)
 	if err != nil {
 		return err
 	}
@@ -68,7 +66,7 @@ func (c *eventsExportCmd) Run(s *session) error {
 	case errors.Is(err, errStopped) && c.File != "-":
 		return fmt.Errorf("%w: no file was written", err)
 	case errors.Is(err, errStopped):
-		return fmt.Errorf("%w: what was printed is not all", err)
+		return fmt.Errorf("%w: the output is not complete", err)
 	case err != nil:
 		return err
 	case c.JSON:
@@ -113,9 +111,9 @@ func checkTarget(file string, force bool) error {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a file that can be replaced; - is standard output", file)
+		return withHint(fmt.Errorf("%s is not a regular file", file), "name another, or - for standard output")
 	case !force:
-		return fmt.Errorf("%s exists; --force overwrites it", file)
+		return withHint(fmt.Errorf("%s exists", file), "--force overwrites it")
 	}
 	return nil
 }

@@ -15,12 +15,11 @@ import (
 )
 
 type eventsImportCmd struct {
-	Files      []string        `arg:"" name:"file" help:"Files that clerksync events export has written, compressed or not, or - for standard input."`
-	Secrets    []config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" sep:"," placeholder:"WHSEC" help:"Signing secret of the endpoint that received the events; of several, comma-separated, any. Without it, that of clerksync dev running here."`
-	Trust      bool            `name:"trust" help:"Take the files as they are, without a look at the signatures."`
-	InstanceID string          `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Refuse events of another Clerk instance than this, ins_…."`
-	eventLog   `embed:""`
-	place      `embed:""`
+	Files         []string        `arg:"" name:"file" help:"Files that clerksync events export has written, compressed or not, or - for standard input."`
+	Secrets       []config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" sep:"," placeholder:"WHSEC" help:"Signing secret of the endpoint that received the events; of several, comma-separated, any. Without it, that of clerksync dev running here."`
+	Trust         bool            `name:"trust" help:"Take the files as they are, without a look at the signatures."`
+	InstanceID    string          `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Refuse events of another Clerk instance than this, ins_…."`
+	deploymentLog `embed:""`
 }
 
 func (c *eventsImportCmd) Help() string {
@@ -50,15 +49,15 @@ func (c *eventsImportCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	log, done, err := c.openLog(s, &c.place, nil)
+	log, done, err := c.openLog(s)
 	if err != nil {
 		return err
 	}
 	defer done()
 	result, err := i.store(log, files, total, types)
 	if err != nil {
-		return fmt.Errorf("%w; %d of %d events were stored and %d were there already: what is stored stays, run the import again for the rest",
-			err, result.Stored, total, result.Present)
+		return withHint(fmt.Errorf("%w: %d of %d events were stored, %d were there already", err, result.Stored, total, result.Present),
+			"run the import again for the rest")
 	}
 	if c.JSON {
 		return s.printJSON(result)
@@ -78,7 +77,7 @@ type importer struct {
 func (i *importer) prepare() error {
 	c := i.cmd
 	if n := len(slices.DeleteFunc(slices.Clone(c.Files), func(name string) bool { return name != "-" })); n > 1 {
-		return usageError("standard input, -, can be given once")
+		return usageError("-, standard input, can be given only once")
 	}
 	if err := config.CheckInstanceID(c.InstanceID); err != nil {
 		return usageError("--instance-id is " + err.Error())
@@ -92,12 +91,13 @@ func (i *importer) prepare() error {
 		secrets = append(secrets, secret.Reveal())
 	}
 	if len(secrets) == 0 {
-		running, err := app.FindRunning(c.DataDir)
+		running, err := c.running()
 		if err != nil && !errors.Is(err, app.ErrNotRunning) {
 			return err
 		}
 		if err != nil || running.SigningSecret == "" {
-			return errors.New("no signing secret to check the events with: set CLERK_WEBHOOK_SIGNING_SECRET or give --secret, that of the endpoint which received them; --trust takes the files as they are")
+			return withHint(errors.New("no signing secret to check the events with"),
+				"set CLERK_WEBHOOK_SIGNING_SECRET, or give --secret, of the endpoint that received them; --trust skips the check")
 		}
 		secrets = []string{running.SigningSecret}
 	}
@@ -128,10 +128,10 @@ func (i *importer) check(files []source) (total uint64, types []string, err erro
 			return nil
 		})
 		if err != nil {
-			return 0, nil, fmt.Errorf("%w; nothing was imported", err)
+			return 0, nil, fmt.Errorf("nothing was imported: %w", err)
 		}
 		if total == before {
-			return 0, nil, fmt.Errorf("%s: there is no event in it; nothing was imported", f.name)
+			return 0, nil, fmt.Errorf("nothing was imported: %s: there is no event in it", f.name)
 		}
 	}
 	return total, types, nil
@@ -154,17 +154,29 @@ func (i *importer) each(f source, take func(*clerk.Event) error) error {
 		case err == io.EOF:
 			return nil
 		case errors.Is(err, archive.ErrCutOff):
-			return fmt.Errorf("%s: %w; get the whole file", f.name, err)
+			return withHint(fmt.Errorf("%s: %w", f.name, err), "copy the file again")
 		case err != nil:
 			return fmt.Errorf("%s: %w", f.name, err)
 		}
 		if err := i.admission.Admit(record); err != nil {
-			return fmt.Errorf("%s: line %d: %w", f.name, r.Line(), err)
+			return withHint(fmt.Errorf("%s: line %d: %w", f.name, r.Line(), err), "%s", admissionHint(err))
 		}
 		if err := take(record.Event); err != nil {
 			return err
 		}
 	}
+}
+
+func admissionHint(err error) string {
+	switch {
+	case errors.Is(err, archive.ErrUnsigned):
+		return "--trust skips the check"
+	case errors.Is(err, archive.ErrSignature):
+		return "--secret names another signing secret, --trust skips the check"
+	case errors.Is(err, archive.ErrInstance):
+		return "without CLERK_INSTANCE_ID it is taken"
+	}
+	return ""
 }
 
 // store stores what the log does not have.

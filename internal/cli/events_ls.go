@@ -12,9 +12,8 @@ import (
 )
 
 type eventsLsCmd struct {
-	selection `embed:"" group:"Which events"`
-	eventLog  `embed:""`
-	place     `embed:""`
+	selection     `embed:"" group:"Which events"`
+	deploymentLog `embed:""`
 }
 
 // lastListed is how many events are listed when nothing is asked for.
@@ -28,11 +27,11 @@ emitted it), received_at, stored_at, origin, svix_id. A user or org of "" is non
 }
 
 func (c *eventsLsCmd) Run(s *session) error {
-	f, err := c.filter(time.Now())
+	f, err := c.filter()
 	if err != nil {
 		return err
 	}
-	log, done, err := c.openLog(s, &c.place, nil)
+	log, done, err := c.openLog(s)
 	if err != nil {
 		return err
 	}

@@ -20,10 +20,9 @@ import (
 )
 
 type eventsShowCmd struct {
-	Event    string `arg:"" help:"Sequence of the event in the log, or its svix id (msg_…)."`
-	Raw      bool   `name:"raw" help:"Print the body as it was received, byte for byte, and nothing else."`
-	eventLog `embed:""`
-	place    `embed:""`
+	Event         string `arg:"" help:"Sequence of the event in the log, or its svix id (msg_…)."`
+	Raw           bool   `name:"raw" help:"Print the body as it was received, byte for byte, and nothing else."`
+	deploymentLog `embed:""`
 }
 
 func (c *eventsShowCmd) Help() string {
@@ -44,14 +43,14 @@ type wholeEvent struct {
 
 func (c *eventsShowCmd) Run(s *session) error {
 	if c.Raw && c.JSON {
-		return usageError("--raw and --json exclude each other: the one prints the body alone, the other everything")
+		return errRawJSON
 	}
 	seq, err := strconv.ParseUint(c.Event, 10, 64)
 	bySeq := err == nil && seq > 0
 	if !bySeq && !signing.ValidID(c.Event) || c.Event == "0" {
-		return usageError("not the sequence of an event (from 1), nor a svix id of the form msg_…")
+		return usageError("neither the sequence of an event, from 1, nor a svix id, msg_…")
 	}
-	log, done, err := c.openLog(s, &c.place, nil)
+	log, done, err := c.openLog(s)
 	if err != nil {
 		return err
 	}
@@ -78,6 +77,9 @@ func (c *eventsShowCmd) Run(s *session) error {
 	return s.printEvent(e, m.Event.Body)
 }
 
+// errRawJSON refuses two forms of output at once.
+const errRawJSON = usageError("--raw and --json exclude each other: --raw prints the body alone")
+
 var errFound = errors.New("found")
 
 // find looks for a svix id.
@@ -96,7 +98,7 @@ func (c *eventsShowCmd) find(s *session, log *eventlog.Log) (uint64, error) {
 	case err != nil:
 		return 0, err
 	}
-	return 0, fmt.Errorf("no event with the svix id %s is stored: it never was, or is too old, or was erased; clerksync events ls lists those that are", c.Event)
+	return 0, withHint(fmt.Errorf("no event with the svix id %s is stored: it never was, is too old, or was erased", c.Event), "clerksync events ls lists those that are")
 }
 
 // noEvent is the error for a sequence that has nothing.
@@ -113,9 +115,9 @@ func (s *session) noEvent(log *eventlog.Log, seq uint64) error {
 	case seq < state.First:
 		why = "it is too old, or was erased"
 	case seq > state.Last:
-		why = "nothing has come that far"
+		why = "the log ends before it"
 	}
-	return fmt.Errorf("no event %d is stored: %s; the log holds %d..%d, clerksync events ls lists them", seq, why, state.First, state.Last)
+	return withHint(fmt.Errorf("no event %d is stored: %s; the log holds %d..%d", seq, why, state.First, state.Last), "clerksync events ls lists them")
 }
 
 func describe(m *eventlog.Message) *wholeEvent {

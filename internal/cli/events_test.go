@@ -64,8 +64,8 @@ func TestImportStoppedInTheMiddle(t *testing.T) {
 	require.NoError(t, sub.Unsubscribe())
 	state, err := log.State(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, fmt.Sprintf("clerksync: stopped; %d of 3000 events were stored and 0 were there already: "+
-		"what is stored stays, run the import again for the rest\n", state.Events), stderr)
+	require.Equal(t, fmt.Sprintf("clerksync: stopped: %d of 3000 events were stored, 0 were there already\n"+
+		"  → run the import again for the rest\n", state.Events), stderr)
 	require.NotZero(t, state.Events)
 	require.Less(t, state.Events, uint64(events))
 
@@ -97,7 +97,7 @@ func TestExportStopped(t *testing.T) {
 		return stdout.Write(p)
 	}), &stderr)
 	require.Equal(t, 1, status)
-	require.Equal(t, "clerksync: stopped: what was printed is not all\n", stderr.String())
+	require.Equal(t, "clerksync: stopped: the output is not complete\n", stderr.String())
 	require.NotZero(t, stdout.Len())
 
 	dir := t.TempDir()

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/store"
 )
@@ -132,34 +131,32 @@ func (l *lagReader) read(ctx context.Context) (*lag.Reading, error) {
 
 // open makes the meter. Without an event log it returns a reading that says so.
 func (l *lagReader) open(ctx context.Context) (*lag.Reading, error) {
-	st, err := l.openDatabase(ctx)
-	if err != nil {
+	s, d := *l.s, l.deployment // a copy: a process that is restarted is found again
+	s.ctx = ctx
+	st, err := d.findStore(&s, d.Database)
+	if err != nil && !errors.Is(err, errNoDatabase) {
 		return nil, err
 	}
-	closeStore, d := func() {}, (*database)(nil)
+	closeStore := func() {}
 	if st != nil {
-		closeStore, d = st.Close, &l.database
+		closeStore = st.Close
 	}
-	s := *l.s
-	s.ctx = ctx
-	log, done, err := l.openLog(&s, &l.place, d)
-	var wrongUse usageError
-	switch {
-	case err == nil:
+	log, done, err := d.openLog(&s)
+	if err == nil {
 		l.meter, l.done = lag.NewMeter(log, st, false, s.logger), func() { done(); closeStore() }
 		if err := l.meter.Learn(ctx); err != nil {
-			s.logger.Debug("how often events come was not learned", "err", err)
+			s.logger.Debug("the usual gap between events was not learned", "err", err)
 		}
 		return nil, nil
-	case errors.As(err, &wrongUse):
-	case ctx.Err() != nil:
-		err = errStopped
-	default:
-		defer closeStore()
-		return withoutLog(ctx, st, err), nil
 	}
-	closeStore()
-	return nil, err
+	defer closeStore()
+	switch {
+	case isUsage(err):
+		return nil, err
+	case ctx.Err() != nil:
+		return nil, errStopped
+	}
+	return withoutLog(ctx, st, err), nil
 }
 
 // withoutLog is the reading when there is no event log.
@@ -175,26 +172,6 @@ func withoutLog(ctx context.Context, st *store.Store, err error) *lag.Reading {
 		r.PostgreSQL = &lag.Neighbour{Error: store.Outage(err)}
 	}
 	return r
-}
-
-// openDatabase opens the database, nil when none is named. Whether it answers, the
-// readings say.
-func (l *lagReader) openDatabase(ctx context.Context) (*store.Store, error) {
-	o := store.Options{URL: l.URL.Reveal(), Schema: l.Schema, ApplicationName: "clerksync command", MaxConns: 2}
-	if o.URL == "" {
-		running, err := app.FindRunning(l.DataDir)
-		if errors.Is(err, app.ErrNotRunning) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		o.URL, o.Schema = running.DatabaseURL, running.Schema
-	}
-	if o.URL == "" {
-		return nil, nil
-	}
-	return store.Open(ctx, o)
 }
 
 // lookOf is how to draw for standard output.

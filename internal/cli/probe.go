@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/probe"
@@ -13,11 +11,10 @@ import (
 )
 
 type probeCmd struct {
-	URL      string        `name:"url" env:"CLERKSYNC_PROBE_URL" placeholder:"URL" help:"Public URL of the endpoint. Without it, the endpoint of the clerksync running here."`
-	Secret   config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" placeholder:"WHSEC" help:"Signing secret; of several, comma-separated, the first signs. Without it, that of clerksync dev running here."`
-	Timeout  time.Duration `name:"timeout" default:"${probe_timeout}" help:"How long all of it may take."`
-	eventLog `embed:""`
-	place    `embed:""`
+	URL           string        `name:"url" env:"CLERKSYNC_PROBE_URL" placeholder:"URL" help:"Public URL of the endpoint. Without it, the endpoint of the clerksync running here."`
+	Secret        config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" placeholder:"WHSEC" help:"Signing secret; of several, comma-separated, the first signs. Without it, that of clerksync dev running here."`
+	Timeout       time.Duration `name:"timeout" default:"${probe_timeout}" help:"How long all of it may take."`
+	deploymentLog `embed:""`
 }
 
 func (c *probeCmd) Help() string {
@@ -36,23 +33,17 @@ func (c *probeCmd) Run(s *session) error {
 	if c.Timeout <= 0 {
 		return usageError("--timeout is more than 0s")
 	}
-	to := sendCmd{URL: c.URL, Secret: c.Secret, DataDir: c.DataDir}
-	if to.URL != "" && to.Secret == "" {
-		if _, err := app.FindRunning(to.DataDir); errors.Is(err, app.ErrNotRunning) {
-			return fmt.Errorf("no signing secret: give --secret, or start clerksync dev (%s)", notRunning(err))
-		}
-	}
-	if err := to.complete(); err != nil {
+	url, secret, err := c.endpoint(c.URL, c.Secret)
+	if err != nil {
 		return err
 	}
-	if err := signing.CheckURL(to.URL); err != nil {
+	if err := signing.CheckURL(url); err != nil {
 		return usageError("--url: " + err.Error())
 	}
-	p := probe.Probe{URL: to.URL, Secret: to.Secret.Reveal(), Timeout: c.Timeout}
-	log, done, err := c.connect(s, &c.place, nil)
-	var wrongUse usageError
+	p := probe.Probe{URL: url, Secret: secret, Timeout: c.Timeout}
+	log, done, err := c.openLog(s)
 	switch {
-	case errors.As(err, &wrongUse):
+	case isUsage(err):
 		return err
 	case err != nil:
 		p.NoLog = err.Error()
@@ -72,7 +63,7 @@ func (c *probeCmd) Run(s *session) error {
 		s.printProbe(r)
 	}
 	if !r.OK {
-		return fmt.Errorf("the probe stopped at %s: %s; %s", r.StoppedAt, oneLine(r.Cause), r.Fix)
+		return withHint(fmt.Errorf("the probe stopped at %s: %s", r.StoppedAt, oneLine(r.Cause)), "%s", r.Fix)
 	}
 	return nil
 }

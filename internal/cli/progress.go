@@ -20,8 +20,8 @@ type progress struct {
 // progress begins to show work on so many events; what is done to them is a word such
 // as "replayed". 0 is for a number that is not known. finish has to be called before
 // anything else is printed.
-func (p *place) progress(s *session, total uint64, done string) *progress {
-	if p.JSON || !isTerminal(s.stderr) {
+func (l *local) progress(s *session, total uint64, done string) *progress {
+	if l.JSON || !isTerminal(s.stderr) {
 		return &progress{}
 	}
 	// The last event would end the bar, with a line that stays.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"time"
 
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/replay"
@@ -44,13 +43,13 @@ func (c *replayCmd) Run(s *session) error {
 	if err := config.CheckBatch(c.Batch); err != nil {
 		return usageError("--batch: " + err.Error())
 	}
-	if err := c.check(); err != nil {
+	if err := c.resolve(&c.local); err != nil {
 		return err
 	}
 	if c.Dead && c.DryRun {
 		return usageError("--dry-run tells of events in the log, not of dead letters")
 	}
-	filter, err := c.filter(time.Now())
+	filter, err := c.filter()
 	if err != nil {
 		return err
 	}
@@ -60,8 +59,7 @@ func (c *replayCmd) Run(s *session) error {
 	}
 	defer done()
 	if c.Dead {
-		r := retry{place: &c.place, instance: &c.instance, log: log, store: st, options: c.options(st, s.logger)}
-		return r.run(s, filter, nil)
+		return c.retryLetters(s, log, filter, replay.LettersOptions{Options: c.options(st, s.logger), Log: log, Instance: c.InstanceID})
 	}
 
 	scan, err := log.Events(s.ctx, filter, false)
@@ -109,9 +107,9 @@ func (c *replayCmd) Run(s *session) error {
 	}
 	switch {
 	case counts.Dead > 0 && c.DryRun:
-		return fmt.Errorf("%s cannot be applied and would be parked as dead letters; a replay without --dry-run does, and clerksync dead ls tells why then", units.Count(int(counts.Dead), "event", "events"))
+		return withHint(fmt.Errorf("%s cannot be applied and would be parked", units.Count(int(counts.Dead), "event", "events")), "a replay without --dry-run parks them, and clerksync dead ls shows why")
 	case counts.Dead > 0:
-		return fmt.Errorf("%s cannot be applied; clerksync dead ls tells why", units.Count(int(counts.Dead), "event", "events"))
+		return withHint(fmt.Errorf("%s cannot be applied", units.Count(int(counts.Dead), "event", "events")), "clerksync dead ls shows why")
 	}
 	return nil
 }
@@ -132,12 +130,12 @@ func (c *replayCmd) interrupted(s *session, err error, counts replay.Counts, set
 		}
 	}
 	if errors.Is(err, context.Canceled) {
-		err = errors.New("stopped")
+		err = errStopped
 	}
 	if settled == 0 || c.DryRun {
-		return fmt.Errorf("%w; to run it again does no harm", err)
+		return withHint(err, "run it again: a replay is idempotent")
 	}
-	return fmt.Errorf("%w; everything up to %d is done: run it again, or give --seq %d.. to go on from there", err, settled, settled+1)
+	return withHint(fmt.Errorf("%w: everything up to %d is done", err, settled), "run it again, or give --seq %d.. to continue there", settled+1)
 }
 
 type plannedJSON struct {
@@ -182,8 +180,8 @@ func (c *replayCmd) printPlanned(s *session, all []replay.Planned) error {
 	return nil
 }
 
-func (p *place) printCounts(s *session, counts replay.Counts, dryRun bool) error {
-	if p.JSON {
+func (l *local) printCounts(s *session, counts replay.Counts, dryRun bool) error {
+	if l.JSON {
 		return s.printJSONLine(counts)
 	}
 	would := ""

@@ -40,11 +40,11 @@ func (c *restoreCmd) Run(s *session) error {
 	plan, err := r.Prepare(s.ctx, kind, id)
 	switch {
 	case errors.Is(err, store.ErrNotDeleted):
-		return fmt.Errorf("%w: there is nothing to restore; clerksync show %s", err, id)
+		return withHint(fmt.Errorf("%w: there is nothing to restore", err), "clerksync show %s", id)
 	case errors.Is(err, replay.ErrNothingLeft):
-		return fmt.Errorf("%w. An export may have it: clerksync events import, then again", err)
+		return withHint(err, "an export may have it: clerksync events import, then restore again")
 	case errors.Is(err, store.ErrUnknown):
-		return fmt.Errorf("%w; is the id right?", err)
+		return withHint(err, "check the id")
 	case err != nil:
 		return err
 	}
@@ -57,11 +57,11 @@ func (c *restoreCmd) Run(s *session) error {
 	}
 	switch err := r.Restore(s.ctx, plan); {
 	case errors.Is(err, replay.ErrUnfinished):
-		return fmt.Errorf("%w; clerksync replay --reapply applies it", err)
+		return withHint(err, "clerksync replay --reapply applies it")
 	case errors.Is(err, store.ErrNotDeleted):
-		return fmt.Errorf("%w: somebody else was faster; clerksync show %s", err, id)
+		return withHint(fmt.Errorf("%w: it was restored concurrently", err), "clerksync show %s", id)
 	case err != nil:
-		return fmt.Errorf("%w; nothing was changed", err)
+		return fmt.Errorf("%w: nothing was changed", err)
 	}
 	// What a row looks like is not for us to say: a membership comes back only beside a
 	// live user and a live organization.

@@ -45,7 +45,7 @@ func (s *session) openSource(name string) (source, error) {
 		switch {
 		case err != nil || info.IsDir():
 			f.Close()
-			return source{}, errors.Join(err, fmt.Errorf("%s is not a file of clerksync events export", name))
+			return source{}, errors.Join(err, fmt.Errorf("%s is not an export of clerksync events export", name))
 		case info.Mode().IsRegular():
 			return source{f, name}, nil
 		}

@@ -64,7 +64,7 @@ func (c *verifyCmd) Run(s *session) error {
 	stop()
 	if err != nil {
 		if s.ctx.Err() != nil {
-			return fmt.Errorf("stopped; the tables were not touched")
+			return fmt.Errorf("%w: the tables were not touched", errStopped)
 		}
 		return err
 	}

@@ -39,12 +39,12 @@ type Death struct {
 
 // Letter is what a dead letter says besides its event.
 type Letter struct {
-	Reason   string
-	Error    string
-	Attempts uint64
-	FirstAt  time.Time // when it was parked for the first time
-	LastAt   time.Time // and after the latest attempt
-	LogSeq   uint64    // where its event stands in the log, 0 when it was never there
+	Reason   string    `json:"reason"`
+	Error    string    `json:"error"`
+	Attempts uint64    `json:"attempts"`
+	FirstAt  time.Time `json:"first_at"` // when it was parked for the first time
+	LastAt   time.Time `json:"last_at"`  // and after the latest attempt
+	LogSeq   uint64    `json:"log_seq"`  // sequence of its event in the log, 0 when it was parked on its arrival
 }
 
 // Letter reads what a dead letter says.
