@@ -9,7 +9,7 @@ import (
 )
 
 type deadDiscardCmd struct {
-	Yes             bool `name:"yes" short:"y" help:"Do not ask."`
+	Yes             bool `name:"yes" short:"y" help:"Do not ask for confirmation."`
 	letterSelection `embed:""`
 	deploymentLog   `embed:""`
 }

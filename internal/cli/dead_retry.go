@@ -16,10 +16,11 @@ type deadRetryCmd struct {
 }
 
 func (c *deadRetryCmd) Help() string {
-	return `Applies the events of dead letters as the worker does. One that gets in, or is
-found to be there, is removed; one that is dead once more stays, with one attempt
-more. An event that was parked on its arrival is stored in the event log first. Exit
-status 1 when anything is still dead. With --json the last line is the counts.`
+	return `Applies the events of dead letters as the worker does. A letter whose event is applied,
+or was applied before, is removed; one that fails again stays, with its attempts counted.
+An event that was parked on its arrival is stored in the event log first.
+
+Exit status 1 when any of them is still dead. With --json the last line is the counts.`
 }
 
 func (c *deadRetryCmd) Run(s *session) error {

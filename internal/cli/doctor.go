@@ -14,16 +14,15 @@ import (
 )
 
 type doctorCmd struct {
-	URL           string `name:"url" placeholder:"URL" help:"Public URL of the endpoint: a probe is sent through it as well. Without it, CLERKSYNC_PROBE_URL when that is set."`
+	URL           string `name:"url" placeholder:"URL" help:"Public URL of the endpoint, to send a probe through it as well. Without it, CLERKSYNC_PROBE_URL if set."`
 	JSON          bool   `name:"json" help:"Print JSON."`
 	config.Config `embed:""`
 }
 
 func (c *doctorCmd) Help() string {
-	return `Takes the settings of clerksync serve, and looks at what they name; without
-DATABASE_URL and NATS_URL, at those of the clerksync running here. It changes nothing.
-Every check is ok, a warning, failed, or unchecked because something before it failed.
-Exit status 1 when anything failed.
+	return `Takes the settings of clerksync serve and checks what they name; without DATABASE_URL
+and NATS_URL, the clerksync running here. It changes nothing. A check is ok, a warning,
+failed, or unchecked because one before it failed. Exit status 1 when any failed.
 
 --json prints an object: ok, and checks, each with name, status (ok, warning, failed,
 unchecked), seen, and fix.`
@@ -76,7 +75,7 @@ func (c *doctorCmd) Run(s *session) error {
 	return nil
 }
 
-// find finds the clerksync running here, nil when there is none.
+// find returns the clerksync running here, nil when there is none.
 func (c *doctorCmd) find(d *deployment, p *doctor.Process) (*app.Running, error) {
 	running, err := d.running()
 	switch {
@@ -92,7 +91,7 @@ func (c *doctorCmd) find(d *deployment, p *doctor.Process) (*app.Running, error)
 	return running, nil
 }
 
-// notOpened is the check of what could not be opened.
+// notOpened returns the check of a database or event log that could not be opened.
 func notOpened(name string, err error) *doctor.Check {
 	if errors.Is(err, errNoDatabase) {
 		return &doctor.Check{Name: name, Status: doctor.Unchecked, Seen: "DATABASE_URL is not set; only a receiver can do without"}
@@ -100,8 +99,8 @@ func notOpened(name string, err error) *doctor.Check {
 	return &doctor.Check{Name: name, Status: doctor.Failed, Seen: err.Error(), Fix: hintOf(err)}
 }
 
-// wanted are the limits of the log that are set. Those of another process may be others
-// than the defaults.
+// wanted returns the limits of the log that are set. A default is not compared: the
+// process that keeps the log may be configured otherwise.
 func (c *doctorCmd) wanted() eventlog.Options {
 	o := eventlog.Options{Replicas: c.Replicas, MaxAge: c.MaxAge, MaxBytes: c.MaxBytes, DeadMaxAge: c.DeadMaxAge, DeadMaxBytes: c.DeadMaxBytes}
 	d := config.Default()
@@ -117,7 +116,7 @@ func (c *doctorCmd) wanted() eventlog.Options {
 	return o
 }
 
-// probe is the probe that was asked for, nil when none was.
+// probe returns the probe to send, nil for none.
 func (c *doctorCmd) probe(running *app.Running) (*probe.Probe, error) {
 	p := &probe.Probe{URL: c.URL}
 	if p.URL == "" {
@@ -140,7 +139,7 @@ func (c *doctorCmd) probe(running *app.Running) (*probe.Probe, error) {
 	return p, nil
 }
 
-// printReport prints a line for every check, and one below it that says what to do.
+// printReport prints a line for every check, and its fix on the next.
 func (s *session) printReport(r *doctor.Report) {
 	for _, check := range r.Checks {
 		fmt.Fprintf(s.stdout, "%-9s  %-21s  %s\n", check.Status, check.Name, oneLine(check.Seen))

@@ -8,12 +8,12 @@ import (
 
 type eventsCmd struct {
 	Ls     eventsLsCmd     `cmd:"" help:"List stored events."`
-	Show   eventsShowCmd   `cmd:"" help:"Show everything of one stored event."`
+	Show   eventsShowCmd   `cmd:"" help:"Show one stored event in full."`
 	Export eventsExportCmd `cmd:"" help:"Write stored events to a file, one a line."`
-	Import eventsImportCmd `cmd:"" help:"Put events that were exported into the log."`
+	Import eventsImportCmd `cmd:"" help:"Store exported events in the log."`
 }
 
-// orDash shows a person that there is nothing.
+// orDash returns "-" for an empty text.
 func orDash(text string) string {
 	if text = oneLine(text); text == "" {
 		return "-"
@@ -21,8 +21,8 @@ func orDash(text string) string {
 	return text
 }
 
-// scanEvents calls f for every event that is selected, and shows how far it is unless
-// done is "". It returns how many there were.
+// scanEvents calls each for every selected event and returns their number. It shows its
+// progress unless done is "".
 func (l *local) scanEvents(s *session, log *eventlog.Log, f eventlog.Filter, headersOnly bool, done string, each func(*eventlog.Message) error) (int, error) {
 	scan, err := log.Events(s.ctx, f, headersOnly)
 	if err != nil {

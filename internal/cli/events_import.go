@@ -15,18 +15,17 @@ import (
 )
 
 type eventsImportCmd struct {
-	Files         []string        `arg:"" name:"file" help:"Files that clerksync events export has written, compressed or not, or - for standard input."`
-	Secrets       []config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" sep:"," placeholder:"WHSEC" help:"Signing secret of the endpoint that received the events; of several, comma-separated, any. Without it, that of clerksync dev running here."`
-	Trust         bool            `name:"trust" help:"Take the files as they are, without a look at the signatures."`
+	Files         []string        `arg:"" name:"file" help:"Files of clerksync events export, compressed or not, or - for standard input."`
+	Secrets       []config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" sep:"," placeholder:"WHSEC" help:"Signing secret of the endpoint that received the events, or several, comma-separated. Without it, that of clerksync dev running here."`
+	Trust         bool            `name:"trust" help:"Do not check the signatures."`
 	InstanceID    string          `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Refuse events of another Clerk instance than this, ins_…."`
 	deploymentLog `embed:""`
 }
 
 func (c *eventsImportCmd) Help() string {
-	return `All files are read and checked before the first event is stored: with one fault in
-them, nothing is. Then what the log does not have yet is stored, with import for its
-origin; what it has, by its svix id, is left alone. So an import can be run again, and
-has to be when it was stopped in the middle.
+	return `Reads and checks all files before it stores the first event: one fault, and nothing is
+stored. Then it stores the events that the log does not hold, by svix id, with origin
+import. So an import that was stopped can be run again, and has to be.
 
 Events of people who were erased since the export come back with it.`
 }
@@ -66,14 +65,14 @@ func (c *eventsImportCmd) Run(s *session) error {
 	return nil
 }
 
-// importer reads files, twice.
+// importer reads the files twice: to check all, then to store.
 type importer struct {
 	cmd       *eventsImportCmd
 	s         *session
 	admission archive.Admission
 }
 
-// prepare decides how events are checked.
+// prepare sets up the checks of the events.
 func (i *importer) prepare() error {
 	c := i.cmd
 	if n := len(slices.DeleteFunc(slices.Clone(c.Files), func(name string) bool { return name != "-" })); n > 1 {
@@ -108,7 +107,7 @@ func (i *importer) prepare() error {
 	return nil
 }
 
-// check reads everything, and returns how many events there are, and of what types.
+// check reads all files and returns the number of events and their types.
 func (i *importer) check(files []source) (total uint64, types []string, err error) {
 	bar := i.cmd.progress(i.s, 0, "checked")
 	defer bar.finish()
@@ -137,8 +136,7 @@ func (i *importer) check(files []source) (total uint64, types []string, err erro
 	return total, types, nil
 }
 
-// each calls take for every event of a file that has passed its checks. An error names
-// the file and the line.
+// each calls take for every admitted event of a file. An error names the file and the line.
 func (i *importer) each(f source, take func(*clerk.Event) error) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("%s: %w", f.name, err)
@@ -179,7 +177,7 @@ func admissionHint(err error) string {
 	return ""
 }
 
-// store stores what the log does not have.
+// store stores the events that the log does not hold.
 func (i *importer) store(log *eventlog.Log, files []source, total uint64, types []string) (archive.Counts, error) {
 	ingest, err := archive.NewIngest(i.s.ctx, log, types)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 )
 
 type migrateCmd struct {
-	Up     migrateUpCmd     `cmd:"" help:"Make the schema if it is missing, and apply pending migrations."`
+	Up     migrateUpCmd     `cmd:"" help:"Create the schema if it is missing, and apply pending migrations."`
 	Status migrateStatusCmd `cmd:"" help:"List the migrations. Exit status 1 when some are pending."`
 }
 

@@ -14,26 +14,25 @@ import (
 )
 
 type replayCmd struct {
-	DryRun     bool `name:"dry-run" help:"Tell what would change, entity by entity, and write nothing. What is told of an entity is against its row of now."`
-	Reapply    bool `name:"reapply" help:"Write rows anew also where the event made them what they are: after an update of clerksync that changed what is made of an event, or after somebody changed rows."`
-	Dead       bool `name:"dead" help:"The dead letters instead of the log, as clerksync dead retry does."`
-	Appliers   int  `name:"appliers" env:"CLERKSYNC_APPLIERS" default:"${appliers}" help:"Batches that are applied at once."`
-	Batch      int  `name:"batch" env:"CLERKSYNC_BATCH" default:"${batch}" help:"Most events in one transaction."`
+	DryRun     bool `name:"dry-run" help:"Print what would change, entity by entity, compared with the rows as they are, and write nothing."`
+	Reapply    bool `name:"reapply" help:"Also rewrite rows whose version is that of the event: after an update of clerksync that changed the projection, or after rows were changed by hand."`
+	Dead       bool `name:"dead" help:"Retry dead letters instead, as clerksync dead retry does."`
+	Appliers   int  `name:"appliers" env:"CLERKSYNC_APPLIERS" default:"${appliers}" help:"Batches that are applied concurrently."`
+	Batch      int  `name:"batch" env:"CLERKSYNC_BATCH" default:"${batch}" help:"Maximum of events in one transaction."`
 	selection  `embed:"" group:"Which events"`
 	deployment `embed:""`
 	instance   `embed:""`
 }
 
 func (c *replayCmd) Help() string {
-	return `Applies stored events once more, as the worker does, beside workers that are at
-work. What is older than the row changes nothing, and to do it twice, or at the
-same time twice, does nothing more: a replay that was stopped can simply be run
-again. Nothing is published.
+	return `Applies stored events again, as the worker does, concurrently with running workers. An
+event older than the row changes nothing, so a replay is idempotent: one that was stopped
+can be run again. Nothing is published.
 
-At the end it counts: applied; stale, a newer version is there; duplicate, this very
-version is there; ignored, events of this type are not synced; dead, can never be
-applied and was parked. Exit status 1 when anything is dead. With --json the
-last line is these counts as an object.`
+At the end it prints counts: applied; stale, a newer version is there; duplicate, this
+version is there; ignored, the type is not synced; dead, it can never be applied and was
+parked. Exit status 1 when any is dead. With --json the last line is the counts as an
+object.`
 }
 
 func (c *replayCmd) Run(s *session) error {
@@ -47,7 +46,7 @@ func (c *replayCmd) Run(s *session) error {
 		return err
 	}
 	if c.Dead && c.DryRun {
-		return usageError("--dry-run tells of events in the log, not of dead letters")
+		return usageError("--dry-run is for events in the log, not for dead letters")
 	}
 	filter, err := c.filter()
 	if err != nil {
@@ -74,8 +73,8 @@ func (c *replayCmd) Run(s *session) error {
 	if total == 0 {
 		return s.nothingSelected(log, filter)
 	}
-	// What is in use is a few batches, some 20 MB whatever the number of events: to collect
-	// as often as Go does would cost more than the memory is worth.
+	// A few batches are in use, some 20 MB whatever the number of events: collecting as
+	// often as Go does by default would cost more than the memory is worth.
 	collectGarbageAt(300)
 	options, park, planner := c.options(st, s.logger), log, (*replay.Planner)(nil)
 	if c.DryRun {
@@ -94,7 +93,7 @@ func (c *replayCmd) Run(s *session) error {
 	if err != nil {
 		return c.interrupted(s, err, counts, r.Settled())
 	}
-	if counts.Total() == 0 { // what the server selects had nothing of what is looked at here
+	if counts.Total() == 0 { // the filter that is applied here left nothing
 		return s.nothingSelected(log, filter)
 	}
 	if planner != nil {
@@ -122,7 +121,7 @@ func (c *replayCmd) options(st *store.Store, logger *slog.Logger) replay.Options
 	return o
 }
 
-// interrupted says how far a replay came.
+// interrupted prints the counts so far and adds to err how to continue.
 func (c *replayCmd) interrupted(s *session, err error, counts replay.Counts, settled uint64) error {
 	if !c.DryRun {
 		if printErr := c.printCounts(s, counts, false); printErr != nil {
@@ -146,7 +145,7 @@ type plannedJSON struct {
 	Seq     uint64   `json:"seq"` // of the event that would make the row
 }
 
-// printPlanned leaves out what would stay as it is, unless a program reads it.
+// printPlanned prints the planned changes. Only --json lists rows that would not change.
 func (c *replayCmd) printPlanned(s *session, all []replay.Planned) error {
 	unchanged := 0
 	for _, p := range all {

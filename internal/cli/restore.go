@@ -11,19 +11,19 @@ import (
 )
 
 type restoreCmd struct {
-	Entity     string `arg:"" help:"Clerk id of what was deleted: user_…, org_… or orgmem_…."`
-	Yes        bool   `name:"yes" short:"y" help:"Do not ask."`
+	Entity     string `arg:"" help:"Clerk id of the deleted entity: user_…, org_… or orgmem_…."`
+	Yes        bool   `name:"yes" short:"y" help:"Do not ask for confirmation."`
 	deployment `embed:""`
 }
 
 func (c *restoreCmd) Help() string {
-	return `Takes a delete back: applies the newest event about the entity that the log still
-holds, and those of the memberships that went with it. The delete, and others that
-Clerk emitted before now, do not count again, also not in a replay; a new one does.
-In Clerk nothing changes.
+	return `Undoes a delete: applies the newest event of the entity that the log still holds, and
+those of the memberships that were removed with it. That delete, and every other that
+Clerk emitted before now, no longer counts, not even in a replay; a later one does.
+Nothing changes in Clerk.
 
---json prints an object: clerk_id, state, seq (of the event), memberships (those
-that came back).`
+--json prints an object: clerk_id, state, seq (of the event), memberships (those that
+were restored).`
 }
 
 func (c *restoreCmd) Run(s *session) error {
@@ -63,8 +63,7 @@ func (c *restoreCmd) Run(s *session) error {
 	case err != nil:
 		return fmt.Errorf("%w: nothing was changed", err)
 	}
-	// What a row looks like is not for us to say: a membership comes back only beside a
-	// live user and a live organization.
+	// The tables decide: a membership returns only with a live user and organization.
 	out := struct {
 		ID          string   `json:"clerk_id"`
 		State       string   `json:"state"`

@@ -21,25 +21,25 @@ import (
 
 type sendCmd struct {
 	Files  []string      `arg:"" name:"file" help:"Files with the body of one event each, folders of such files (*.json), or - for standard input."`
-	URL    string        `name:"url" env:"CLERKSYNC_URL" placeholder:"URL" help:"The endpoint. Without it, that of the clerksync running here."`
+	URL    string        `name:"url" env:"CLERKSYNC_URL" placeholder:"URL" help:"URL of the endpoint. Without it, that of the clerksync running here."`
 	Secret config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" placeholder:"WHSEC" help:"Signing secret; of several, comma-separated, the first signs. Without it, that of clerksync dev running here."`
-	ID     string        `name:"id" placeholder:"MSG" help:"svix-id, for one file: the same id again is a second delivery of the same event. Without it, a new one for each file."`
+	ID     string        `name:"id" placeholder:"MSG" help:"svix-id, for one file; sent again with the same id, it is a redelivery. Without it, each file gets a new one."`
 	local  `embed:""`
 }
 
 func (c *sendCmd) Help() string {
-	return `Each file is signed as it is, byte for byte, and posted with the headers that
-Svix sends, one after the other. Exit status 1 if any was not taken.`
+	return `Signs each file as it is, byte for byte, and posts it with the headers that Svix sends,
+one after the other. Exit status 1 when any was not accepted.`
 }
 
-// sent is what became of one event.
+// sent is the result for one event.
 type sent struct {
 	File       string  `json:"file"`
 	SvixID     string  `json:"svix_id"`
-	Type       string  `json:"type"`   // "" when the body cannot be read
+	Type       string  `json:"type"`   // "" when the body cannot be decoded
 	Entity     string  `json:"entity"` // likewise
 	Status     int     `json:"status"` // 0 when there was no answer
-	Answer     string  `json:"answer"` // its text, or why there was none
+	Answer     string  `json:"answer"` // text of the answer, or of the error
 	DurationMS float64 `json:"duration_ms"`
 }
 
@@ -49,7 +49,7 @@ func (c *sendCmd) Run(s *session) error {
 		return err
 	}
 	if c.ID != "" && len(files) != 1 {
-		return usageError(fmt.Sprintf("--id is for one file, not for %d: two events cannot have one id", len(files)))
+		return usageError(fmt.Sprintf("--id is for one file, not for %d", len(files)))
 	}
 	endpoint, secret, err := c.endpoint(c.URL, c.Secret)
 	if err != nil {
@@ -89,12 +89,12 @@ func (c *sendCmd) Run(s *session) error {
 		return fmt.Errorf("stopped: %d of %d events were sent", len(all), len(files))
 	}
 	if failed > 0 {
-		return fmt.Errorf("not taken: %d of %d events", failed, len(files))
+		return fmt.Errorf("%d of %d events were not accepted", failed, len(files))
 	}
 	return nil
 }
 
-// line is what a person reads of it.
+// line formats the result for people.
 func (r *sent) line() string {
 	status, eventType, entity := strconv.Itoa(r.Status), r.Type, r.Entity
 	if r.Status == 0 {
@@ -137,19 +137,19 @@ func (c *sendCmd) send(ctx context.Context, client *http.Client, signer *signing
 		if errors.As(err, &inURL) {
 			err = inURL.Err
 		}
-		return fail(fmt.Errorf("no answer from %s: %w; is clerksync running there?", req.URL.Host, err))
+		return fail(fmt.Errorf("no answer from %s: %w", req.URL.Host, err))
 	}
 	defer resp.Body.Close()
 	r.Status = resp.StatusCode
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 500))
 	r.Answer = strings.TrimSpace(string(answer))
 	if location := resp.Header.Get("Location"); location != "" {
-		r.Answer = "redirected to " + location + ", which Svix takes for a failure"
+		r.Answer = "redirected to " + location + ", which Svix counts as a failure"
 	}
 	return r
 }
 
-// expand replaces folders by the events in them.
+// expand replaces folders by the *.json files in them.
 func expand(names []string) ([]string, error) {
 	var files []string
 	for _, name := range names {
