@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
-	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/replay"
 )
@@ -45,38 +44,40 @@ func (h *Handler) listEvents(w http.ResponseWriter, r *http.Request) {
 	}{events, len(events) == listed})
 }
 
-// maxTypes is how many globs of types a list can be asked for with.
+// maxTypes limits the globs of types in one request.
 const maxTypes = 8
 
-// readFilter reads what is asked for. What is wrong is not repeated: somebody may
-// look for an e-mail address.
+// readFilter parses a request's query. Its errors do not repeat what is wrong: an e-mail
+// address may have been typed.
 func readFilter(r *http.Request) (eventlog.Filter, error) {
-	q := r.URL.Query()
-	f := eventlog.Filter{User: strings.TrimSpace(q.Get("user")), Org: strings.TrimSpace(q.Get("org")), Last: listed}
-	for glob := range strings.FieldsFuncSeq(q.Get("type"), func(r rune) bool { return r == ',' || r == ' ' }) {
-		if _, err := path.Match(glob, "user.created"); err != nil || len(glob) > 128 || !strings.ContainsAny(glob, ".*?[") {
-			return f, errors.New("the type is that of an event, user.created, or a glob such as user.* or *.deleted")
+	form := r.URL.Query()
+	q := eventlog.Query{
+		Types: strings.FieldsFunc(form.Get("type"), func(r rune) bool { return r == ',' || r == ' ' }),
+		User:  strings.TrimSpace(form.Get("user")), Org: strings.TrimSpace(form.Get("org")), Last: listed,
+	}
+	if len(q.Types) > maxTypes {
+		return eventlog.Filter{}, errors.New("these are too many types: give " + strconv.Itoa(maxTypes) + " at most, or a glob")
+	}
+	f, err := q.Filter(time.Now())
+	if fault, ok := errors.AsType[*eventlog.FilterError](err); ok {
+		text := "the " + fieldNames[fault.Field] + " " + fault.Text
+		if fault.Hint != "" {
+			text += "; " + fault.Hint
 		}
-		f.Types = append(f.Types, glob)
+		return f, errors.New(text)
 	}
-	if len(f.Types) > maxTypes {
-		return f, errors.New("these are too many types: give " + strconv.Itoa(maxTypes) + " at most, or a glob")
-	}
-	if kind, ok := clerk.KindOfID(f.User); f.User != "" && (!ok || kind != clerk.KindUser || !clerk.ValidToken(f.User)) {
-		return f, errors.New("the user is a Clerk id of the form user_…; clerksync show with an e-mail address tells it")
-	}
-	if kind, ok := clerk.KindOfID(f.Org); f.Org != "" && (!ok || kind != clerk.KindOrganization || !clerk.ValidToken(f.Org)) {
-		return f, errors.New("the organization is a Clerk id of the form org_…, not a name or a slug")
-	}
-	if text := q.Get("before"); text != "" {
+	if text := form.Get("before"); text != "" {
 		before, err := strconv.ParseUint(text, 10, 64)
 		if err != nil || before < 2 {
 			return f, errors.New("before is a sequence, from 2")
 		}
 		f.To = before - 1
 	}
-	return f, nil
+	return f, err
 }
+
+// fieldNames are the page's names of the fields of a filter.
+var fieldNames = map[string]string{"type": "type", "user": "user", "org": "organization"}
 
 // one reads the sequence in the path.
 func one(next func(http.ResponseWriter, *http.Request, uint64)) http.HandlerFunc {

@@ -88,19 +88,19 @@ func TestWhatIsWrongWithAFilterIsSaid(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for query, want := range map[string]string{
-		"user=" + secret:                         "the user is a Clerk id of the form user_…; clerksync show with an e-mail address tells it\n",
-		"user=org_1":                             "the user is a Clerk id of the form user_…; clerksync show with an e-mail address tells it\n",
-		"user=user_*":                            "the user is a Clerk id of the form user_…; clerksync show with an e-mail address tells it\n",
-		"user=user_1.>":                          "the user is a Clerk id of the form user_…; clerksync show with an e-mail address tells it\n",
-		"org=acme":                               "the organization is a Clerk id of the form org_…, not a name or a slug\n",
-		"org=user_1":                             "the organization is a Clerk id of the form org_…, not a name or a slug\n",
-		"type=" + url.QueryEscape("[<script>"):   "the type is that of an event, user.created, or a glob such as user.* or *.deleted\n",
-		"type=user":                              "the type is that of an event, user.created, or a glob such as user.* or *.deleted\n",
-		"type=a." + strings.Repeat("x", 200):     "the type is that of an event, user.created, or a glob such as user.* or *.deleted\n",
+		"user=" + secret:                         "the user is not a Clerk id of the form user_…; clerksync show finds it by e-mail address\n",
+		"user=org_1":                             "the user is not a Clerk id of the form user_…; clerksync show finds it by e-mail address\n",
+		"user=user_*":                            "the user is not a Clerk id of the form user_…; clerksync show finds it by e-mail address\n",
+		"user=user_1.>":                          "the user is not a Clerk id of the form user_…; clerksync show finds it by e-mail address\n",
+		"org=acme":                               "the organization is not a Clerk id of the form org_…; copy the id from the Clerk dashboard → Organizations\n",
+		"org=user_1":                             "the organization is not a Clerk id of the form org_…; copy the id from the Clerk dashboard → Organizations\n",
+		"type=" + url.QueryEscape("[<script>"):   "the type is not a type of events: user.created, or a glob such as user.* or *.deleted\n",
+		"type=user":                              "the type is not a type of events: user.created, or a glob such as user.* or *.deleted\n",
+		"type=a." + strings.Repeat("x", 200):     "the type is not a type of events: user.created, or a glob such as user.* or *.deleted\n",
 		"type=" + strings.Repeat("user.*,", 9):   "these are too many types: give 8 at most, or a glob\n",
 		"before=1":                               "before is a sequence, from 2\n",
 		"before=x":                               "before is a sequence, from 2\n",
-		"user=user_" + strings.Repeat("x", 2000): "the user is a Clerk id of the form user_…; clerksync show with an e-mail address tells it\n",
+		"user=user_" + strings.Repeat("x", 2000): "the user is not a Clerk id of the form user_…; clerksync show finds it by e-mail address\n",
 	} {
 		answer := w.do("GET", "/events?"+query)
 		require.Equal(t, http.StatusBadRequest, answer.Code, query)

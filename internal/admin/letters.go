@@ -5,7 +5,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/replay"
@@ -18,18 +17,13 @@ const listedLetters = 50
 // which it is kept: what a body that cannot be read says of itself is payload.
 type letterJSON struct {
 	eventlog.Summary
-	Reason   string    `json:"reason"`
-	Meaning  string    `json:"meaning"` // of the reason
-	Error    string    `json:"error"`
-	Attempts uint64    `json:"attempts"`
-	FirstAt  time.Time `json:"first_at"`
-	LastAt   time.Time `json:"last_at"`
-	LogSeq   uint64    `json:"log_seq"` // 0: it was parked on its arrival
+	eventlog.Letter
+	Meaning string `json:"meaning"` // of the reason
 }
 
 func newLetter(m *eventlog.Message) letterJSON {
 	l := m.Letter()
-	return letterJSON{m.Summary(), l.Reason, eventlog.Reasons[l.Reason], l.Error, l.Attempts, l.FirstAt, l.LastAt, l.LogSeq}
+	return letterJSON{m.Summary(), l, eventlog.Reasons[l.Reason]}
 }
 
 // reasonJSON groups letters by reason, newest first.

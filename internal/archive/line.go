@@ -14,19 +14,19 @@ import (
 	"github.com/clerksync/clerksync/internal/clerk"
 )
 
-// MaxLine is the longest line, in bytes. The largest event that is received has
-// 1 MiB, and every character of it may have to be escaped.
+// MaxLine is the length limit of a line, in bytes. A received event has up to 1 MiB, and
+// every character of it may be escaped.
 const MaxLine = 8 << 20
 
-// Record is one stored event. Of its envelope only the type and the time are kept:
-// the rest is read from the body.
+// Record is one stored event. Of its envelope, only the type and the time are written; the
+// rest is read from the body.
 type Record struct {
-	Seq      uint64 // where it stood in the log
+	Seq      uint64 // in the log that it was exported from
 	StoredAt time.Time
 	Event    *clerk.Event
 }
 
-// line is a record as it is written. Pointers tell what is missing.
+// line is a record as JSON. Pointers show what is missing.
 type line struct {
 	Seq        *uint64    `json:"seq"`
 	StoredAt   *time.Time `json:"stored_at"`
@@ -36,7 +36,7 @@ type line struct {
 	BodyBase64 *string    `json:"body_base64,omitzero"` // of a body that is not text
 }
 
-// headers are those that the event has in the log.
+// headers are the headers of the event in the log.
 type headers struct {
 	SvixID        *string `json:"Svix-Id"`
 	SvixTimestamp *string `json:"Svix-Timestamp"`
@@ -46,19 +46,19 @@ type headers struct {
 	Origin        *string `json:"Clerksync-Origin"`
 }
 
-// timeLayout is that of the times in the headers.
+// timeLayout is the layout of times in the headers.
 const timeLayout = "2006-01-02T15:04:05.000Z"
 
 func formatTime(t time.Time) *string { return new(t.UTC().Format(timeLayout)) }
 
-// encode makes a line of a record, with its end.
+// encode returns the line of a record, with its newline.
 func encode(r *Record) ([]byte, error) {
 	e := r.Event
 	l := line{
 		Seq: &r.Seq, StoredAt: new(r.StoredAt.UTC()), Type: &e.Envelope.Type,
 		Headers: &headers{
 			SvixID: &e.ID, SvixTimestamp: &e.Timestamp,
-			// Of several signatures in it, one was right; others can be anything.
+			// One of its signatures was verified; the others can be any bytes.
 			SvixSignature: new(strings.ToValidUTF8(e.Signature, "\uFFFD")),
 			ReceivedAt:    formatTime(e.ReceivedAt),
 			EventAt:       formatTime(time.UnixMilli(e.Envelope.EventAt)),
@@ -80,7 +80,7 @@ func encode(r *Record) ([]byte, error) {
 	return append(text, '\n'), nil
 }
 
-// decode reads a line, strictly. Its errors never say what stands there.
+// decode parses a line strictly. Its errors never quote the content.
 func decode(text []byte) (*Record, error) {
 	var l line
 	if err := json.Unmarshal(text, &l, json.RejectUnknownMembers(true)); err != nil {
@@ -119,7 +119,7 @@ func decode(text []byte) (*Record, error) {
 	}, nil
 }
 
-// missing names the first field that is not there.
+// missing returns the name of the first missing field.
 func (l *line) missing() string {
 	h := l.Headers
 	if h == nil {
@@ -148,7 +148,7 @@ func (l *line) missing() string {
 	return ""
 }
 
-// fault says where a line is at fault.
+// fault returns the fault of a line without its content.
 func fault(err error) error {
 	var syntactic *jsontext.SyntacticError
 	var semantic *json.SemanticError
@@ -158,7 +158,7 @@ func fault(err error) error {
 	case errors.Is(err, json.ErrUnknownName):
 		return errors.New("not an event of an export: it has a field that those do not have")
 	case errors.As(err, &semantic):
-		// All names are known here: a pointer says nothing of the content.
+		// All names are known here: the pointer reveals no content.
 		if semantic.JSONPointer == "" {
 			return errors.New("not an event of an export, which is an object")
 		}

@@ -10,26 +10,24 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// maxWindow is the memory that unpacking may take, in bytes: as much as zstd itself
-// allows without being told to.
+// maxWindow limits the memory for unpacking, in bytes. It is the default limit of zstd.
 const maxWindow = 128 << 20
 
-// zstdMagic is how everything begins that zstd has written.
+// zstdMagic begins every zstd frame.
 var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 
 // ErrCutOff means that the end of an archive is missing.
 var ErrCutOff = errors.New("the file is cut off")
 
-// Reader reads an archive, and holds no more of it than a line.
+// Reader reads an archive line by line.
 type Reader struct {
 	in   *bufio.Reader
 	zstd *zstd.Decoder // nil when it is not compressed
-	text []byte        // the line that is read
+	text []byte        // the current line
 	line int
 }
 
-// NewReader begins to read an archive. That it is compressed shows in how it
-// begins, whatever its name.
+// NewReader returns a reader of an archive. It detects compression by content, not by name.
 func NewReader(r io.Reader) (*Reader, error) {
 	a := &Reader{in: bufio.NewReaderSize(r, 64<<10)}
 	magic, err := a.in.Peek(len(zstdMagic))
@@ -46,11 +44,11 @@ func NewReader(r io.Reader) (*Reader, error) {
 	return a, nil
 }
 
-// Line is the number of the line that was read last, from 1.
+// Line returns the number of the last line read, from 1.
 func (a *Reader) Line() int { return a.line }
 
-// Read returns the next event, [io.EOF] after the last. Every other error names the
-// line, and is the end: what follows cannot be relied on.
+// Read returns the next event, [io.EOF] after the last. Every other error names the line
+// and is final.
 func (a *Reader) Read() (*Record, error) {
 	text, err := a.readLine()
 	if err != nil {
@@ -66,7 +64,7 @@ func (a *Reader) Read() (*Record, error) {
 	return r, nil
 }
 
-// readLine returns the next line, with its end when it has one.
+// readLine returns the next line, with its newline if it has one.
 func (a *Reader) readLine() ([]byte, error) {
 	a.text = a.text[:0]
 	a.line++
@@ -93,7 +91,7 @@ func (a *Reader) readLine() ([]byte, error) {
 	}
 }
 
-// cutOff tells how much is there.
+// cutOff returns ErrCutOff with the last complete line.
 func (a *Reader) cutOff() error {
 	if a.line == 1 {
 		return fmt.Errorf("%w in line 1", ErrCutOff)
@@ -101,7 +99,7 @@ func (a *Reader) cutOff() error {
 	return fmt.Errorf("%w after line %d", ErrCutOff, a.line-1)
 }
 
-// Close frees what unpacking took. The reader below stays the caller's.
+// Close frees the decompressor. It does not close the underlying reader.
 func (a *Reader) Close() {
 	if a.zstd != nil {
 		a.zstd.Close()

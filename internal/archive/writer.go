@@ -10,20 +10,20 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Compressed tells whether an archive of this name is to be compressed.
+// Compressed reports whether an archive of this name is compressed.
 func Compressed(name string) bool { return strings.HasSuffix(name, ".zst") }
 
 // Writer writes an archive.
 type Writer struct {
 	Events uint64 // written
-	Bytes  uint64 // of those, as they are on the disk; whole after Close
+	Bytes  uint64 // written, after compression; complete after Close
 
 	buffer *bufio.Writer
 	zstd   *zstd.Encoder // nil when it is not compressed
 	w      io.Writer
 }
 
-// NewWriter begins an archive on w, which stays the caller's.
+// NewWriter starts an archive on w, which Close does not close.
 func NewWriter(w io.Writer, compress bool) (*Writer, error) {
 	a := &Writer{w: w}
 	out := io.Writer(counter{a})
@@ -51,7 +51,7 @@ func (a *Writer) Write(r *Record) error {
 	return nil
 }
 
-// Close ends the archive. Without it, it is cut off.
+// Close completes the archive.
 func (a *Writer) Close() error {
 	err := a.buffer.Flush()
 	if a.zstd != nil {
@@ -63,7 +63,7 @@ func (a *Writer) Close() error {
 	return nil
 }
 
-// counter counts what is really written.
+// counter counts the bytes that reach the underlying writer.
 type counter struct{ *Writer }
 
 func (c counter) Write(p []byte) (int, error) {

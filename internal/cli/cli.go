@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -15,8 +13,8 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
 
-	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
+	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/probe"
 )
 
@@ -28,36 +26,39 @@ const (
 )
 
 type commands struct {
-	Dev     devCmd     `cmd:"" help:"Run everything here for development: PostgreSQL, NATS, receiver and worker."`
+	Dev     devCmd     `cmd:"" help:"Run everything locally for development: PostgreSQL, NATS, receiver and worker."`
 	Serve   serveCmd   `cmd:"" help:"Run in production: receive webhooks, apply them, or both."`
-	Migrate migrateCmd `cmd:"" help:"Make and update the tables."`
-	Send    sendCmd    `cmd:"" help:"Sign events and post them, like Svix does."`
+	Migrate migrateCmd `cmd:"" help:"Create and update the tables."`
+	Send    sendCmd    `cmd:"" help:"Sign events and post them, as Svix does."`
 	Show    showCmd    `cmd:"" help:"Show one user, organization or membership: row, head and stored events."`
 	Lag     lagCmd     `cmd:"" help:"Show how far the rows are behind Clerk, at every hop."`
-	Probe   probeCmd   `cmd:"" help:"Send a signed probe through the public URL and follow it."`
-	Doctor  doctorCmd  `cmd:"" help:"Check the whole way, with the fix for each failure."`
+	Probe   probeCmd   `cmd:"" help:"Send a signed probe through the public URL and follow it to the worker."`
+	Doctor  doctorCmd  `cmd:"" help:"Check every hop and print a fix for each failure."`
 	Events  eventsCmd  `cmd:"" help:"List, show, export and import the stored events."`
-	Replay  replayCmd  `cmd:"" help:"Apply stored events once more."`
-	Verify  verifyCmd  `cmd:"" help:"Prove that the tables are what the event log says."`
+	Replay  replayCmd  `cmd:"" help:"Apply stored events again."`
+	Verify  verifyCmd  `cmd:"" help:"Compare the tables with a rebuild from the event log."`
 	Dead    deadCmd    `cmd:"" help:"List, show, retry and discard dead letters: events that can never be applied."`
-	Erase   eraseCmd   `cmd:"" help:"Erase a person: row, stored events, dead letters."`
-	Restore restoreCmd `cmd:"" help:"Take the delete of a user, organization or membership back."`
-	Version versionCmd `cmd:"" help:"Show what this is."`
+	Erase   eraseCmd   `cmd:"" help:"Erase a user: row, stored events, dead letters."`
+	Restore restoreCmd `cmd:"" help:"Undo the delete of a user, organization or membership."`
+	Version versionCmd `cmd:"" help:"Print the version."`
 
-	LogLevel  slog.Level `name:"log-level" env:"CLERKSYNC_LOG_LEVEL" default:"info" help:"Least level that is logged: debug, info, warn, error."`
-	LogFormat string     `name:"log-format" env:"CLERKSYNC_LOG_FORMAT" default:"text" enum:"text,json" help:"Form of the log on standard error: text or json."`
+	LogLevel  slog.Level `name:"log-level" env:"CLERKSYNC_LOG_LEVEL" default:"info" help:"Lowest level that is logged: debug, info, warn, error."`
+	LogFormat string     `name:"log-format" env:"CLERKSYNC_LOG_FORMAT" default:"text" enum:"text,json" help:"Format of the log on standard error: text or json."`
 }
 
-const description = `Keeps users, organizations and memberships of Clerk in PostgreSQL.
+const description = `Keeps PostgreSQL tables in step with Clerk's users, organizations and memberships.
 
-clerksync is a Clerk webhook endpoint: it verifies every delivery, stores it in
-NATS JetStream before it answers, and applies it to the tables, in whatever order
-deliveries arrive.
+clerksync is a Clerk webhook endpoint. It verifies every delivery, stores it in NATS
+JetStream before it answers, and applies it to the tables; the order of arrival does
+not matter.
 
-A flag with a variable behind it, ($NAME), can be given in the environment instead.
-Exit status: 0 it worked, 1 it failed, 2 it was called wrongly.`
+Troubleshooting: clerksync lag shows what is behind and why, clerksync doctor checks
+every hop and prints a fix for each failure.
 
-// session is what a command works with.
+Every flag that names a variable, ($NAME), can be set in the environment instead.
+Exit status: 0 success, 1 failure, 2 wrong usage.`
+
+// session holds what every command uses.
 type session struct {
 	ctx    context.Context
 	stdin  io.Reader
@@ -74,14 +75,13 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		kong.Name("clerksync"),
 		kong.Description(description),
 		kong.Vars(config.Variables()),
-		kong.Vars{"origins": originNames(), "dev_addr": defaultDevAddr, "probe_timeout": probe.DefaultTimeout.String()},
+		kong.Vars{"origins": eventlog.OriginNames(), "reasons": reasonNames(), "dev_addr": defaultDevAddr, "probe_timeout": probe.DefaultTimeout.String()},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(status int) { exit = status }), // after --help
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-		kong.ShortUsageOnError(),
 	)
 	if err != nil {
-		fmt.Fprintln(stderr, "clerksync:", err)
+		report(stderr, err)
 		return exitFailed
 	}
 	parser.Model.HelpFlag.Help = "Show this help."
@@ -89,7 +89,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		args = []string{"--help"}
 	}
 	if err := ignoreEmptyVariables(parser); err != nil {
-		fmt.Fprintln(stderr, "clerksync:", err)
+		report(stderr, err)
 		return exitFailed
 	}
 	parsed, err := parser.Parse(args)
@@ -97,14 +97,13 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		return exit
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "clerksync: %v\nclerksync --help, or --help after a command, tells what there is.\n", err)
+		report(stderr, withHint(err, "%s", helpFor(err)))
 		return exitUsage
 	}
 	s := &session{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, logger: newLogger(stderr, c.LogLevel, c.LogFormat)}
 	if err := parsed.Run(s); err != nil {
-		fmt.Fprintf(stderr, "clerksync: %v\n", err)
-		var wrongUse usageError
-		if errors.As(err, &wrongUse) {
+		report(stderr, err)
+		if isUsage(err) {
 			return exitUsage
 		}
 		return exitFailed
@@ -112,8 +111,8 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	return exitOK
 }
 
-// ignoreEmptyVariables makes a variable that is empty one that is not set: compose
-// files and CI systems pass those that nobody gave a value like that.
+// ignoreEmptyVariables treats an empty variable as not set: compose files and CI systems
+// pass unset ones as empty.
 func ignoreEmptyVariables(parser *kong.Kong) error {
 	return kong.Visit(parser.Model, func(node kong.Visitable, next kong.Next) error {
 		if flag, ok := node.(*kong.Flag); ok {
@@ -126,11 +125,6 @@ func ignoreEmptyVariables(parser *kong.Kong) error {
 	})
 }
 
-// usageError is a call that cannot work, whatever the state of the world.
-type usageError string
-
-func (e usageError) Error() string { return string(e) }
-
 func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	if format == "json" {
@@ -139,7 +133,7 @@ func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// printJSON writes v for another program to read.
+// printJSON writes v as indented JSON.
 func (s *session) printJSON(v any) error {
 	enc := json.NewEncoder(s.stdout)
 	enc.SetIndent("", "  ")
@@ -147,19 +141,14 @@ func (s *session) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
-// printJSONLine writes v in one line, for a program that reads line by line.
+// printJSONLine writes v as one line of JSON.
 func (s *session) printJSONLine(v any) error {
 	enc := json.NewEncoder(s.stdout)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }
 
-// notRunning tells a person, in few words, why nobody is found in a data folder.
-func notRunning(err error) string {
-	return strings.TrimPrefix(err.Error(), app.ErrNotRunning.Error()+": ")
-}
-
-// oneLine makes a line for a terminal of a text that came from elsewhere.
+// oneLine makes a text from outside safe to print on one line of a terminal.
 func oneLine(text string) string {
 	printable := strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -170,13 +159,13 @@ func oneLine(text string) string {
 	return strings.Join(strings.Fields(printable), " ")
 }
 
-// isTerminal tells a person's terminal from everything else, /dev/null as well.
+// isTerminal reports whether w is a terminal, which /dev/null is not.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// program is how the user calls this program, for lines to copy.
+// program returns the command that runs this program, for lines to copy.
 func program() string {
 	if strings.Contains(os.Args[0], "go-build") { // go run
 		return "go run ./cmd/clerksync"

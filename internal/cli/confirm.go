@@ -8,7 +8,7 @@ import (
 )
 
 var (
-	errNotConfirmed = errors.New("not confirmed: nothing was done; --yes does it without asking")
+	errNotConfirmed = withHint(errors.New("not confirmed: nothing was done"), "--yes does it without asking")
 	errNotAnswered  = errors.New("stopped: nothing was done")
 )
 
@@ -23,14 +23,14 @@ func (s *session) confirm(yes bool, question string) error {
 		err  error
 	}
 	answered := make(chan line, 1)
-	go func() { // a terminal cannot be asked to stop waiting; the end of the process does it
+	go func() { // a read from a terminal cannot be cancelled; it ends with the process
 		text, err := bufio.NewReader(s.stdin).ReadString('\n')
 		answered <- line{text, err}
 	}()
 	select {
 	case answer := <-answered:
 		if answer.err != nil {
-			fmt.Fprintln(s.stderr) // nobody has
+			fmt.Fprintln(s.stderr) // no newline was typed
 		}
 		switch strings.ToLower(strings.TrimSpace(answer.text)) {
 		case "y", "yes":

@@ -6,60 +6,55 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
 
 type deadCmd struct {
 	Ls      deadLsCmd      `cmd:"" help:"List the dead letters, with the reasons counted."`
-	Show    deadShowCmd    `cmd:"" help:"Show one dead letter: the event as it was, and why it was parked."`
-	Retry   deadRetryCmd   `cmd:"" help:"Try to apply them again. What gets in is no dead letter any more."`
-	Discard deadDiscardCmd `cmd:"" help:"Delete them for good."`
+	Show    deadShowCmd    `cmd:"" help:"Show one dead letter: its event, and why it was parked."`
+	Retry   deadRetryCmd   `cmd:"" help:"Try to apply dead letters again, and remove those that succeed."`
+	Discard deadDiscardCmd `cmd:"" help:"Delete dead letters for good."`
 }
 
 func (c *deadCmd) Help() string {
-	return `A dead letter is an event that can never be applied as things are: it cannot be
-read, PostgreSQL refuses its content, or it is of another Clerk instance. It is kept
-as it was, with the reason, until it is retried, discarded, or older than
-CLERKSYNC_DEAD_MAX_AGE. The sequences of dead letters are their own.`
+	return `A dead letter is an event that cannot be applied as things are: its body cannot be
+decoded, PostgreSQL refuses its content, or it is of another Clerk instance. It is kept
+unchanged, with the reason, until it is retried, discarded, or older than
+CLERKSYNC_DEAD_MAX_AGE. Dead letters have sequences that are not those of the log.`
 }
 
-// instance is the Clerk instance whose events are taken.
+// instance is the Clerk instance whose events are accepted.
 type instance struct {
-	InstanceID string `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Clerk instance whose events are taken, ins_…. Without it, that of the clerksync running here."`
+	InstanceID string `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Accept only events of this Clerk instance, ins_…. Without it, that of the clerksync running here."`
 }
 
-func (i *instance) check() error {
+// resolve refuses an id that cannot be one, and fills in that of the process running here
+// when none is given.
+func (i *instance) resolve(l *local) error {
 	if err := config.CheckInstanceID(i.InstanceID); err != nil {
 		return usageError("--instance-id is " + err.Error())
+	}
+	if i.InstanceID == "" {
+		if running, err := l.running(); err == nil {
+			i.InstanceID = running.InstanceID
+		}
 	}
 	return nil
 }
 
-func (i *instance) find(p *place) string {
-	if i.InstanceID != "" {
-		return i.InstanceID
-	}
-	if running, err := app.FindRunning(p.DataDir); err == nil {
-		return running.InstanceID
-	}
-	return ""
-}
-
-// letterSelection says which dead letters a command is about.
+// letterSelection selects dead letters.
 type letterSelection struct {
-	Seqs      []uint64 `arg:"" optional:"" name:"seq" help:"Sequences of dead letters, as dead ls shows them."`
-	Reason    []string `name:"reason" placeholder:"REASON" help:"Those that were parked for this reason: undecodable, no_type, no_id, unusable_id, wrong_instance, refused."`
-	All       bool     `name:"all" help:"All of them."`
+	Seqs      []uint64 `arg:"" optional:"" name:"seq" help:"Sequences of dead letters, from dead ls."`
+	Reason    []string `name:"reason" placeholder:"REASON" help:"Those that were parked for this reason: ${reasons}."`
+	All       bool     `name:"all" help:"All dead letters."`
 	selection `embed:"" group:"Which dead letters"`
 }
 
-// read returns what selects the letters on the server, and what is looked at here.
+// read returns the filter that the server applies and the predicate that is checked here.
 func (c *letterSelection) read() (eventlog.Filter, func(*eventlog.Message) bool, error) {
-	f, err := c.filter(time.Now())
+	f, err := c.filter()
 	if err != nil {
 		return f, nil, err
 	}
@@ -68,12 +63,12 @@ func (c *letterSelection) read() (eventlog.Filter, func(*eventlog.Message) bool,
 	}
 	switch chosen := len(c.Seqs) > 0 || len(c.Reason) > 0 || !f.IsZero(); {
 	case chosen && c.All:
-		return f, nil, usageError("--all is all of them: give it alone")
+		return f, nil, usageError("--all excludes sequences and filters")
 	case !chosen && !c.All:
-		return f, nil, usageError("which dead letters? Give their sequences (clerksync dead ls), filters, or --all")
+		return f, nil, withHint(usageError("no dead letters are selected"), "give their sequences (clerksync dead ls), filters, or --all")
 	}
 	if f.Limit > 0 || f.Last > 0 {
-		return f, nil, usageError("--limit and --last are for listing: give sequences")
+		return f, nil, withHint(usageError("--limit and --last are for dead ls"), "give sequences")
 	}
 	if n := len(c.Seqs); n > 0 && f.From == 0 && f.To == 0 {
 		f.From, f.To = slices.Min(c.Seqs), slices.Max(c.Seqs)
@@ -83,15 +78,18 @@ func (c *letterSelection) read() (eventlog.Filter, func(*eventlog.Message) bool,
 	}, nil
 }
 
-// checkReasons refuses what can be the reason of no dead letter.
+// checkReasons refuses unknown reasons.
 func checkReasons(given []string) error {
 	for _, reason := range given {
 		if _, ok := eventlog.Reasons[reason]; !ok {
-			return usageError(fmt.Sprintf("--reason %q is not one of %s", reason, strings.Join(slices.Sorted(maps.Keys(eventlog.Reasons)), ", ")))
+			return usageError(fmt.Sprintf("--reason %q is not one of %s", reason, reasonNames()))
 		}
 	}
 	return nil
 }
+
+// reasonNames lists the reasons, for texts.
+func reasonNames() string { return strings.Join(slices.Sorted(maps.Keys(eventlog.Reasons)), ", ") }
 
 func (s *session) eachLetter(log *eventlog.Log, f eventlog.Filter, do func(*eventlog.Message) error) error {
 	scan, err := log.Letters(s.ctx, f)
@@ -101,4 +99,4 @@ func (s *session) eachLetter(log *eventlog.Log, f eventlog.Filter, do func(*even
 	return scan.Each(s.ctx, do)
 }
 
-var errNoLetters = errors.New("no dead letter is selected; clerksync dead ls lists them")
+var errNoLetters = withHint(errors.New("no dead letter is selected"), "clerksync dead ls lists them")

@@ -9,10 +9,9 @@ import (
 )
 
 type deadDiscardCmd struct {
-	Yes             bool `name:"yes" short:"y" help:"Do not ask."`
+	Yes             bool `name:"yes" short:"y" help:"Do not ask for confirmation."`
 	letterSelection `embed:""`
-	eventLog        `embed:""`
-	place           `embed:""`
+	deploymentLog   `embed:""`
 }
 
 func (c *deadDiscardCmd) Run(s *session) error {
@@ -20,7 +19,7 @@ func (c *deadDiscardCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	log, done, err := c.openLog(s, &c.place, nil)
+	log, done, err := c.openLog(s)
 	if err != nil {
 		return err
 	}
@@ -37,7 +36,7 @@ func (c *deadDiscardCmd) Run(s *session) error {
 	}
 	for _, seq := range c.Seqs {
 		if !slices.Contains(seqs, seq) {
-			return fmt.Errorf("there is no dead letter %d that is selected: nothing was discarded; clerksync dead ls lists them", seq)
+			return withHint(fmt.Errorf("no dead letter %d is selected: nothing was discarded", seq), "clerksync dead ls lists them")
 		}
 	}
 	if len(seqs) == 0 {

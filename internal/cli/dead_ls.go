@@ -12,41 +12,32 @@ import (
 )
 
 type deadLsCmd struct {
-	Reason    []string `name:"reason" placeholder:"REASON" help:"Only those that were parked for this reason."`
-	selection `embed:"" group:"Which dead letters"`
-	eventLog  `embed:""`
-	place     `embed:""`
+	Reason        []string `name:"reason" placeholder:"REASON" help:"Only those that were parked for this reason: ${reasons}."`
+	selection     `embed:"" group:"Which dead letters"`
+	deploymentLog `embed:""`
 }
 
 func (c *deadLsCmd) Help() string {
-	return `Without --limit or --last, the last 50; the reasons are those of all.
+	return fmt.Sprintf(`Lists the last %d unless --limit or --last says otherwise, and counts all by reason.
 
 --json prints an object: total, reasons (reason, count), and letters, each with seq,
-reason, error, attempts, first_at, last_at, log_seq (its place in the event log, 0
-when it was parked on its arrival), type, entity, svix_id.`
+reason, error, attempts, first_at, last_at, log_seq (sequence in the event log, 0 when
+it was parked on its arrival), type, entity, svix_id.`, listed)
 }
 
-// letterJSON is a dead letter in a listing.
+// letterJSON is a dead letter in a listing. Type is the one that the body claims when the
+// letter's subject has none.
 type letterJSON struct {
-	Seq      uint64    `json:"seq"`
-	Reason   string    `json:"reason"`
-	Error    string    `json:"error"`
-	Attempts uint64    `json:"attempts"`
-	FirstAt  time.Time `json:"first_at"`
-	LastAt   time.Time `json:"last_at"`
-	LogSeq   uint64    `json:"log_seq"` // 0: it was parked on its arrival
-	Type     string    `json:"type"`
-	Entity   string    `json:"entity"`
-	SvixID   string    `json:"svix_id"`
+	Seq uint64 `json:"seq"`
+	eventlog.Letter
+	Type   string `json:"type"`
+	Entity string `json:"entity"`
+	SvixID string `json:"svix_id"`
 }
 
 func newLetterJSON(m *eventlog.Message) letterJSON {
-	letter := m.Letter()
-	l := letterJSON{
-		Seq: m.Seq, Reason: letter.Reason, Error: letter.Error, Attempts: letter.Attempts, FirstAt: letter.FirstAt, LastAt: letter.LastAt,
-		LogSeq: letter.LogSeq, Type: m.Event.Envelope.Type, Entity: m.Event.Envelope.EntityID, SvixID: m.Event.ID,
-	}
-	if l.Type == "" { // its place does not say
+	l := letterJSON{m.Seq, m.Letter(), m.Event.Envelope.Type, m.Event.Envelope.EntityID, m.Event.ID}
+	if l.Type == "" {
 		l.Type = clerk.TypeOf(m.Event.Body)
 	}
 	return l
@@ -57,11 +48,11 @@ type reasonCount struct {
 	Count  int    `json:"count"`
 }
 
-// listed is how many dead letters are listed unless told otherwise: the last.
+// listed limits the listing by default, to the last dead letters.
 const listed = 50
 
 func (c *deadLsCmd) Run(s *session) error {
-	f, err := c.filter(time.Now())
+	f, err := c.filter()
 	if err != nil {
 		return err
 	}
@@ -73,7 +64,7 @@ func (c *deadLsCmd) Run(s *session) error {
 	if limit == 0 && last == 0 {
 		last = listed
 	}
-	log, done, err := c.openLog(s, &c.place, nil)
+	log, done, err := c.openLog(s)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/replay"
-	"github.com/clerksync/clerksync/internal/store"
 )
 
 type deadRetryCmd struct {
@@ -17,14 +16,15 @@ type deadRetryCmd struct {
 }
 
 func (c *deadRetryCmd) Help() string {
-	return `Applies the events of dead letters as the worker does. One that gets in, or is
-found to be there, is removed; one that is dead once more stays, with one attempt
-more. An event that was parked on its arrival is stored in the event log first. Exit
-status 1 when anything is still dead. With --json the last line is the counts.`
+	return `Applies the events of dead letters as the worker does. A letter whose event is applied,
+or was applied before, is removed; one that fails again stays, with its attempts counted.
+An event that was parked on its arrival is stored in the event log first.
+
+Exit status 1 when any of them is still dead. With --json the last line is the counts.`
 }
 
 func (c *deadRetryCmd) Run(s *session) error {
-	if err := c.check(); err != nil {
+	if err := c.resolve(&c.local); err != nil {
 		return err
 	}
 	f, selected, err := c.read()
@@ -36,21 +36,14 @@ func (c *deadRetryCmd) Run(s *session) error {
 		return err
 	}
 	defer done()
-	r := retry{place: &c.place, instance: &c.instance, log: log, store: st, options: replay.Options{Apply: st.Apply}}
-	return r.run(s, f, selected)
+	return c.retryLetters(s, log, f, replay.LettersOptions{
+		Options: replay.Options{Apply: st.Apply}, Log: log, Select: selected, Instance: c.InstanceID,
+	})
 }
 
-// retry tries dead letters again.
-type retry struct {
-	place    *place
-	instance *instance
-	log      *eventlog.Log
-	store    *store.Store
-	options  replay.Options
-}
-
-func (r *retry) run(s *session, f eventlog.Filter, selected func(*eventlog.Message) bool) error {
-	scan, err := r.log.Letters(s.ctx, f)
+// retryLetters tries to apply dead letters, for dead retry and for replay --dead.
+func (l *local) retryLetters(s *session, log *eventlog.Log, f eventlog.Filter, o replay.LettersOptions) error {
+	scan, err := log.Letters(s.ctx, f)
 	if err != nil {
 		return err
 	}
@@ -59,11 +52,9 @@ func (r *retry) run(s *session, f eventlog.Filter, selected func(*eventlog.Messa
 	if err != nil {
 		return err
 	}
-	bar := r.place.progress(s, total, "retried")
-	r.options.Logger = bar.logger(s.logger)
-	again := replay.NewLetters(scan, replay.LettersOptions{
-		Options: r.options, Log: r.log, Select: selected, Instance: r.instance.find(r.place),
-	})
+	bar := l.progress(s, total, "retried")
+	o.Logger = bar.logger(s.logger)
+	again := replay.NewLetters(scan, o)
 	stop := bar.follow(func() uint64 { return again.Counts().Total() })
 	err = again.Run(s.ctx)
 	stop()
@@ -71,16 +62,16 @@ func (r *retry) run(s *session, f eventlog.Filter, selected func(*eventlog.Messa
 	if err == nil && counts.Total() == 0 {
 		return errNoLetters
 	}
-	if printErr := r.place.printCounts(s, counts, false); printErr != nil {
+	if printErr := l.printCounts(s, counts, false); printErr != nil {
 		return printErr
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
-		return errors.New("stopped; what was retried is done: run it again for the rest")
+		return withHint(errStopped, "run it again for the rest: letters that were retried are done")
 	case err != nil:
 		return err
 	case counts.Dead > 0:
-		return fmt.Errorf("%d of %d are still dead; clerksync dead ls tells why", counts.Dead, counts.Total())
+		return withHint(fmt.Errorf("%d of %d are still dead", counts.Dead, counts.Total()), "clerksync dead ls shows why")
 	}
 	return nil
 }

@@ -12,22 +12,21 @@ import (
 )
 
 type deadShowCmd struct {
-	Seq      uint64 `arg:"" help:"Sequence of the dead letter, as dead ls shows it."`
-	Raw      bool   `name:"raw" help:"Print the body as it was received, byte for byte, and nothing else."`
-	eventLog `embed:""`
-	place    `embed:""`
+	Seq           uint64 `arg:"" help:"Sequence of the dead letter, from dead ls."`
+	Raw           bool   `name:"raw" help:"Print only the body, byte for byte as it was received."`
+	deploymentLog `embed:""`
 }
 
 func (c *deadShowCmd) Help() string {
-	return `--json prints an object: what dead ls --json has of a letter, and event, which is
-what events show --json prints.`
+	return `--json prints an object: the fields of dead ls --json, and event, which is the object
+that events show --json prints.`
 }
 
 func (c *deadShowCmd) Run(s *session) error {
 	if c.Raw && c.JSON {
-		return usageError("--raw and --json exclude each other: the one prints the body alone, the other everything")
+		return errRawJSON
 	}
-	log, done, err := c.openLog(s, &c.place, nil)
+	log, done, err := c.openLog(s)
 	if err != nil {
 		return err
 	}
@@ -35,7 +34,7 @@ func (c *deadShowCmd) Run(s *session) error {
 	m, err := log.GetLetter(s.ctx, c.Seq)
 	switch {
 	case errors.Is(err, eventlog.ErrNotFound):
-		return fmt.Errorf("there is no dead letter %d; clerksync dead ls lists them", c.Seq)
+		return withHint(fmt.Errorf("there is no dead letter %d", c.Seq), "clerksync dead ls lists them")
 	case err != nil:
 		return err
 	case c.Raw:
@@ -54,11 +53,11 @@ func (c *deadShowCmd) Run(s *session) error {
 	fmt.Fprintf(w, "reason\t%s: %s\n", oneLine(l.Reason), eventlog.Reasons[l.Reason])
 	fmt.Fprintf(w, "error\t%s\n", oneLine(l.Error))
 	fmt.Fprintf(w, "tried\t%s, first %s, last %s\n", units.Count(int(l.Attempts), "time", "times"), l.FirstAt.Format(time.RFC3339), l.LastAt.Format(time.RFC3339))
-	place := "never there: it was parked on its arrival"
+	inLog := "never there: it was parked on its arrival"
 	if l.LogSeq != 0 {
-		place = strconv.FormatUint(l.LogSeq, 10)
+		inLog = strconv.FormatUint(l.LogSeq, 10)
 	}
-	fmt.Fprintf(w, "in the log\t%s\n\n", place)
+	fmt.Fprintf(w, "in the log\t%s\n\n", inLog)
 	if err := w.Flush(); err != nil {
 		return err
 	}

@@ -19,27 +19,27 @@ import (
 )
 
 type devCmd struct {
-	Addr           string          `name:"addr" env:"CLERKSYNC_ADDR" default:"${dev_addr}" help:"Address of the webhook endpoint. When the default is taken, a free port is used."`
-	AdminAddr      string          `name:"admin-addr" env:"CLERKSYNC_ADMIN_ADDR" default:"${admin_addr}" help:"Address of the admin listener. When the default is taken, a free port is used."`
-	SigningSecrets []config.Secret `name:"signing-secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" sep:"," placeholder:"WHSEC" help:"Signing secret of a real endpoint, to receive from Clerk through a tunnel. Without it one is made."`
-	InstanceID     string          `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Take only events of this Clerk instance."`
-	DataDir        string          `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"${data_dir}" type:"path" help:"Folder of the data, which survives a restart. Delete it to begin anew."`
+	Addr           string          `name:"addr" env:"CLERKSYNC_ADDR" default:"${dev_addr}" help:"Address of the webhook endpoint. When the default is in use, a free port is used."`
+	AdminAddr      string          `name:"admin-addr" env:"CLERKSYNC_ADMIN_ADDR" default:"${admin_addr}" help:"Address of the admin listener. When the default is in use, a free port is used."`
+	SigningSecrets []config.Secret `name:"signing-secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" sep:"," placeholder:"WHSEC" help:"Signing secret of a real endpoint, to receive from Clerk through a tunnel. Without it, one is generated and kept."`
+	InstanceID     string          `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Accept only events of this Clerk instance, ins_…, and park others."`
+	DataDir        string          `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"${data_dir}" type:"path" help:"Folder of the data, which survives a restart. Delete it to start from scratch."`
 	config.Tracing `embed:""`
-	PGBin          string `name:"pg-bin" env:"CLERKSYNC_PG_BIN" placeholder:"DIR" help:"Folder with PostgreSQL's programs, when they are not found."`
+	PGBin          string `name:"pg-bin" env:"CLERKSYNC_PG_BIN" placeholder:"DIR" help:"Folder with PostgreSQL's programs, when they are not found by themselves."`
 }
 
 func (c *devCmd) Help() string {
-	return `Starts a PostgreSQL server and a NATS server of its own, on free ports, makes
-the tables, and takes webhooks. Nothing else on this machine is touched. Ctrl-C
-ends all of it; the data stays.`
+	return `Starts its own PostgreSQL and NATS servers on free ports, creates the tables, and
+receives webhooks. It touches nothing else on this machine. Ctrl-C stops everything;
+the data is kept.`
 }
 
-// defaultDevAddr is on the loopback, unlike that of serve.
+// defaultDevAddr is on loopback, unlike the default of serve.
 const defaultDevAddr = "127.0.0.1:8080"
 
 func (c *devCmd) Run(s *session) error {
 	started := time.Now()
-	// Between the lines for people only what they have to know.
+	// Only warnings and errors appear between the lines for people.
 	logger := slog.New(atLeast{slog.LevelWarn, s.logger.Handler()})
 	dir, err := app.OpenDataDir(c.DataDir)
 	if err != nil {
@@ -92,7 +92,7 @@ func (c *devCmd) Run(s *session) error {
 		Migrate: true, DataDir: dir, Logger: logger, AnnouncedSecret: secrets[0].Reveal(),
 	}, func(a *app.App) { c.welcome(s, a, databaseURL, generated, time.Since(started)) })
 	if cause := context.Cause(ctx); s.ctx.Err() == nil && cause != nil {
-		return errors.Join(cause, err) // without PostgreSQL nothing stops cleanly
+		return errors.Join(cause, err) // without PostgreSQL, nothing stops cleanly
 	}
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (c *devCmd) Run(s *session) error {
 	return nil
 }
 
-// sample is an event to try, for those who do not have clerksync's source here.
+// sample is an event to try without clerksync's source.
 const sample = `{"type":"user.created","timestamp":1768208400426,"data":{"object":"user","id":"user_try","first_name":"Ada",` +
 	`"created_at":1768208400412,"updated_at":1768208400412,"primary_email_address_id":"idn_try","email_addresses":[{"id":"idn_try",` +
 	`"email_address":"ada@example.com","verification":{"status":"verified"}}]}}`
@@ -116,7 +116,7 @@ func (c *devCmd) welcome(s *session, a *app.App, databaseURL, generated string, 
 	if generated != "" {
 		secret = generated
 	}
-	dataDir := "" // for other commands, when it is not where they look
+	dataDir := "" // flag for the other commands, when it is not their default
 	if byDefault, err := filepath.Abs(config.Default().DataDir); err != nil || c.DataDir != byDefault {
 		dataDir = " --data-dir " + shellQuote(c.DataDir)
 	}
@@ -140,21 +140,21 @@ Try it, in another terminal:
 
 `, took.Seconds(), a.Endpoint, secret, databaseURL, a.AdminURL, c.DataDir, send, program(), dataDir, databaseURL)
 	if set := slices.DeleteFunc(slices.Clone(elsewhere), func(name string) bool { return os.Getenv(name) == "" }); len(set) > 0 {
-		fmt.Fprintf(s.stdout, "Set in the environment: %s. dev does not use that, other commands do: unset it to work with this one.\n\n",
+		fmt.Fprintf(s.stdout, "Set in the environment: %s. dev ignores it, other commands do not: unset it to use them with this dev.\n\n",
 			strings.Join(set, ", "))
 	}
 }
 
-// elsewhere are variables that lead the other commands somewhere else.
+// elsewhere lists variables that point the other commands at another deployment.
 var elsewhere = []string{"DATABASE_URL", "NATS_URL", "CLERKSYNC_URL"}
 
-// shellQuote makes one word of a shell's line.
+// shellQuote quotes a word for a shell.
 func shellQuote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// freeIfTaken replaces a default address that somebody else has by a free port.
-// An address that was asked for is left as it is.
+// freeIfTaken replaces a default address that is in use by a free port. It leaves an
+// address that was asked for.
 func freeIfTaken(addr, byDefault string) string {
 	if addr != byDefault {
 		return addr
@@ -169,7 +169,7 @@ func freeIfTaken(addr, byDefault string) string {
 	return addr
 }
 
-// atLeast is a handler that lets nothing below a level through.
+// atLeast is a handler that drops records below a level.
 type atLeast struct {
 	level slog.Level
 	slog.Handler

@@ -1,4 +1,3 @@
-// Package cli is the command line: one file for each command. Only this package
-// reads flags and the environment, and only its errors are read by people, so
-// they say what to do next.
+// Package cli is the command line: one file for each command. Only this package reads
+// flags and the environment. Its errors are for people and carry the next step.
 package cli

@@ -5,28 +5,24 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/doctor"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/probe"
-	"github.com/clerksync/clerksync/internal/store"
 )
 
 type doctorCmd struct {
-	URL           string `name:"url" placeholder:"URL" help:"Public URL of the endpoint: a probe is sent through it as well. Without it, CLERKSYNC_PROBE_URL when that is set."`
+	URL           string `name:"url" placeholder:"URL" help:"Public URL of the endpoint, to send a probe through it as well. Without it, CLERKSYNC_PROBE_URL if set."`
 	JSON          bool   `name:"json" help:"Print JSON."`
 	config.Config `embed:""`
 }
 
 func (c *doctorCmd) Help() string {
-	return `Takes the settings of clerksync serve, and looks at what they name; without
-DATABASE_URL and NATS_URL, at those of the clerksync running here. It changes nothing.
-Every check is ok, a warning, failed, or unchecked because something before it failed.
-Exit status 1 when anything failed.
+	return `Takes the settings of clerksync serve and checks what they name; without DATABASE_URL
+and NATS_URL, the clerksync running here. It changes nothing. A check is ok, a warning,
+failed, or unchecked because one before it failed. Exit status 1 when any failed.
 
 --json prints an object: ok, and checks, each with name, status (ok, warning, failed,
 unchecked), seen, and fix.`
@@ -34,20 +30,19 @@ unchecked), seen, and fix.`
 
 func (c *doctorCmd) Run(s *session) error {
 	o := doctor.Options{Faults: c.CheckSet(), Want: c.wanted(), Logger: s.logger, Process: doctor.Process{Folder: c.DataDir}}
-	running, err := c.look(&o.Process)
+	d := &deployment{local: local{DataDir: c.DataDir}, Database: c.Database, natsFlags: natsFlags{NATSURL: c.NATSURL, NATSCreds: c.NATSCreds}}
+	running, err := c.find(d, &o.Process)
 	if err != nil {
 		return err
 	}
-	if o.Store, o.NoStore, err = c.openStore(s, running); err != nil {
-		return err
-	}
-	if o.Store != nil {
+	if o.Store, err = d.openStore(s); err != nil {
+		o.NoStore = notOpened("postgresql", err)
+	} else {
 		defer o.Store.Close()
 	}
-	l := eventLog{NATSURL: c.NATSURL, NATSCreds: c.NATSCreds}
-	log, done, err := l.connect(s, &place{DataDir: c.DataDir}, &database{Database: c.Database})
+	log, done, err := d.openLog(s)
 	if err != nil {
-		o.NoLog = c.noLog(err, running)
+		o.NoLog = notOpened("event_log", err)
 	} else {
 		defer done()
 		o.Log = log
@@ -80,15 +75,14 @@ func (c *doctorCmd) Run(s *session) error {
 	return nil
 }
 
-// look finds the clerksync running here, nil when there is none.
-func (c *doctorCmd) look(p *doctor.Process) (*app.Running, error) {
-	if _, err := app.ReadRunning(c.DataDir); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	running, err := app.FindRunning(c.DataDir)
+// find returns the clerksync running here, nil when there is none.
+func (c *doctorCmd) find(d *deployment, p *doctor.Process) (*app.Running, error) {
+	running, err := d.running()
 	switch {
 	case errors.Is(err, app.ErrNotRunning):
-		p.Gone = notRunning(err)
+		if _, err := app.ReadRunning(c.DataDir); !errors.Is(err, fs.ErrNotExist) {
+			p.Gone = d.missing.Error()
+		}
 		return nil, nil
 	case err != nil:
 		return nil, err
@@ -97,47 +91,16 @@ func (c *doctorCmd) look(p *doctor.Process) (*app.Running, error) {
 	return running, nil
 }
 
-// openStore opens the database that was named, or that of the clerksync running here. Why
-// there is none is a check.
-func (c *doctorCmd) openStore(s *session, running *app.Running) (*store.Store, *doctor.Check, error) {
-	const name = "postgresql"
-	o := store.Options{URL: c.Database.URL.Reveal(), Schema: c.Schema, ApplicationName: "clerksync command", MaxConns: 2}
-	if o.URL == "" && running != nil {
-		o.URL, o.Schema = running.DatabaseURL, running.Schema
+// notOpened returns the check of a database or event log that could not be opened.
+func notOpened(name string, err error) *doctor.Check {
+	if errors.Is(err, errNoDatabase) {
+		return &doctor.Check{Name: name, Status: doctor.Unchecked, Seen: "DATABASE_URL is not set; only a receiver can do without"}
 	}
-	if o.URL == "" {
-		return nil, &doctor.Check{Name: name, Status: doctor.Unchecked, Seen: "DATABASE_URL is not set, which only a receiver does without"}, nil
-	}
-	failed := func(err error) (*store.Store, *doctor.Check, error) {
-		return nil, &doctor.Check{Name: name, Status: doctor.Failed, Seen: err.Error(), Fix: "start the server, or correct DATABASE_URL"}, nil
-	}
-	st, err := store.Open(s.ctx, o)
-	if err != nil {
-		return failed(err)
-	}
-	if err := st.Ping(s.ctx); err != nil {
-		st.Close()
-		return failed(err)
-	}
-	return st, nil, nil
+	return &doctor.Check{Name: name, Status: doctor.Failed, Seen: err.Error(), Fix: hintOf(err)}
 }
 
-// noLog is the check that says why there is no event log.
-func (c *doctorCmd) noLog(err error, running *app.Running) *doctor.Check {
-	fix := "start the NATS server, or the clerksync that has it inside; correct NATS_URL"
-	switch {
-	case errors.Is(err, nats.ErrAuthorization):
-		fix = "correct the user, the password, or CLERKSYNC_NATS_CREDS"
-	case errors.Is(err, eventlog.ErrNoLog):
-		fix = "start clerksync serve, which makes it, or correct NATS_URL"
-	case c.NATSURL == "" && running == nil:
-		fix = "set NATS_URL, or start clerksync"
-	}
-	return &doctor.Check{Name: "event_log", Status: doctor.Failed, Seen: err.Error(), Fix: fix}
-}
-
-// wanted are the limits of the log that are set. Those of another process may be others
-// than the defaults.
+// wanted returns the limits of the log that are set. A default is not compared: the
+// process that keeps the log may be configured otherwise.
 func (c *doctorCmd) wanted() eventlog.Options {
 	o := eventlog.Options{Replicas: c.Replicas, MaxAge: c.MaxAge, MaxBytes: c.MaxBytes, DeadMaxAge: c.DeadMaxAge, DeadMaxBytes: c.DeadMaxBytes}
 	d := config.Default()
@@ -153,7 +116,7 @@ func (c *doctorCmd) wanted() eventlog.Options {
 	return o
 }
 
-// probe is the probe that was asked for, nil when none was.
+// probe returns the probe to send, nil for none.
 func (c *doctorCmd) probe(running *app.Running) (*probe.Probe, error) {
 	p := &probe.Probe{URL: c.URL}
 	if p.URL == "" {
@@ -171,12 +134,12 @@ func (c *doctorCmd) probe(running *app.Running) (*probe.Probe, error) {
 	case p.Secret == "" && c.URL == "":
 		return nil, nil // CLERKSYNC_PROBE_URL is for the receiver
 	case p.Secret == "":
-		return nil, usageError("--url needs the signing secret of the endpoint: set CLERK_WEBHOOK_SIGNING_SECRET")
+		return nil, withHint(usageError("--url needs the signing secret of the endpoint"), "set CLERK_WEBHOOK_SIGNING_SECRET")
 	}
 	return p, nil
 }
 
-// printReport prints a line for every check, and one below it that says what to do.
+// printReport prints a line for every check, and its fix on the next.
 func (s *session) printReport(r *doctor.Report) {
 	for _, check := range r.Checks {
 		fmt.Fprintf(s.stdout, "%-9s  %-21s  %s\n", check.Status, check.Name, oneLine(check.Seen))

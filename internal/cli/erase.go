@@ -14,25 +14,25 @@ import (
 )
 
 type eraseCmd struct {
-	User       string `arg:"" help:"Clerk id of the user, user_…, or the e-mail address."`
+	User       string `arg:"" help:"Clerk id, user_…, or e-mail address of the user."`
 	DryRun     bool   `name:"dry-run" help:"List what would be removed, and remove nothing."`
-	Yes        bool   `name:"yes" short:"y" help:"Do not ask on a terminal."`
+	Yes        bool   `name:"yes" short:"y" help:"Do not ask for confirmation, which only a terminal is asked for."`
 	deployment `embed:""`
 }
 
 func (c *eraseCmd) Help() string {
-	return `Erases a person now, without waiting for CLERKSYNC_ERASE_AFTER. Their row is reduced
-to its ids, as by a delete; their events, and those of memberships, which carry their
-name too, leave the event log and the dead letters, and are overwritten in its
-files. The tombstone stays, so that a late event does not bring them back. There is
-no way back: restore has nothing left to work with.
+	return `Erases a user now, without waiting for CLERKSYNC_ERASE_AFTER. The row is reduced to its
+ids, as by a delete. The events of the user and of the user's memberships, which have the
+name in them too, are removed from the event log and the dead letters and overwritten in
+the log's files. The tombstone stays, so that a late event does not bring the user back.
+This cannot be undone: restore has no event left to apply.
 
-A person who is not deleted in Clerk goes on to be told of by Clerk. Such events are
-stored, change nothing, and are erased by the worker a moment later.
+Clerk goes on to send events of a user who is not deleted there. They are stored, change
+nothing, and are erased by the worker soon after.
 
-What it does not reach: exports, backups and replicas of files; rows of before, which
-PostgreSQL keeps until VACUUM, and its write-ahead log; events that hold the address
-and not the id, such as invitations, which are stored only when you name them.
+Not reached: exports, backups and replicas of files; old row versions, which PostgreSQL
+keeps until VACUUM, and its write-ahead log; events that hold the address but not the
+id, such as invitations, which are stored only when you name them.
 
 --json prints an object: clerk_id, dry_run, row (the user was not deleted before),
 events and dead_letters (how many were, or would be, removed).`
@@ -55,7 +55,7 @@ func (c *eraseCmd) Run(s *session) error {
 	person, err := eraser.Find(s.ctx, id)
 	switch {
 	case errors.Is(err, store.ErrUnknown):
-		return fmt.Errorf("%w; is the id right?", err)
+		return withHint(err, "check the id")
 	case err != nil:
 		return err
 	}
@@ -76,7 +76,7 @@ func (c *eraseCmd) Run(s *session) error {
 	}
 	events, letters, err := eraser.Erase(s.ctx, person)
 	if err != nil {
-		return fmt.Errorf("%w; the worker finishes it, or run it again", err)
+		return withHint(err, "run it again, or let the worker finish it")
 	}
 	if c.JSON {
 		return s.printJSON(erasedJSON{id, false, live, events, letters})
@@ -109,7 +109,7 @@ func (c *eraseCmd) preview(s *session, p *erasure.Person) error {
 	list := func(what string, all []*eventlog.Message) {
 		for _, m := range all {
 			e := m.Event.Envelope
-			if e.Type == "" { // its place does not say
+			if e.Type == "" { // the subject has none
 				e.Type, e.EntityID = "?", "?"
 			}
 			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", what, m.Seq, e.Type, e.EntityID, m.StoredAt.UTC().Format(time.RFC3339))

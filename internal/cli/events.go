@@ -1,9 +1,6 @@
 package cli
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"io"
 
 	"github.com/clerksync/clerksync/internal/eventlog"
@@ -11,12 +8,12 @@ import (
 
 type eventsCmd struct {
 	Ls     eventsLsCmd     `cmd:"" help:"List stored events."`
-	Show   eventsShowCmd   `cmd:"" help:"Show everything of one stored event."`
+	Show   eventsShowCmd   `cmd:"" help:"Show one stored event in full."`
 	Export eventsExportCmd `cmd:"" help:"Write stored events to a file, one a line."`
-	Import eventsImportCmd `cmd:"" help:"Put events that were exported into the log."`
+	Import eventsImportCmd `cmd:"" help:"Store exported events in the log."`
 }
 
-// orDash shows a person that there is nothing.
+// orDash returns "-" for an empty text.
 func orDash(text string) string {
 	if text = oneLine(text); text == "" {
 		return "-"
@@ -24,22 +21,9 @@ func orDash(text string) string {
 	return text
 }
 
-var errStopped = errors.New("stopped")
-
-// readError is what a person is told when the log could not be read to the end.
-func readError(ctx context.Context, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return errStopped
-	case errors.Is(err, eventlog.ErrInterrupted):
-		return fmt.Errorf("%w; run it again", err)
-	}
-	return err
-}
-
-// scanEvents calls f for every event that is selected, and shows how far it is unless
-// done is "". It returns how many there were.
-func (p *place) scanEvents(s *session, log *eventlog.Log, f eventlog.Filter, headersOnly bool, done string, each func(*eventlog.Message) error) (int, error) {
+// scanEvents calls each for every selected event and returns their number. It shows its
+// progress unless done is "".
+func (l *local) scanEvents(s *session, log *eventlog.Log, f eventlog.Filter, headersOnly bool, done string, each func(*eventlog.Message) error) (int, error) {
 	scan, err := log.Events(s.ctx, f, headersOnly)
 	if err != nil {
 		return 0, readError(s.ctx, err)
@@ -51,7 +35,7 @@ func (p *place) scanEvents(s *session, log *eventlog.Log, f eventlog.Filter, hea
 		if err != nil {
 			return 0, readError(s.ctx, err)
 		}
-		bar = p.progress(s, total, done)
+		bar = l.progress(s, total, done)
 		defer bar.finish()
 	}
 	for n := 0; ; n++ {

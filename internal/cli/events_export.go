@@ -7,30 +7,28 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/clerksync/clerksync/internal/archive"
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
 
 type eventsExportCmd struct {
-	File      string `arg:"" optional:"" default:"-" help:"File to write, compressed with zstd when its name ends in .zst. Without it, or with -, standard output."`
-	Force     bool   `name:"force" help:"Overwrite the file."`
-	selection `embed:"" group:"Which events"`
-	eventLog  `embed:""`
-	place     `embed:""`
+	File          string `arg:"" optional:"" default:"-" help:"File to write, compressed with zstd when its name ends in .zst; - is standard output."`
+	Force         bool   `name:"force" help:"Overwrite the file."`
+	selection     `embed:"" group:"Which events"`
+	deploymentLog `embed:""`
 }
 
 func (c *eventsExportCmd) Help() string {
-	return `Each line is a JSON object: seq, stored_at, type, headers (those of Svix and of
-clerksync, with the signature), and body, the text as it was received, byte for byte;
-body_base64 instead, when it is not UTF-8. clerksync events import takes it.
+	return `Each line is a JSON object: seq, stored_at, type, headers (of Svix and of clerksync,
+with the signature), and body, the text as received, byte for byte; body_base64 instead
+when it is not UTF-8. clerksync events import reads it.
 
-The file has all that Clerk said about people, private metadata included. It is for
-its owner only (0600), and appears under its name when it is whole.`
+The file holds everything that Clerk sent about people, private metadata included. Only
+its owner can read it (0600), and it appears under its name when it is complete.`
 }
 
-// exported is what came of an export.
+// exported is the result of an export.
 type exported struct {
 	File   string `json:"file"`
 	Events uint64 `json:"events"`
@@ -38,19 +36,19 @@ type exported struct {
 }
 
 func (c *eventsExportCmd) Run(s *session) error {
-	f, err := c.filter(time.Now())
+	f, err := c.filter()
 	if err != nil {
 		return err
 	}
 	if c.JSON && c.File == "-" {
-		return usageError("--json tells what was written to a file; on standard output are the events, which are JSON already")
+		return usageError("--json needs a file: on standard output the events are JSON already")
 	}
 	if c.File != "-" {
 		if err := checkTarget(c.File, c.Force); err != nil {
 			return err
 		}
 	}
-	log, done, err := c.openLog(s, &c.place, nil)
+	log, done, err := c.openLog(s)
 	if err != nil {
 		return err
 	}
@@ -68,7 +66,7 @@ func (c *eventsExportCmd) Run(s *session) error {
 	case errors.Is(err, errStopped) && c.File != "-":
 		return fmt.Errorf("%w: no file was written", err)
 	case errors.Is(err, errStopped):
-		return fmt.Errorf("%w: what was printed is not all", err)
+		return fmt.Errorf("%w: the output is not complete", err)
 	case err != nil:
 		return err
 	case c.JSON:
@@ -82,14 +80,14 @@ func (c *eventsExportCmd) Run(s *session) error {
 	return nil
 }
 
-// write writes what is selected.
+// write writes the selected events.
 func (c *eventsExportCmd) write(s *session, log *eventlog.Log, f eventlog.Filter, to io.Writer) (*archive.Writer, error) {
 	w, err := archive.NewWriter(to, archive.Compressed(c.File))
 	if err != nil {
 		return nil, err
 	}
 	done := "exported"
-	if c.File == "-" && isTerminal(s.stdout) { // they would be between the lines
+	if c.File == "-" && isTerminal(s.stdout) { // progress would mix with the lines
 		done = ""
 	}
 	n, err := c.scanEvents(s, log, f, false, done, func(m *eventlog.Message) error {
@@ -104,7 +102,7 @@ func (c *eventsExportCmd) write(s *session, log *eventlog.Log, f eventlog.Filter
 	return w, w.Close()
 }
 
-// checkTarget refuses what is not to be overwritten.
+// checkTarget refuses to overwrite a file without --force.
 func checkTarget(file string, force bool) error {
 	info, err := os.Lstat(file)
 	switch {
@@ -113,21 +111,21 @@ func checkTarget(file string, force bool) error {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a file that can be replaced; - is standard output", file)
+		return withHint(fmt.Errorf("%s is not a regular file", file), "name another, or - for standard output")
 	case !force:
-		return fmt.Errorf("%s exists; --force overwrites it", file)
+		return withHint(fmt.Errorf("%s exists", file), "--force overwrites it")
 	}
 	return nil
 }
 
-// writeWhole makes a file for its owner only, which appears under its name when it is
-// whole and on the disk, or not at all.
+// writeWhole creates a file that only its owner can read. It appears under its name when
+// it is complete and synced, or not at all.
 func writeWhole(name string, write func(io.Writer) error) error {
 	file, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.tmp") // 0600
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	defer os.Remove(file.Name()) // of one that was renamed there is nothing to remove
+	defer os.Remove(file.Name()) // no file after the rename
 	defer file.Close()
 	if err := write(file); err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestWriteWhole: a file is there whole, or as it was.
+// TestWriteWhole: the file is complete, or unchanged.
 func TestWriteWhole(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

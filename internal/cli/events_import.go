@@ -15,19 +15,17 @@ import (
 )
 
 type eventsImportCmd struct {
-	Files      []string        `arg:"" name:"file" help:"Files that clerksync events export has written, compressed or not, or - for standard input."`
-	Secrets    []config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" sep:"," placeholder:"WHSEC" help:"Signing secret of the endpoint that received the events; of several, comma-separated, any. Without it, that of clerksync dev running here."`
-	Trust      bool            `name:"trust" help:"Take the files as they are, without a look at the signatures."`
-	InstanceID string          `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Refuse events of another Clerk instance than this, ins_…."`
-	eventLog   `embed:""`
-	place      `embed:""`
+	Files         []string        `arg:"" name:"file" help:"Files of clerksync events export, compressed or not, or - for standard input."`
+	Secrets       []config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" sep:"," placeholder:"WHSEC" help:"Signing secret of the endpoint that received the events, or several, comma-separated. Without it, that of clerksync dev running here."`
+	Trust         bool            `name:"trust" help:"Do not check the signatures."`
+	InstanceID    string          `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Refuse events of another Clerk instance than this, ins_…."`
+	deploymentLog `embed:""`
 }
 
 func (c *eventsImportCmd) Help() string {
-	return `All files are read and checked before the first event is stored: with one fault in
-them, nothing is. Then what the log does not have yet is stored, with import for its
-origin; what it has, by its svix id, is left alone. So an import can be run again, and
-has to be when it was stopped in the middle.
+	return `Reads and checks all files before it stores the first event: one fault, and nothing is
+stored. Then it stores the events that the log does not hold, by svix id, with origin
+import. So an import that was stopped can be run again, and has to be.
 
 Events of people who were erased since the export come back with it.`
 }
@@ -50,15 +48,15 @@ func (c *eventsImportCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	log, done, err := c.openLog(s, &c.place, nil)
+	log, done, err := c.openLog(s)
 	if err != nil {
 		return err
 	}
 	defer done()
 	result, err := i.store(log, files, total, types)
 	if err != nil {
-		return fmt.Errorf("%w; %d of %d events were stored and %d were there already: what is stored stays, run the import again for the rest",
-			err, result.Stored, total, result.Present)
+		return withHint(fmt.Errorf("%w: %d of %d events were stored, %d were there already", err, result.Stored, total, result.Present),
+			"run the import again for the rest")
 	}
 	if c.JSON {
 		return s.printJSON(result)
@@ -67,18 +65,18 @@ func (c *eventsImportCmd) Run(s *session) error {
 	return nil
 }
 
-// importer reads files, twice.
+// importer reads the files twice: to check all, then to store.
 type importer struct {
 	cmd       *eventsImportCmd
 	s         *session
 	admission archive.Admission
 }
 
-// prepare decides how events are checked.
+// prepare sets up the checks of the events.
 func (i *importer) prepare() error {
 	c := i.cmd
 	if n := len(slices.DeleteFunc(slices.Clone(c.Files), func(name string) bool { return name != "-" })); n > 1 {
-		return usageError("standard input, -, can be given once")
+		return usageError("-, standard input, can be given only once")
 	}
 	if err := config.CheckInstanceID(c.InstanceID); err != nil {
 		return usageError("--instance-id is " + err.Error())
@@ -92,12 +90,13 @@ func (i *importer) prepare() error {
 		secrets = append(secrets, secret.Reveal())
 	}
 	if len(secrets) == 0 {
-		running, err := app.FindRunning(c.DataDir)
+		running, err := c.running()
 		if err != nil && !errors.Is(err, app.ErrNotRunning) {
 			return err
 		}
 		if err != nil || running.SigningSecret == "" {
-			return errors.New("no signing secret to check the events with: set CLERK_WEBHOOK_SIGNING_SECRET or give --secret, that of the endpoint which received them; --trust takes the files as they are")
+			return withHint(errors.New("no signing secret to check the events with"),
+				"set CLERK_WEBHOOK_SIGNING_SECRET, or give --secret, of the endpoint that received them; --trust skips the check")
 		}
 		secrets = []string{running.SigningSecret}
 	}
@@ -108,7 +107,7 @@ func (i *importer) prepare() error {
 	return nil
 }
 
-// check reads everything, and returns how many events there are, and of what types.
+// check reads all files and returns the number of events and their types.
 func (i *importer) check(files []source) (total uint64, types []string, err error) {
 	bar := i.cmd.progress(i.s, 0, "checked")
 	defer bar.finish()
@@ -128,17 +127,16 @@ func (i *importer) check(files []source) (total uint64, types []string, err erro
 			return nil
 		})
 		if err != nil {
-			return 0, nil, fmt.Errorf("%w; nothing was imported", err)
+			return 0, nil, fmt.Errorf("nothing was imported: %w", err)
 		}
 		if total == before {
-			return 0, nil, fmt.Errorf("%s: there is no event in it; nothing was imported", f.name)
+			return 0, nil, fmt.Errorf("nothing was imported: %s: there is no event in it", f.name)
 		}
 	}
 	return total, types, nil
 }
 
-// each calls take for every event of a file that has passed its checks. An error names
-// the file and the line.
+// each calls take for every admitted event of a file. An error names the file and the line.
 func (i *importer) each(f source, take func(*clerk.Event) error) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("%s: %w", f.name, err)
@@ -154,12 +152,12 @@ func (i *importer) each(f source, take func(*clerk.Event) error) error {
 		case err == io.EOF:
 			return nil
 		case errors.Is(err, archive.ErrCutOff):
-			return fmt.Errorf("%s: %w; get the whole file", f.name, err)
+			return withHint(fmt.Errorf("%s: %w", f.name, err), "copy the file again")
 		case err != nil:
 			return fmt.Errorf("%s: %w", f.name, err)
 		}
 		if err := i.admission.Admit(record); err != nil {
-			return fmt.Errorf("%s: line %d: %w", f.name, r.Line(), err)
+			return withHint(fmt.Errorf("%s: line %d: %w", f.name, r.Line(), err), "%s", admissionHint(err))
 		}
 		if err := take(record.Event); err != nil {
 			return err
@@ -167,7 +165,19 @@ func (i *importer) each(f source, take func(*clerk.Event) error) error {
 	}
 }
 
-// store stores what the log does not have.
+func admissionHint(err error) string {
+	switch {
+	case errors.Is(err, archive.ErrUnsigned):
+		return "--trust skips the check"
+	case errors.Is(err, archive.ErrSignature):
+		return "--secret names another signing secret, --trust skips the check"
+	case errors.Is(err, archive.ErrInstance):
+		return "without CLERK_INSTANCE_ID it is taken"
+	}
+	return ""
+}
+
+// store stores the events that the log does not hold.
 func (i *importer) store(log *eventlog.Log, files []source, total uint64, types []string) (archive.Counts, error) {
 	ingest, err := archive.NewIngest(i.s.ctx, log, types)
 	if err != nil {

@@ -12,27 +12,26 @@ import (
 )
 
 type eventsLsCmd struct {
-	selection `embed:"" group:"Which events"`
-	eventLog  `embed:""`
-	place     `embed:""`
+	selection     `embed:"" group:"Which events"`
+	deploymentLog `embed:""`
 }
 
-// lastListed is how many events are listed when nothing is asked for.
+// lastListed limits a listing without filters.
 const lastListed = 50
 
 func (c *eventsLsCmd) Help() string {
-	return fmt.Sprintf(`Without any filter, the last %d.
+	return fmt.Sprintf(`Lists the last %d unless a filter is given.
 
 --json prints an object a line: seq, type, entity, user, org, event_at (when Clerk
-emitted it), received_at, stored_at, origin, svix_id. A user or org of "" is none.`, lastListed)
+emitted it), received_at, stored_at, origin, svix_id. user and org are "" for none.`, lastListed)
 }
 
 func (c *eventsLsCmd) Run(s *session) error {
-	f, err := c.filter(time.Now())
+	f, err := c.filter()
 	if err != nil {
 		return err
 	}
-	log, done, err := c.openLog(s, &c.place, nil)
+	log, done, err := c.openLog(s)
 	if err != nil {
 		return err
 	}
@@ -54,7 +53,7 @@ func (c *eventsLsCmd) Run(s *session) error {
 		return table.add(strconv.FormatUint(e.Seq, 10), e.Type, orDash(e.Entity), orDash(e.User), orDash(e.Org),
 			e.StoredAt.Format(time.RFC3339), orDash(string(e.Origin)), orDash(e.SvixID))
 	})
-	if n > 0 { // what was read is right, even if it is not all
+	if n > 0 { // print what was read before an error
 		if !c.JSON {
 			err = errors.Join(err, table.flush())
 		}
@@ -71,7 +70,7 @@ func (c *eventsLsCmd) Run(s *session) error {
 	return nil
 }
 
-// tellOfOthers says that there is more than was listed.
+// tellOfOthers reports that there are more events than listed.
 func (c *eventsLsCmd) tellOfOthers(s *session, log *eventlog.Log) error {
 	state, err := log.State(s.ctx)
 	if err != nil || state.Events <= lastListed {
@@ -82,11 +81,11 @@ func (c *eventsLsCmd) tellOfOthers(s *session, log *eventlog.Log) error {
 	return nil
 }
 
-// tableChunk is how many rows are held to align them.
+// tableChunk is the number of rows that are aligned together.
 const tableChunk = 1000
 
-// table prints rows in columns, however many there are: of those that are held, each
-// column is as wide as it was or has to be.
+// table prints any number of rows in columns. It holds a chunk of them to align it;
+// columns never get narrower.
 type table struct {
 	out    *bufio.Writer
 	rows   [][]string
@@ -101,7 +100,7 @@ func (t *table) add(row ...string) error {
 	return t.flush()
 }
 
-// flush prints what is held. The texts are of characters that are one column wide.
+// flush prints the held rows. It assumes ASCII.
 func (t *table) flush() error {
 	for _, row := range t.rows {
 		for i, cell := range row {

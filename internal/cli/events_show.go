@@ -20,21 +20,20 @@ import (
 )
 
 type eventsShowCmd struct {
-	Event    string `arg:"" help:"Sequence of the event in the log, or its svix id (msg_…)."`
-	Raw      bool   `name:"raw" help:"Print the body as it was received, byte for byte, and nothing else."`
-	eventLog `embed:""`
-	place    `embed:""`
+	Event         string `arg:"" help:"Sequence of the event in the log, or its svix id, msg_…."`
+	Raw           bool   `name:"raw" help:"Print only the body, byte for byte as it was received."`
+	deploymentLog `embed:""`
 }
 
 func (c *eventsShowCmd) Help() string {
-	return `A svix id is looked for in the whole log; of an event that is stored more than
-once, the first is shown.
+	return `A svix id is searched for in the whole log; when it is stored more than once, the first
+event is shown.
 
---json prints an object with what events ls --json has, and headers, body (null when
-it is not JSON) and body_base64 (only then).`
+--json prints an object: the fields of events ls --json, and headers, body (null when it
+is not JSON) and body_base64 (only then).`
 }
 
-// wholeEvent is a stored event with everything.
+// wholeEvent is a stored event with its headers and body.
 type wholeEvent struct {
 	eventlog.Summary
 	Headers    map[string]string `json:"headers"`
@@ -44,14 +43,14 @@ type wholeEvent struct {
 
 func (c *eventsShowCmd) Run(s *session) error {
 	if c.Raw && c.JSON {
-		return usageError("--raw and --json exclude each other: the one prints the body alone, the other everything")
+		return errRawJSON
 	}
 	seq, err := strconv.ParseUint(c.Event, 10, 64)
 	bySeq := err == nil && seq > 0
 	if !bySeq && !signing.ValidID(c.Event) || c.Event == "0" {
-		return usageError("not the sequence of an event (from 1), nor a svix id of the form msg_…")
+		return usageError("neither the sequence of an event, from 1, nor a svix id, msg_…")
 	}
-	log, done, err := c.openLog(s, &c.place, nil)
+	log, done, err := c.openLog(s)
 	if err != nil {
 		return err
 	}
@@ -78,9 +77,12 @@ func (c *eventsShowCmd) Run(s *session) error {
 	return s.printEvent(e, m.Event.Body)
 }
 
+// errRawJSON refuses two forms of output at once.
+const errRawJSON = usageError("--raw and --json exclude each other: --raw prints the body alone")
+
 var errFound = errors.New("found")
 
-// find looks for a svix id.
+// find returns the sequence of the first event with the svix id.
 func (c *eventsShowCmd) find(s *session, log *eventlog.Log) (uint64, error) {
 	var seq uint64
 	_, err := c.scanEvents(s, log, eventlog.Filter{}, true, "searched", func(m *eventlog.Message) error {
@@ -96,10 +98,10 @@ func (c *eventsShowCmd) find(s *session, log *eventlog.Log) (uint64, error) {
 	case err != nil:
 		return 0, err
 	}
-	return 0, fmt.Errorf("no event with the svix id %s is stored: it never was, or is too old, or was erased; clerksync events ls lists those that are", c.Event)
+	return 0, withHint(fmt.Errorf("no event with the svix id %s is stored: it never was, is too old, or was erased", c.Event), "clerksync events ls lists those that are")
 }
 
-// noEvent is the error for a sequence that has nothing.
+// noEvent returns the error for a sequence without an event.
 func (s *session) noEvent(log *eventlog.Log, seq uint64) error {
 	state, err := log.State(s.ctx)
 	if err != nil {
@@ -113,15 +115,15 @@ func (s *session) noEvent(log *eventlog.Log, seq uint64) error {
 	case seq < state.First:
 		why = "it is too old, or was erased"
 	case seq > state.Last:
-		why = "nothing has come that far"
+		why = "the log ends before it"
 	}
-	return fmt.Errorf("no event %d is stored: %s; the log holds %d..%d, clerksync events ls lists them", seq, why, state.First, state.Last)
+	return withHint(fmt.Errorf("no event %d is stored: %s; the log holds %d..%d", seq, why, state.First, state.Last), "clerksync events ls lists them")
 }
 
 func describe(m *eventlog.Message) *wholeEvent {
 	e := &wholeEvent{Summary: m.Summary(), Headers: map[string]string{}}
 	for name, values := range m.Header {
-		if !strings.HasPrefix(name, "Nats-") { // JetStream's own
+		if !strings.HasPrefix(name, "Nats-") { // JetStream's
 			e.Headers[name] = strings.Join(values, ", ")
 		}
 	}
@@ -174,8 +176,8 @@ func (s *session) printEvent(e *wholeEvent, body []byte) error {
 	return err
 }
 
-// printable makes a text of several lines fit for a terminal. What would do something
-// to it is shown as JSON and Go write it.
+// printable makes a text of several lines safe for a terminal: it escapes control
+// characters as JSON and Go do.
 func printable(text string) string {
 	var b strings.Builder
 	for len(text) > 0 {

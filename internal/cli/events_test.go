@@ -20,7 +20,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// writeArchive makes a file of n events about a few users.
+// writeArchive writes a file of n events of a few users.
 func writeArchive(t *testing.T, n int) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "events.ndjson.zst")
@@ -40,7 +40,7 @@ func writeArchive(t *testing.T, n int) string {
 	return name
 }
 
-// TestImportStoppedInTheMiddle: run again, it stores the rest, and nothing twice.
+// TestImportStoppedInTheMiddle: a second run stores the rest, and nothing twice.
 func TestImportStoppedInTheMiddle(t *testing.T) {
 	t.Parallel()
 	const events = 3000
@@ -64,8 +64,8 @@ func TestImportStoppedInTheMiddle(t *testing.T) {
 	require.NoError(t, sub.Unsubscribe())
 	state, err := log.State(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, fmt.Sprintf("clerksync: stopped; %d of 3000 events were stored and 0 were there already: "+
-		"what is stored stays, run the import again for the rest\n", state.Events), stderr)
+	require.Equal(t, fmt.Sprintf("clerksync: stopped: %d of 3000 events were stored, 0 were there already\n"+
+		"  → run the import again for the rest\n", state.Events), stderr)
 	require.NotZero(t, state.Events)
 	require.Less(t, state.Events, uint64(events))
 
@@ -77,7 +77,7 @@ func TestImportStoppedInTheMiddle(t *testing.T) {
 	require.EqualValues(t, events, state.Events)
 }
 
-// TestExportStopped: it says that what it wrote is not whole.
+// TestExportStopped: it reports that its output is not complete.
 func TestExportStopped(t *testing.T) {
 	t.Parallel()
 	server := testkit.NATS(t)
@@ -97,7 +97,7 @@ func TestExportStopped(t *testing.T) {
 		return stdout.Write(p)
 	}), &stderr)
 	require.Equal(t, 1, status)
-	require.Equal(t, "clerksync: stopped: what was printed is not all\n", stderr.String())
+	require.Equal(t, "clerksync: stopped: the output is not complete\n", stderr.String())
 	require.NotZero(t, stdout.Len())
 
 	dir := t.TempDir()
@@ -112,7 +112,7 @@ type writer func([]byte) (int, error)
 
 func (w writer) Write(p []byte) (int, error) { return w(p) }
 
-// TestImportFromABrokenPipe: what did not arrive whole is not imported.
+// TestImportFromABrokenPipe: input that breaks off is not imported.
 func TestImportFromABrokenPipe(t *testing.T) {
 	t.Parallel()
 	var stdout, stderr bytes.Buffer

@@ -9,43 +9,43 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/store"
 )
 
 type lagCmd struct {
-	Watch      bool          `name:"watch" help:"Go on measuring, until q or Ctrl-C."`
-	Interval   time.Duration `name:"interval" default:"2s" placeholder:"2s" help:"Time between two readings of --watch."`
+	Watch      bool          `name:"watch" help:"Measure again and again, until q or Ctrl-C."`
+	Interval   time.Duration `name:"interval" default:"2s" help:"Time between two readings of --watch."`
 	deployment `embed:""`
 }
 
 func (c *lagCmd) Help() string {
-	return `The verdict comes first: in step, silent (nothing was received for longer than is
-usual), behind, stuck, or unknown (the event log cannot be read). Exit status 0 when
-in step, 1 when not; --watch ends with 0 when you end it.
+	return `The first line is the verdict: in step; silent, nothing was received for longer than
+usual; behind; stuck; or unknown, the event log cannot be read. Exit status 0 when in
+step, 1 when not; --watch ends with 0 when you end it.
 
-The lags are those of the last events that were applied: delivery, from Clerk emitting
-an event to its receipt; queue, from its storing to its row; end to end. They need the
-database, the rest needs only the event log. While something waits, it takes a second,
-to see how fast.
+The lags are those of the last events applied: delivery, from Clerk's emitting an event
+to its receipt; queue, from storing it to its row; end to end. They need the database,
+the rest only the event log. While events are pending, a reading takes a second longer,
+to measure the rates.
 
---json prints an object, --watch --json one a line. What is not known is null: in_step,
-state (in_step, silent, behind, stuck, unknown), why, verdict (both), silent, measured_at, pending, in_work,
-oldest_pending_age_seconds, stored_per_second, applied_per_second, seconds_left,
-last_event_received_at, silence (seconds, usual_gap_seconds, longest_gap_seconds,
-limit_seconds), delivery_seconds, queue_seconds and end_to_end_seconds (each p50, p99,
-events), dead_letters, workers (each name, version, started_at, appliers,
-appliers_busy, applied, failing and outage: each reason, since), event_log (ok, error, events, bytes,
-max_bytes), postgresql (ok, error, since), warnings. It is what GET /lag answers.`
+--json prints an object, --watch --json one a line; null is unknown. It has the fields of
+GET /lag: in_step, state (in_step, silent, behind, stuck, unknown), why, verdict (both),
+silent, measured_at, pending, in_work, oldest_pending_age_seconds, stored_per_second,
+applied_per_second, seconds_left, last_event_received_at, silence (seconds,
+usual_gap_seconds, longest_gap_seconds, limit_seconds), delivery_seconds, queue_seconds
+and end_to_end_seconds (each p50, p99, events), dead_letters, workers (each name,
+version, started_at, appliers, appliers_busy, applied, failing and outage: each reason,
+since), event_log (ok, error, events, bytes, max_bytes), postgresql (ok, error, since),
+warnings.`
 }
 
 const (
-	// The limits of --interval: a reading asks the workers, and some take half a second.
+	// The limits of --interval. A reading asks the workers, and can take half a second.
 	leastInterval = 500 * time.Millisecond
 	mostInterval  = time.Hour
 
-	// rateInterval is the time between the two readings that a rate needs.
+	// rateInterval is the time between the two readings of a rate.
 	rateInterval = time.Second
 )
 
@@ -85,8 +85,8 @@ func (c *lagCmd) Run(s *session) error {
 	return err
 }
 
-// lagReader takes readings. What cannot be reached is part of a reading, and looked for
-// anew at the next: it may be started again, and somewhere else.
+// lagReader takes readings. When something cannot be reached, the reading says so, and the
+// next one looks for it again: it may be restarted elsewhere.
 type lagReader struct {
 	*lagCmd
 	s     *session
@@ -101,7 +101,7 @@ func (l *lagReader) close() {
 	}
 }
 
-// readAfter takes a reading in a while.
+// readAfter waits and takes a reading.
 func (l *lagReader) readAfter(ctx context.Context, d time.Duration) (*lag.Reading, error) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -113,7 +113,7 @@ func (l *lagReader) readAfter(ctx context.Context, d time.Duration) (*lag.Readin
 	return l.read(ctx)
 }
 
-// read takes a reading. Its error is one that does not pass.
+// read takes a reading. It returns an error only when no later reading can succeed.
 func (l *lagReader) read(ctx context.Context) (*lag.Reading, error) {
 	if l.meter == nil {
 		if r, err := l.open(ctx); r != nil || err != nil {
@@ -122,7 +122,7 @@ func (l *lagReader) read(ctx context.Context) (*lag.Reading, error) {
 	}
 	r := l.meter.Measure(ctx)
 	if ctx.Err() != nil {
-		return nil, errStopped // what it was in the midst of says nothing
+		return nil, errStopped // the reading was cancelled halfway
 	}
 	if r.State == lag.Unknown {
 		l.close()
@@ -132,37 +132,35 @@ func (l *lagReader) read(ctx context.Context) (*lag.Reading, error) {
 
 // open makes the meter. Without an event log it returns a reading that says so.
 func (l *lagReader) open(ctx context.Context) (*lag.Reading, error) {
-	st, err := l.openDatabase(ctx)
-	if err != nil {
+	s, d := *l.s, l.deployment // a copy: a process that is restarted is found again
+	s.ctx = ctx
+	st, err := d.findStore(&s, d.Database)
+	if err != nil && !errors.Is(err, errNoDatabase) {
 		return nil, err
 	}
-	closeStore, d := func() {}, (*database)(nil)
+	closeStore := func() {}
 	if st != nil {
-		closeStore, d = st.Close, &l.database
+		closeStore = st.Close
 	}
-	s := *l.s
-	s.ctx = ctx
-	log, done, err := l.openLog(&s, &l.place, d)
-	var wrongUse usageError
-	switch {
-	case err == nil:
+	log, done, err := d.openLog(&s)
+	if err == nil {
 		l.meter, l.done = lag.NewMeter(log, st, false, s.logger), func() { done(); closeStore() }
 		if err := l.meter.Learn(ctx); err != nil {
-			s.logger.Debug("how often events come was not learned", "err", err)
+			s.logger.Debug("the usual gap between events was not learned", "err", err)
 		}
 		return nil, nil
-	case errors.As(err, &wrongUse):
-	case ctx.Err() != nil:
-		err = errStopped
-	default:
-		defer closeStore()
-		return withoutLog(ctx, st, err), nil
 	}
-	closeStore()
-	return nil, err
+	defer closeStore()
+	switch {
+	case isUsage(err):
+		return nil, err
+	case ctx.Err() != nil:
+		return nil, errStopped
+	}
+	return withoutLog(ctx, st, err), nil
 }
 
-// withoutLog is the reading when there is no event log.
+// withoutLog returns the reading when there is no event log.
 func withoutLog(ctx context.Context, st *store.Store, err error) *lag.Reading {
 	r := lag.Unreachable(err.Error())
 	if st == nil {
@@ -177,27 +175,7 @@ func withoutLog(ctx context.Context, st *store.Store, err error) *lag.Reading {
 	return r
 }
 
-// openDatabase opens the database, nil when none is named. Whether it answers, the
-// readings say.
-func (l *lagReader) openDatabase(ctx context.Context) (*store.Store, error) {
-	o := store.Options{URL: l.URL.Reveal(), Schema: l.Schema, ApplicationName: "clerksync command", MaxConns: 2}
-	if o.URL == "" {
-		running, err := app.FindRunning(l.DataDir)
-		if errors.Is(err, app.ErrNotRunning) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		o.URL, o.Schema = running.DatabaseURL, running.Schema
-	}
-	if o.URL == "" {
-		return nil, nil
-	}
-	return store.Open(ctx, o)
-}
-
-// lookOf is how to draw for standard output.
+// lookOf returns how to draw on standard output.
 func lookOf(s *session) look {
 	if !isTerminal(s.stdout) {
 		return look{}

@@ -10,14 +10,14 @@ import (
 	"github.com/clerksync/clerksync/internal/units"
 )
 
-// look is what a screen is drawn for.
+// look describes the screen.
 type look struct {
-	width  int // columns, 0: as wide as it gets
-	height int // lines, 0: as many as it gets
+	width  int // columns, 0 for no limit
+	height int // lines, 0 for no limit
 	colour bool
 }
 
-// The styles, as the terminal's own.
+// The styles, in the terminal's own colours.
 const (
 	green  = "\x1b[1;32m"
 	yellow = "\x1b[1;33m"
@@ -26,15 +26,15 @@ const (
 	plain  = "\x1b[0m"
 )
 
-// stateStyles are the colours of the verdict, which says the same in words.
+// stateStyles are the colours of the verdict.
 var stateStyles = map[lag.State]string{
 	lag.InStep: green, lag.Silent: yellow, lag.Behind: yellow, lag.Stuck: red, lag.Unknown: red,
 }
 
-// labelWidth is the column of what a line is about.
+// labelWidth is the width of the labels.
 const labelWidth = 14
 
-// lagLines draws the last of some readings; of several, charts as well.
+// lagLines draws the last reading, and charts when there are several.
 func lagLines(readings []*lag.Reading, l look) []string {
 	r := readings[len(readings)-1]
 	p := &page{look: l}
@@ -61,7 +61,7 @@ func lagLines(readings []*lag.Reading, l look) []string {
 	return p.fit()
 }
 
-// page is a screen in the making.
+// page collects the lines of a screen.
 type page struct {
 	look
 	lines []string
@@ -76,7 +76,7 @@ func (p *page) line(style, text string) {
 	p.lines = append(p.lines, text)
 }
 
-// text adds a text after a label, in as many lines as it takes.
+// text adds a label and a text, wrapped to the width.
 func (p *page) text(style, label, text string) {
 	indent := strings.Repeat(" ", utf8.RuneCountInString(label))
 	line, empty := label, true
@@ -97,7 +97,7 @@ func (p *page) text(style, label, text string) {
 
 func (p *page) row(label, text string) { p.text("", fmt.Sprintf("%-*s", labelWidth, label), text) }
 
-// hops is the table of the lags.
+// hops adds the table of the lags.
 func (p *page) hops(r *lag.Reading) {
 	table := [][]string{{"", "P50", "P99", "EVENTS", "FROM → TO"}}
 	for _, hop := range []struct {
@@ -138,10 +138,10 @@ func (p *page) hops(r *lag.Reading) {
 	}
 }
 
-// mostWidth is the column of the greatest value of a chart.
+// mostWidth is the width of the maximum next to a chart.
 const mostWidth = 12
 
-// charts shows how it went, a column for every reading.
+// charts adds the charts, with a column for every reading.
 func (p *page) charts(readings []*lag.Reading) {
 	if p.width > 0 {
 		room := max(p.width-labelWidth-2-mostWidth, 1)
@@ -189,7 +189,7 @@ func endToEndP99(r *lag.Reading) *float64 {
 	return &r.EndToEnd.P99
 }
 
-// workers has a line for each.
+// workers adds a line for each worker.
 func (p *page) workers(r *lag.Reading) {
 	switch {
 	case r.Workers == nil:
@@ -238,7 +238,7 @@ func pendingText(r *lag.Reading) string {
 	return text
 }
 
-// ratesText is empty as long as they are not known.
+// ratesText returns "" while the rates are unknown.
 func ratesText(r *lag.Reading) string {
 	if r.StoredPerSecond == nil || r.AppliedPerSecond == nil {
 		return ""
@@ -285,8 +285,7 @@ func postgresText(n *lag.Neighbour) string {
 	return "answers"
 }
 
-// fit makes the lines as many as there is room for: without blank ones, and then
-// without the last.
+// fit limits the lines to the height: it drops blank lines first, then the last ones.
 func (p *page) fit() []string {
 	over := len(p.lines) - p.height
 	if p.height <= 0 || over <= 0 {
@@ -310,7 +309,7 @@ func (p *page) fit() []string {
 	return append(tight[:shown], fmt.Sprintf("… %d more: make the window higher", len(tight)-shown))
 }
 
-// lagLine is a reading in one line, for a log.
+// lagLine formats a reading as one line, for a log.
 func lagLine(r *lag.Reading) string {
 	oldest, p99, applied := "-", "-", "-"
 	if r.OldestPendingAge != nil {

@@ -10,7 +10,9 @@ import (
 	"github.com/clerksync/clerksync/internal/lag"
 )
 
-// inStep is a reading of a quiet day.
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// inStep returns a reading of a quiet day.
 func inStep(at time.Time) *lag.Reading {
 	r := &lag.Reading{
 		InStep: true, State: lag.InStep, Verdict: "in step", MeasuredAt: at,

@@ -16,10 +16,10 @@ import (
 	"github.com/clerksync/clerksync/internal/lag"
 )
 
-// keptReadings is how many are kept for the charts: more columns than a terminal has.
+// keptReadings limits the readings kept for the charts: more than a terminal has columns.
 const keptReadings = 500
 
-// watchLines goes on from a first reading, a line for each, until the user ends it.
+// watchLines prints a line for every reading until the user ends it.
 func (c *lagCmd) watchLines(s *session, l *lagReader, r *lag.Reading) error {
 	for {
 		var err error
@@ -37,7 +37,7 @@ func (c *lagCmd) watchLines(s *session, l *lagReader, r *lag.Reading) error {
 	}
 }
 
-// unlessStopped takes the user's leave for no error.
+// unlessStopped drops errStopped: to end --watch is no failure.
 func unlessStopped(err error) error {
 	if errors.Is(err, errStopped) {
 		return nil
@@ -45,17 +45,17 @@ func unlessStopped(err error) error {
 	return err
 }
 
-// watchScreen is watchLines on a terminal. It leaves a reading that is under way behind:
-// one that waits for a server that does not answer would keep the user waiting.
+// watchScreen is watchLines on a terminal. It does not wait for a reading in flight, which
+// may hang on a server that does not answer.
 func (c *lagCmd) watchScreen(s *session, l *lagReader, r *lag.Reading) error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	if isTerminal(s.stderr) { // where a line of the log would tear the screen
+	if isTerminal(s.stderr) { // a log line would break the screen
 		quiet := *s
 		quiet.logger = slog.New(slog.DiscardHandler)
 		l.s = &quiet
 	}
-	var keys io.Reader // nil: nobody types
+	var keys io.Reader // nil without a keyboard
 	if f, ok := s.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		keys = f
 	}
@@ -70,13 +70,13 @@ func (c *lagCmd) watchScreen(s *session, l *lagReader, r *lag.Reading) error {
 	return errors.Join(err, unlessStopped(screen.err))
 }
 
-// lagScreen is what bubbletea draws.
+// lagScreen is the model that bubbletea draws.
 type lagScreen struct {
 	look
 	every    time.Duration
 	readings []*lag.Reading
 	next     func() (*lag.Reading, error)
-	err      error // ended it
+	err      error // that ended the readings
 }
 
 // Init implements tea.Model.
@@ -91,7 +91,7 @@ func (m *lagScreen) read() tea.Msg {
 	return r
 }
 
-// watchEnded is why there are no more readings.
+// watchEnded ends the readings.
 type watchEnded struct{ err error }
 
 // Update implements tea.Model.

@@ -9,13 +9,12 @@ import (
 )
 
 type migrateCmd struct {
-	Up     migrateUpCmd     `cmd:"" help:"Make the schema if it is missing, and apply pending migrations."`
+	Up     migrateUpCmd     `cmd:"" help:"Create the schema if it is missing, and apply pending migrations."`
 	Status migrateStatusCmd `cmd:"" help:"List the migrations. Exit status 1 when some are pending."`
 }
 
 type migrateUpCmd struct {
-	place    `embed:""`
-	database `embed:""`
+	deploymentRows `embed:""`
 }
 
 type migration struct {
@@ -25,7 +24,7 @@ type migration struct {
 }
 
 func (c *migrateUpCmd) Run(s *session) error {
-	st, err := c.openStore(s, &c.place)
+	st, err := c.openStore(s)
 	if err != nil {
 		return err
 	}
@@ -47,12 +46,11 @@ func (c *migrateUpCmd) Run(s *session) error {
 }
 
 type migrateStatusCmd struct {
-	place    `embed:""`
-	database `embed:""`
+	deploymentRows `embed:""`
 }
 
 func (c *migrateStatusCmd) Run(s *session) error {
-	st, err := c.openStore(s, &c.place)
+	st, err := c.openStore(s)
 	if err != nil {
 		return err
 	}
@@ -86,7 +84,7 @@ func (c *migrateStatusCmd) Run(s *session) error {
 		}
 	}
 	if pending > 0 {
-		return fmt.Errorf("%w: %d of %d; apply them with clerksync migrate up", store.ErrPending, pending, len(all))
+		return withHint(fmt.Errorf("%w: %d of %d", store.ErrPending, pending, len(all)), "clerksync migrate up applies them")
 	}
 	return nil
 }

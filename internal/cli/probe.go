@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/probe"
@@ -13,46 +11,39 @@ import (
 )
 
 type probeCmd struct {
-	URL      string        `name:"url" env:"CLERKSYNC_PROBE_URL" placeholder:"URL" help:"Public URL of the endpoint. Without it, the endpoint of the clerksync running here."`
-	Secret   config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" placeholder:"WHSEC" help:"Signing secret; of several, comma-separated, the first signs. Without it, that of clerksync dev running here."`
-	Timeout  time.Duration `name:"timeout" default:"${probe_timeout}" help:"How long all of it may take."`
-	eventLog `embed:""`
-	place    `embed:""`
+	URL           string        `name:"url" env:"CLERKSYNC_PROBE_URL" placeholder:"URL" help:"Public URL of the endpoint. Without it, the endpoint of the clerksync running here."`
+	Secret        config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" placeholder:"WHSEC" help:"Signing secret; of several, comma-separated, the first signs. Without it, that of clerksync dev running here."`
+	Timeout       time.Duration `name:"timeout" default:"${probe_timeout}" help:"Time limit for the whole probe."`
+	deploymentLog `embed:""`
 }
 
 func (c *probeCmd) Help() string {
-	return `Sends a signed event of clerksync's own through the public URL, as Svix does, and
-follows it until the worker has passed it. It says how long every hop took, or where
-it stopped, why, and how to fix it. No table is touched.
+	return `Sends a signed synthetic event through the public URL, as Svix does, and follows it
+until the worker has settled it. Prints the time of every hop, or the hop where it
+stopped, the cause, and the fix. No table is touched.
 
 --json prints an object: ok, stopped_at (url, dns, connect, tls, redirect, answer,
 unauthorized, unavailable, not_stored, not_applied, log, or "" when ok), cause, fix,
-url, svix_id, seq (its place in the event log), hops (dns_seconds, connect_seconds,
-tls_seconds, receive_seconds, queue_seconds, total_seconds; null where it did not
-come to that), clock_off_seconds (how far, at least, the endpoint's clock is ahead of ours).`
+url, svix_id, seq (sequence in the event log), hops (dns_seconds, connect_seconds,
+tls_seconds, receive_seconds, queue_seconds, total_seconds; null for a hop that was not
+reached), clock_off_seconds (how far, at least, the endpoint's clock is ahead of ours).`
 }
 
 func (c *probeCmd) Run(s *session) error {
 	if c.Timeout <= 0 {
 		return usageError("--timeout is more than 0s")
 	}
-	to := sendCmd{URL: c.URL, Secret: c.Secret, DataDir: c.DataDir}
-	if to.URL != "" && to.Secret == "" {
-		if _, err := app.FindRunning(to.DataDir); errors.Is(err, app.ErrNotRunning) {
-			return fmt.Errorf("no signing secret: give --secret, or start clerksync dev (%s)", notRunning(err))
-		}
-	}
-	if err := to.complete(); err != nil {
+	url, secret, err := c.endpoint(c.URL, c.Secret)
+	if err != nil {
 		return err
 	}
-	if err := signing.CheckURL(to.URL); err != nil {
+	if err := signing.CheckURL(url); err != nil {
 		return usageError("--url: " + err.Error())
 	}
-	p := probe.Probe{URL: to.URL, Secret: to.Secret.Reveal(), Timeout: c.Timeout}
-	log, done, err := c.connect(s, &c.place, nil)
-	var wrongUse usageError
+	p := probe.Probe{URL: url, Secret: secret, Timeout: c.Timeout}
+	log, done, err := c.openLog(s)
 	switch {
-	case errors.As(err, &wrongUse):
+	case isUsage(err):
 		return err
 	case err != nil:
 		p.NoLog = err.Error()
@@ -72,16 +63,16 @@ func (c *probeCmd) Run(s *session) error {
 		s.printProbe(r)
 	}
 	if !r.OK {
-		return fmt.Errorf("the probe stopped at %s: %s; %s", r.StoppedAt, oneLine(r.Cause), r.Fix)
+		return withHint(fmt.Errorf("the probe stopped at %s: %s", r.StoppedAt, oneLine(r.Cause)), "%s", r.Fix)
 	}
 	return nil
 }
 
-// noticeable is from where a clock that is off is worth a line, in seconds: it is read
-// to about one.
+// noticeable is the clock difference, in seconds, that is reported: it is measured to
+// about one second.
 const noticeable = 2
 
-// printProbe prints a line for every hop that was passed.
+// printProbe prints a line for every hop that the probe passed.
 func (s *session) printProbe(r *probe.Result) {
 	for _, hop := range []struct {
 		name    string
@@ -106,6 +97,6 @@ func (s *session) printProbe(r *probe.Result) {
 		fmt.Fprintf(s.stdout, "The clock of the endpoint is %.0f s %s this machine's.\n", max(*off, -*off), way)
 	}
 	if r.OK {
-		fmt.Fprintf(s.stdout, "The way is open: what is sent to %s is stored and applied.\n", r.URL)
+		fmt.Fprintf(s.stdout, "ok: events sent to %s are stored and applied.\n", r.URL)
 	}
 }

@@ -10,21 +10,19 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress shows on a terminal how far a long work is. Everywhere else, and beside
-// JSON, it does nothing.
+// progress is a progress bar on a terminal. Elsewhere, and with --json, it does nothing.
 type progress struct {
-	bar  *progressbar.ProgressBar // nil: nothing is shown
-	most uint64                   // what set goes up to
+	bar  *progressbar.ProgressBar // nil when nothing is shown
+	most uint64                   // limit of set
 }
 
-// progress begins to show work on so many events; what is done to them is a word such
-// as "replayed". 0 is for a number that is not known. finish has to be called before
-// anything else is printed.
-func (p *place) progress(s *session, total uint64, done string) *progress {
-	if p.JSON || !isTerminal(s.stderr) {
+// progress starts a bar for total events, 0 when the number is unknown; done is a word
+// such as "replayed". Call finish before anything else is printed.
+func (l *local) progress(s *session, total uint64, done string) *progress {
+	if l.JSON || !isTerminal(s.stderr) {
 		return &progress{}
 	}
-	// The last event would end the bar, with a line that stays.
+	// At its maximum the bar would end and leave a line: stop one before.
 	number, most := int64(-1), uint64(math.MaxInt64)
 	if total > 0 {
 		number, most = int64(min(total, math.MaxInt64)), total-1
@@ -38,20 +36,20 @@ func (p *place) progress(s *session, total uint64, done string) *progress {
 		progressbar.OptionSetPredictTime(true),
 		progressbar.OptionSetWidth(20),
 		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionSetSpinnerChangeInterval(0), // no goroutine that draws when we do not know
+		progressbar.OptionSetSpinnerChangeInterval(0), // no goroutine that draws
 		progressbar.OptionUseANSICodes(true),
 	)
 	return &progress{bar, most}
 }
 
-// set tells how many events are done.
+// set updates the number of events done.
 func (p *progress) set(n uint64) {
 	if p.bar != nil {
 		_ = p.bar.Set64(int64(min(n, p.most)))
 	}
 }
 
-// finish takes it away. It can be called again.
+// finish removes the bar. It can be called again.
 func (p *progress) finish() {
 	if p.bar == nil {
 		return
@@ -60,7 +58,7 @@ func (p *progress) finish() {
 	p.bar = nil
 }
 
-// follow shows a number that somebody else counts, until it is stopped.
+// follow polls count for the number of events done, until stop is called.
 func (p *progress) follow(count func() uint64) (stop func()) {
 	if p.bar == nil {
 		return func() {}
@@ -86,8 +84,7 @@ func (p *progress) follow(count func() uint64) (stop func()) {
 	}
 }
 
-// logger is a logger for while the progress is shown: a line of the log takes the
-// place of the bar, which comes back below it.
+// logger returns a logger that clears the bar before each line; the bar is redrawn below.
 func (p *progress) logger(logger *slog.Logger) *slog.Logger {
 	if p.bar == nil {
 		return logger

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"time"
 
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/replay"
@@ -15,26 +14,25 @@ import (
 )
 
 type replayCmd struct {
-	DryRun     bool `name:"dry-run" help:"Tell what would change, entity by entity, and write nothing. What is told of an entity is against its row of now."`
-	Reapply    bool `name:"reapply" help:"Write rows anew also where the event made them what they are: after an update of clerksync that changed what is made of an event, or after somebody changed rows."`
-	Dead       bool `name:"dead" help:"The dead letters instead of the log, as clerksync dead retry does."`
-	Appliers   int  `name:"appliers" env:"CLERKSYNC_APPLIERS" default:"${appliers}" help:"Batches that are applied at once."`
-	Batch      int  `name:"batch" env:"CLERKSYNC_BATCH" default:"${batch}" help:"Most events in one transaction."`
+	DryRun     bool `name:"dry-run" help:"Print what would change, entity by entity, compared with the rows as they are, and write nothing."`
+	Reapply    bool `name:"reapply" help:"Also rewrite rows whose version is that of the event: after an update of clerksync that changed the projection, or after rows were changed by hand."`
+	Dead       bool `name:"dead" help:"Retry dead letters instead, as clerksync dead retry does."`
+	Appliers   int  `name:"appliers" env:"CLERKSYNC_APPLIERS" default:"${appliers}" help:"Batches that are applied concurrently."`
+	Batch      int  `name:"batch" env:"CLERKSYNC_BATCH" default:"${batch}" help:"Maximum of events in one transaction."`
 	selection  `embed:"" group:"Which events"`
 	deployment `embed:""`
 	instance   `embed:""`
 }
 
 func (c *replayCmd) Help() string {
-	return `Applies stored events once more, as the worker does, beside workers that are at
-work. What is older than the row changes nothing, and to do it twice, or at the
-same time twice, does nothing more: a replay that was stopped can simply be run
-again. Nothing is published.
+	return `Applies stored events again, as the worker does, concurrently with running workers. An
+event older than the row changes nothing, so a replay is idempotent: one that was stopped
+can be run again. Nothing is published.
 
-At the end it counts: applied; stale, a newer version is there; duplicate, this very
-version is there; ignored, events of this type are not synced; dead, can never be
-applied and was parked. Exit status 1 when anything is dead. With --json the
-last line is these counts as an object.`
+At the end it prints counts: applied; stale, a newer version is there; duplicate, this
+version is there; ignored, the type is not synced; dead, it can never be applied and was
+parked. Exit status 1 when any is dead. With --json the last line is the counts as an
+object.`
 }
 
 func (c *replayCmd) Run(s *session) error {
@@ -44,13 +42,13 @@ func (c *replayCmd) Run(s *session) error {
 	if err := config.CheckBatch(c.Batch); err != nil {
 		return usageError("--batch: " + err.Error())
 	}
-	if err := c.check(); err != nil {
+	if err := c.resolve(&c.local); err != nil {
 		return err
 	}
 	if c.Dead && c.DryRun {
-		return usageError("--dry-run tells of events in the log, not of dead letters")
+		return usageError("--dry-run is for events in the log, not for dead letters")
 	}
-	filter, err := c.filter(time.Now())
+	filter, err := c.filter()
 	if err != nil {
 		return err
 	}
@@ -60,8 +58,7 @@ func (c *replayCmd) Run(s *session) error {
 	}
 	defer done()
 	if c.Dead {
-		r := retry{place: &c.place, instance: &c.instance, log: log, store: st, options: c.options(st, s.logger)}
-		return r.run(s, filter, nil)
+		return c.retryLetters(s, log, filter, replay.LettersOptions{Options: c.options(st, s.logger), Log: log, Instance: c.InstanceID})
 	}
 
 	scan, err := log.Events(s.ctx, filter, false)
@@ -76,8 +73,8 @@ func (c *replayCmd) Run(s *session) error {
 	if total == 0 {
 		return s.nothingSelected(log, filter)
 	}
-	// What is in use is a few batches, some 20 MB whatever the number of events: to collect
-	// as often as Go does would cost more than the memory is worth.
+	// A few batches are in use, some 20 MB whatever the number of events: collecting as
+	// often as Go does by default would cost more than the memory is worth.
 	collectGarbageAt(300)
 	options, park, planner := c.options(st, s.logger), log, (*replay.Planner)(nil)
 	if c.DryRun {
@@ -96,7 +93,7 @@ func (c *replayCmd) Run(s *session) error {
 	if err != nil {
 		return c.interrupted(s, err, counts, r.Settled())
 	}
-	if counts.Total() == 0 { // what the server selects had nothing of what is looked at here
+	if counts.Total() == 0 { // the filter that is applied here left nothing
 		return s.nothingSelected(log, filter)
 	}
 	if planner != nil {
@@ -109,9 +106,9 @@ func (c *replayCmd) Run(s *session) error {
 	}
 	switch {
 	case counts.Dead > 0 && c.DryRun:
-		return fmt.Errorf("%s cannot be applied and would be parked as dead letters; a replay without --dry-run does, and clerksync dead ls tells why then", units.Count(int(counts.Dead), "event", "events"))
+		return withHint(fmt.Errorf("%s cannot be applied and would be parked", units.Count(int(counts.Dead), "event", "events")), "a replay without --dry-run parks them, and clerksync dead ls shows why")
 	case counts.Dead > 0:
-		return fmt.Errorf("%s cannot be applied; clerksync dead ls tells why", units.Count(int(counts.Dead), "event", "events"))
+		return withHint(fmt.Errorf("%s cannot be applied", units.Count(int(counts.Dead), "event", "events")), "clerksync dead ls shows why")
 	}
 	return nil
 }
@@ -124,7 +121,7 @@ func (c *replayCmd) options(st *store.Store, logger *slog.Logger) replay.Options
 	return o
 }
 
-// interrupted says how far a replay came.
+// interrupted prints the counts so far and adds to err how to continue.
 func (c *replayCmd) interrupted(s *session, err error, counts replay.Counts, settled uint64) error {
 	if !c.DryRun {
 		if printErr := c.printCounts(s, counts, false); printErr != nil {
@@ -132,12 +129,12 @@ func (c *replayCmd) interrupted(s *session, err error, counts replay.Counts, set
 		}
 	}
 	if errors.Is(err, context.Canceled) {
-		err = errors.New("stopped")
+		err = errStopped
 	}
 	if settled == 0 || c.DryRun {
-		return fmt.Errorf("%w; to run it again does no harm", err)
+		return withHint(err, "run it again: a replay is idempotent")
 	}
-	return fmt.Errorf("%w; everything up to %d is done: run it again, or give --seq %d.. to go on from there", err, settled, settled+1)
+	return withHint(fmt.Errorf("%w: everything up to %d is done", err, settled), "run it again, or give --seq %d.. to continue there", settled+1)
 }
 
 type plannedJSON struct {
@@ -148,7 +145,7 @@ type plannedJSON struct {
 	Seq     uint64   `json:"seq"` // of the event that would make the row
 }
 
-// printPlanned leaves out what would stay as it is, unless a program reads it.
+// printPlanned prints the planned changes. Only --json lists rows that would not change.
 func (c *replayCmd) printPlanned(s *session, all []replay.Planned) error {
 	unchanged := 0
 	for _, p := range all {
@@ -182,8 +179,8 @@ func (c *replayCmd) printPlanned(s *session, all []replay.Planned) error {
 	return nil
 }
 
-func (p *place) printCounts(s *session, counts replay.Counts, dryRun bool) error {
-	if p.JSON {
+func (l *local) printCounts(s *session, counts replay.Counts, dryRun bool) error {
+	if l.JSON {
 		return s.printJSONLine(counts)
 	}
 	would := ""

@@ -11,19 +11,19 @@ import (
 )
 
 type restoreCmd struct {
-	Entity     string `arg:"" help:"Clerk id of what was deleted: user_…, org_… or orgmem_…."`
-	Yes        bool   `name:"yes" short:"y" help:"Do not ask."`
+	Entity     string `arg:"" help:"Clerk id of the deleted entity: user_…, org_… or orgmem_…."`
+	Yes        bool   `name:"yes" short:"y" help:"Do not ask for confirmation."`
 	deployment `embed:""`
 }
 
 func (c *restoreCmd) Help() string {
-	return `Takes a delete back: applies the newest event about the entity that the log still
-holds, and those of the memberships that went with it. The delete, and others that
-Clerk emitted before now, do not count again, also not in a replay; a new one does.
-In Clerk nothing changes.
+	return `Undoes a delete: applies the newest event of the entity that the log still holds, and
+those of the memberships that were removed with it. That delete, and every other that
+Clerk emitted before now, no longer counts, not even in a replay; a later one does.
+Nothing changes in Clerk.
 
---json prints an object: clerk_id, state, seq (of the event), memberships (those
-that came back).`
+--json prints an object: clerk_id, state, seq (of the event), memberships (those that
+were restored).`
 }
 
 func (c *restoreCmd) Run(s *session) error {
@@ -40,11 +40,11 @@ func (c *restoreCmd) Run(s *session) error {
 	plan, err := r.Prepare(s.ctx, kind, id)
 	switch {
 	case errors.Is(err, store.ErrNotDeleted):
-		return fmt.Errorf("%w: there is nothing to restore; clerksync show %s", err, id)
+		return withHint(fmt.Errorf("%w: there is nothing to restore", err), "clerksync show %s", id)
 	case errors.Is(err, replay.ErrNothingLeft):
-		return fmt.Errorf("%w. An export may have it: clerksync events import, then again", err)
+		return withHint(err, "an export may have it: clerksync events import, then restore again")
 	case errors.Is(err, store.ErrUnknown):
-		return fmt.Errorf("%w; is the id right?", err)
+		return withHint(err, "check the id")
 	case err != nil:
 		return err
 	}
@@ -57,14 +57,13 @@ func (c *restoreCmd) Run(s *session) error {
 	}
 	switch err := r.Restore(s.ctx, plan); {
 	case errors.Is(err, replay.ErrUnfinished):
-		return fmt.Errorf("%w; clerksync replay --reapply applies it", err)
+		return withHint(err, "clerksync replay --reapply applies it")
 	case errors.Is(err, store.ErrNotDeleted):
-		return fmt.Errorf("%w: somebody else was faster; clerksync show %s", err, id)
+		return withHint(fmt.Errorf("%w: it was restored concurrently", err), "clerksync show %s", id)
 	case err != nil:
-		return fmt.Errorf("%w; nothing was changed", err)
+		return fmt.Errorf("%w: nothing was changed", err)
 	}
-	// What a row looks like is not for us to say: a membership comes back only beside a
-	// live user and a live organization.
+	// The tables decide: a membership returns only with a live user and organization.
 	out := struct {
 		ID          string   `json:"clerk_id"`
 		State       string   `json:"state"`

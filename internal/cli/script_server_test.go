@@ -20,7 +20,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// background is what a script has started and not stopped.
+// background holds the processes that a script started and has not stopped.
 type background struct {
 	running map[string]*server
 	held    map[string]*pgx.Conn // transactions that are open
@@ -42,8 +42,8 @@ type server struct {
 }
 
 // start NAME ARG...: starts the program and waits until it says that it is ready.
-// Sets NAME_PID, and NAME_DB, NAME_ENDPOINT, NAME_ADMIN, NAME_NATS, NAME_SECRET to
-// what it announces.
+// Sets NAME_PID, and NAME_DB, NAME_ENDPOINT, NAME_ADMIN, NAME_NATS, NAME_SECRET from
+// running.json.
 func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) > 1, "start NAME ARG...")
 	name := args[0]
@@ -113,8 +113,8 @@ func signalNamed(ts *testscript.TestScript, name string) syscall.Signal {
 	return sig
 }
 
-// ended NAME STATUS: waits for the end, with that status or that signal. What it
-// wrote is in stdout and stderr.
+// ended NAME STATUS: waits for the end, with that status or that signal, and puts the
+// output into stdout and stderr.
 func cmdEnded(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 2, "ended NAME STATUS")
 	s := find(ts, args[0])
@@ -140,7 +140,7 @@ func cmdEnded(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// output NAME: puts what it wrote so far into stdout and stderr.
+// output NAME: puts the output so far into stdout and stderr.
 func cmdOutput(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 1, "output NAME")
 	printOutput(ts, find(ts, args[0]))
@@ -153,8 +153,8 @@ func printOutput(ts *testscript.TestScript, s *server) {
 	checkMarker(ts, stdout+stderr)
 }
 
-// postgres DIR none|gone|kill: looks for the servers of a data folder. There are
-// none; or soon none; or there is one, which is killed.
+// postgres DIR none|gone|kill: checks that a data folder has no server, waits until it has
+// none, or kills the one that it has.
 func cmdPostgres(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 2, "postgres DIR none|gone|kill")
 	dir, err := filepath.EvalSymlinks(ts.MkAbs(args[0]))
@@ -185,8 +185,7 @@ func cmdPostgres(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// serversOf lists the processes that serve a cluster. Those of a backend say in
-// their title what they do, and not where.
+// serversOf lists the postmasters of a cluster: the titles of backends do not name it.
 func serversOf(cluster string) ([]int, error) {
 	out, err := exec.Command("ps", "-axww", "-o", "pid=,stat=,args=").Output()
 	if err != nil {
@@ -207,13 +206,13 @@ func serversOf(cluster string) ([]int, error) {
 	return pids, nil
 }
 
-// launch NAME ARG...: starts the program and goes on.
+// launch NAME ARG...: starts the program in the background.
 func cmdLaunch(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) > 1, "launch NAME ARG...")
 	launch(ts, args, nil)
 }
 
-// ask NAME ARG...: launch, with somebody at its standard input who says nothing.
+// ask NAME ARG...: launch, with an open standard input that stays silent.
 func cmdAsk(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) > 1, "ask NAME ARG...")
 	r, w, err := os.Pipe()

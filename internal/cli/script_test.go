@@ -21,14 +21,11 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// patience is how long anything may take on a busy machine.
+// patience is the time limit of every wait, for a busy machine.
 const patience = 30 * time.Second
 
-// TestMain makes this test binary the program itself when it is called by the
-// program's name, which is what a script does.
-//
-// testscript.Main would do the same with a copy of the binary, but it wants to be
-// the last to leave, and so does testkit.Main.
+// TestMain runs this test binary as the program when a script calls it by the program's
+// name. testscript.Main does the same, but exits the process, as testkit.Main has to.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "clerksync" {
 		// As in cmd/clerksync.
@@ -39,16 +36,15 @@ func TestMain(m *testing.M) {
 	testkit.Main(m)
 }
 
-// The secrets of every script. Whatever clerksync prints, in whatever script, must
-// not contain the marker: not in base64, which is what the secret is given in, nor
-// as a part of a URL.
+// The secrets of every script. No output of clerksync, in any script, may contain the
+// marker: neither as the base64 of a secret nor as a part of a URL.
 const (
 	marker        = "Z29ub3RwcmludG1l"
 	markerSecret  = "whsec_" + marker + "b2YtdGhlLWVuZHBvaW50"
 	anotherSecret = "whsec_" + marker + "b2YtYW5vdGhlci1vbmUh"
 )
 
-// variables are those that a script may set for the program.
+// variables lists the variables that a script may set for the program.
 var variables = []string{
 	"CLERK_WEBHOOK_SIGNING_SECRET", "CLERK_INSTANCE_ID", "DATABASE_URL", "NATS_URL",
 	"CLERKSYNC_ADDR", "CLERKSYNC_ADMIN_ADDR", "CLERKSYNC_ADMIN_TOKEN", "CLERKSYNC_APPLIERS", "CLERKSYNC_BATCH",
@@ -73,7 +69,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames: true,
 		Cmds:               commands,
 		Setup: func(env *testscript.Env) error {
-			// PostgreSQL, which does not run as root, has to get at its data.
+			// PostgreSQL does not run as root and needs access to its data.
 			if err := os.Chmod(filepath.Dir(env.WorkDir), 0o711); err != nil {
 				return err
 			}
@@ -85,7 +81,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("PATH", bin+string(filepath.ListSeparator)+env.Getenv("PATH"))
-			env.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise every command takes a second more under -race
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise every command takes a second longer under -race
 			env.Setenv("EVENTS", events)
 			env.Setenv("MARKER", marker)
 			env.Setenv("MARKER_SECRET", markerSecret)
@@ -196,7 +192,7 @@ func cmdPerm(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// await waits for a condition, and tells the last state when it does not come.
+// await waits for a condition; its error has the last state.
 func await(condition func() (bool, string)) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

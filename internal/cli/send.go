@@ -14,34 +14,32 @@ import (
 	"strings"
 	"time"
 
-	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/signing"
 )
 
 type sendCmd struct {
-	Files   []string      `arg:"" name:"file" help:"Files with the body of one event each, folders of such files (*.json), or - for standard input."`
-	URL     string        `name:"url" env:"CLERKSYNC_URL" placeholder:"URL" help:"The endpoint. Without it, that of the clerksync running here."`
-	Secret  config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" placeholder:"WHSEC" help:"Signing secret; of several, comma-separated, the first signs. Without it, that of clerksync dev running here."`
-	ID      string        `name:"id" placeholder:"MSG" help:"svix-id, for one file: the same id again is a second delivery of the same event. Without it, a new one for each file."`
-	DataDir string        `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"${data_dir}" type:"path" help:"Data folder of the clerksync running here."`
-	JSON    bool          `name:"json" help:"Print JSON."`
+	Files  []string      `arg:"" name:"file" help:"Files with the body of one event each, folders of such files (*.json), or - for standard input."`
+	URL    string        `name:"url" env:"CLERKSYNC_URL" placeholder:"URL" help:"URL of the endpoint. Without it, that of the clerksync running here."`
+	Secret config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" placeholder:"WHSEC" help:"Signing secret; of several, comma-separated, the first signs. Without it, that of clerksync dev running here."`
+	ID     string        `name:"id" placeholder:"MSG" help:"svix-id, for one file; sent again with the same id, it is a redelivery. Without it, each file gets a new one."`
+	local  `embed:""`
 }
 
 func (c *sendCmd) Help() string {
-	return `Each file is signed as it is, byte for byte, and posted with the headers that
-Svix sends, one after the other. Exit status 1 if any was not taken.`
+	return `Signs each file as it is, byte for byte, and posts it with the headers that Svix sends,
+one after the other. Exit status 1 when any was not accepted.`
 }
 
-// sent is what became of one event.
+// sent is the result for one event.
 type sent struct {
 	File       string  `json:"file"`
 	SvixID     string  `json:"svix_id"`
-	Type       string  `json:"type"`   // "" when the body cannot be read
+	Type       string  `json:"type"`   // "" when the body cannot be decoded
 	Entity     string  `json:"entity"` // likewise
 	Status     int     `json:"status"` // 0 when there was no answer
-	Answer     string  `json:"answer"` // its text, or why there was none
+	Answer     string  `json:"answer"` // text of the answer, or of the error
 	DurationMS float64 `json:"duration_ms"`
 }
 
@@ -51,12 +49,13 @@ func (c *sendCmd) Run(s *session) error {
 		return err
 	}
 	if c.ID != "" && len(files) != 1 {
-		return usageError(fmt.Sprintf("--id is for one file, not for %d: two events cannot have one id", len(files)))
+		return usageError(fmt.Sprintf("--id is for one file, not for %d", len(files)))
 	}
-	if err := c.complete(); err != nil {
+	endpoint, secret, err := c.endpoint(c.URL, c.Secret)
+	if err != nil {
 		return err
 	}
-	signer, err := signing.NewSigner(c.Secret.Reveal())
+	signer, err := signing.NewSigner(secret)
 	if err != nil {
 		return usageError(err.Error())
 	}
@@ -69,7 +68,7 @@ func (c *sendCmd) Run(s *session) error {
 		if err != nil {
 			return err
 		}
-		r := c.send(s.ctx, client, signer, file, body)
+		r := c.send(s.ctx, client, signer, endpoint, file, body)
 		if r.Status == 0 && s.ctx.Err() != nil {
 			break // Ctrl-C
 		}
@@ -90,12 +89,12 @@ func (c *sendCmd) Run(s *session) error {
 		return fmt.Errorf("stopped: %d of %d events were sent", len(all), len(files))
 	}
 	if failed > 0 {
-		return fmt.Errorf("not taken: %d of %d events", failed, len(files))
+		return fmt.Errorf("%d of %d events were not accepted", failed, len(files))
 	}
 	return nil
 }
 
-// line is what a person reads of it.
+// line formats the result for people.
 func (r *sent) line() string {
 	status, eventType, entity := strconv.Itoa(r.Status), r.Type, r.Entity
 	if r.Status == 0 {
@@ -114,38 +113,7 @@ func (r *sent) line() string {
 	return line
 }
 
-// complete fills in what was not given from the clerksync that runs here.
-func (c *sendCmd) complete() error {
-	if c.URL == "" || c.Secret == "" {
-		running, err := app.FindRunning(c.DataDir)
-		switch {
-		case errors.Is(err, app.ErrNotRunning):
-			return fmt.Errorf("nowhere to send to: give --url and --secret, or start clerksync dev (%s)", notRunning(err))
-		case err != nil:
-			return err
-		}
-		if c.URL == "" {
-			c.URL = running.Endpoint
-		}
-		if c.Secret == "" {
-			c.Secret = config.Secret(running.SigningSecret)
-		}
-	}
-	if c.Secret == "" {
-		return errors.New("no signing secret: set CLERK_WEBHOOK_SIGNING_SECRET or give --secret; only clerksync dev leaves one for send to find")
-	}
-	first, _, _ := strings.Cut(c.Secret.Reveal(), ",")
-	c.Secret = config.Secret(first)
-	if err := signing.CheckSecret(first); err != nil {
-		return usageError(err.Error())
-	}
-	if !strings.HasPrefix(c.URL, "http://") && !strings.HasPrefix(c.URL, "https://") {
-		return usageError("--url begins with http:// or https://, and ends with " + clerk.WebhookPath)
-	}
-	return nil
-}
-
-func (c *sendCmd) send(ctx context.Context, client *http.Client, signer *signing.Signer, file string, body []byte) sent {
+func (c *sendCmd) send(ctx context.Context, client *http.Client, signer *signing.Signer, endpoint, file string, body []byte) sent {
 	r := sent{File: file, SvixID: c.ID}
 	if r.SvixID == "" {
 		r.SvixID = signing.NewID()
@@ -158,7 +126,7 @@ func (c *sendCmd) send(ctx context.Context, client *http.Client, signer *signing
 		return r
 	}
 	now := time.Now()
-	req, err := signer.Request(ctx, c.URL, r.SvixID, now, body)
+	req, err := signer.Request(ctx, endpoint, r.SvixID, now, body)
 	if err != nil {
 		return fail(err)
 	}
@@ -169,19 +137,19 @@ func (c *sendCmd) send(ctx context.Context, client *http.Client, signer *signing
 		if errors.As(err, &inURL) {
 			err = inURL.Err
 		}
-		return fail(fmt.Errorf("no answer from %s: %w; is clerksync running there?", req.URL.Host, err))
+		return fail(fmt.Errorf("no answer from %s: %w", req.URL.Host, err))
 	}
 	defer resp.Body.Close()
 	r.Status = resp.StatusCode
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 500))
 	r.Answer = strings.TrimSpace(string(answer))
 	if location := resp.Header.Get("Location"); location != "" {
-		r.Answer = "redirected to " + location + ", which Svix takes for a failure"
+		r.Answer = "redirected to " + location + ", which Svix counts as a failure"
 	}
 	return r
 }
 
-// expand replaces folders by the events in them.
+// expand replaces folders by the *.json files in them.
 func expand(names []string) ([]string, error) {
 	var files []string
 	for _, name := range names {
@@ -190,7 +158,7 @@ func expand(names []string) ([]string, error) {
 		case name == "-":
 			files = append(files, name)
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("no such file: %s; events to try are in testdata/events of clerksync's source", name)
+			return nil, withHint(fmt.Errorf("no such file: %s", name), "events to try are in testdata/events of clerksync's source")
 		case err != nil:
 			return nil, err
 		case info.IsDir():

@@ -10,18 +10,18 @@ import (
 )
 
 type serveCmd struct {
-	Role          []string `name:"role" env:"CLERKSYNC_ROLE" enum:"receiver,worker,all" default:"all" help:"What this process does: receiver (the webhook endpoint), worker (applies events), all. More than one: --role receiver,worker."`
-	Migrate       bool     `name:"migrate" env:"CLERKSYNC_MIGRATE" help:"Apply pending migrations first, rather than refuse to start."`
+	Role          []string `name:"role" env:"CLERKSYNC_ROLE" enum:"receiver,worker,all" default:"all" help:"Roles of this process: receiver (the webhook endpoint), worker (applies events), or all. Several: comma-separated."`
+	Migrate       bool     `name:"migrate" env:"CLERKSYNC_MIGRATE" help:"Apply pending migrations first, instead of refusing to start."`
 	config.Config `embed:""`
 }
 
 func (c *serveCmd) Help() string {
-	return `Needs CLERK_WEBHOOK_SIGNING_SECRET for the receiver and DATABASE_URL for the
-worker. Without NATS_URL, JetStream runs in this process and writes every event
-with fsync before the answer; then one process has both roles.
+	return `The receiver needs CLERK_WEBHOOK_SIGNING_SECRET, the worker DATABASE_URL. Without
+NATS_URL, JetStream runs in this process and syncs every event to disk before the
+answer; then one process has both roles.
 
-Ctrl-C or SIGTERM stops it: no more requests are taken, the batches in work are
-finished. A second one ends it at once, which loses nothing either.`
+Ctrl-C or SIGTERM stops it: it accepts no more requests and finishes the batches in
+flight. A second signal ends it at once; nothing acknowledged is lost then either.`
 }
 
 func (c *serveCmd) roles() config.Roles {
@@ -55,18 +55,17 @@ func (c *serveCmd) Run(s *session) error {
 	})
 }
 
-// collectGarbageAt sets how much garbage may pile up, in percent of what is in use,
-// unless the environment says it.
+// collectGarbageAt sets GOGC unless the environment does.
 func collectGarbageAt(percent int) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(percent)
 	}
 }
 
-// run starts an app, says so, and stops it when it is told to or has to.
+// run starts an app, calls ready, and stops the app on a signal or a fatal error.
 func (s *session) run(o app.Options, ready func(*app.App)) error {
-	// Most of the memory is what NATS keeps of the last seconds' events, which is not
-	// garbage: half as much on top of it is enough.
+	// Most of the memory is NATS's cache of the last seconds' events, which is not garbage:
+	// half as much on top is enough.
 	collectGarbageAt(50)
 	captureOpenTelemetry(s.logger)
 	a, err := app.Start(s.ctx, o)

@@ -50,7 +50,7 @@ type shownEvent struct {
 }
 
 func (c *showCmd) Run(s *session) error {
-	st, err := c.openStore(s, &c.place)
+	st, err := c.openStore(s)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func state(t *store.Shown) string {
 
 // readEvents reads the log for the events of the entity.
 func (c *showCmd) readEvents(s *session, out *shown) error {
-	log, done, err := c.connect(s, &c.place, &c.database)
+	log, done, err := c.openLog(s)
 	if err != nil {
 		return err
 	}

@@ -12,10 +12,10 @@ import (
 // source is a file that can be read twice.
 type source struct {
 	*os.File
-	name string // for people
+	name string // in messages
 }
 
-// openSources opens all files, or as many as it can.
+// openSources opens the files. With an error, it returns those that it opened before.
 func (s *session) openSources(names []string) ([]source, error) {
 	var all []source
 	for _, name := range names {
@@ -28,8 +28,8 @@ func (s *session) openSources(names []string) ([]source, error) {
 	return all, nil
 }
 
-// openSource opens a file. What cannot be read twice is copied first, into one that has no
-// name any more when it is filled.
+// openSource opens a file. A pipe is first copied into an unlinked temporary file, to be
+// read twice.
 func (s *session) openSource(name string) (source, error) {
 	in := s.stdin
 	shown := "standard input"
@@ -45,7 +45,7 @@ func (s *session) openSource(name string) (source, error) {
 		switch {
 		case err != nil || info.IsDir():
 			f.Close()
-			return source{}, errors.Join(err, fmt.Errorf("%s is not a file of clerksync events export", name))
+			return source{}, errors.Join(err, fmt.Errorf("%s is not an export of clerksync events export", name))
 		case info.Mode().IsRegular():
 			return source{f, name}, nil
 		}
@@ -69,7 +69,7 @@ func (s *session) openSource(name string) (source, error) {
 	return source{spool, shown}, nil
 }
 
-// contextReader ends with its context, between two reads.
+// contextReader stops between two reads when its context is done.
 type contextReader struct {
 	ctx context.Context
 	r   io.Reader

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// sparkline draws numbers as bars, the greatest as high as can be. What is more than
-// nothing is higher than what is not; what is not known, nil, is left out.
+// sparkline draws values as bars, scaled to the greatest. A value above zero is higher
+// than zero; nil, unknown, is blank.
 func sparkline(values []*float64) string {
 	most := 0.0
 	for _, v := range values {

@@ -8,9 +8,9 @@ import (
 	"go.opentelemetry.io/otel"
 )
 
-// captureOpenTelemetry puts what OpenTelemetry's SDK says into the log. It can be told
-// so for the whole process only. Not told, it writes to standard error, and when it
-// cannot read a variable, the variable: OTEL_EXPORTER_OTLP_HEADERS has secrets in it.
+// captureOpenTelemetry sends the messages of OpenTelemetry's SDK to the log, which is a
+// setting of the whole process. By default they go to standard error, and quote a variable
+// that cannot be parsed: OTEL_EXPORTER_OTLP_HEADERS has secrets in it.
 func captureOpenTelemetry(logger *slog.Logger) {
 	logger = logger.With("component", "opentelemetry")
 	otel.SetLogger(logr.FromSlogHandler(messageOnly{logger.Handler()}))
@@ -19,7 +19,7 @@ func captureOpenTelemetry(logger *slog.Logger) {
 	}))
 }
 
-// messageOnly is a handler that leaves out all but the message.
+// messageOnly is a handler that drops all attributes.
 type messageOnly struct {
 	slog.Handler
 }

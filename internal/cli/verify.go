@@ -11,25 +11,24 @@ import (
 )
 
 type verifyCmd struct {
-	Values     bool `name:"values" help:"Show what stands in the columns that differ. It may be personal data."`
+	Values     bool `name:"values" help:"Print the values of the columns that differ. They may be personal data."`
 	deployment `embed:""`
 }
 
 func (c *verifyCmd) Help() string {
-	return `Proves that the tables are what the event log says: applies the whole log to tables
-of its own, in a schema beside that of the tables (<schema>_verify, dropped at the
-end), and compares row by row and column by column. For every difference it says why
-it may be: the log does not reach back that far, somebody was erased or restored by
-hand, an event waits to be applied, or nothing that clerksync does. Exit status 1
-when a difference is not explained.
+	return `Applies the whole log to tables of its own, in a schema next to the live one
+(<schema>_verify, dropped at the end), and compares row by row and column by column.
+For every difference it names the reason: the log does not reach back that far, a user
+was erased or restored by hand, an event is pending, or none that clerksync causes. Exit
+status 1 when a difference is unexplained.
 
-It needs the right to make a schema, and as much room on the disk as the tables
-have. Workers go on meanwhile.
+It needs the privilege to create a schema, and as much disk space as the tables use.
+Workers continue concurrently.
 
 --json prints an object: from and to (sequences of the log), events (the counts of a
-replay), differences, unexplained, by_reason (counts), and listed, at most 10,000,
-each with table, kind, clerk_id, only_in (tables or log), columns, values (with
---values), reason, why, head_in_tables, head_in_log.`
+replay), differences, unexplained, by_reason (counts), and listed, at most 10,000, each
+with table, kind, clerk_id, only_in (tables or log), columns, values (with --values),
+reason, why, head_in_tables, head_in_log.`
 }
 
 type differenceJSON struct {
@@ -64,7 +63,7 @@ func (c *verifyCmd) Run(s *session) error {
 	stop()
 	if err != nil {
 		if s.ctx.Err() != nil {
-			return fmt.Errorf("stopped; the tables were not touched")
+			return fmt.Errorf("%w: the tables were not touched", errStopped)
 		}
 		return err
 	}
@@ -138,7 +137,7 @@ func (c *verifyCmd) printReport(s *session, r *replay.Report) error {
 		fmt.Fprintf(s.stdout, "compared with %s of the log (%d..%d): ", units.Count(int(r.Events.Total()), "event", "events"), r.From, r.To)
 	}
 	if r.Differences == 0 {
-		fmt.Fprintln(s.stdout, "the tables are what the log says")
+		fmt.Fprintln(s.stdout, "the tables agree with the log")
 		return nil
 	}
 	fmt.Fprint(s.stdout, units.Count(r.Differences, "difference", "differences"))
@@ -169,7 +168,7 @@ func columnNames(f *replay.Finding) []string {
 	return names
 }
 
-// shortValue is a value for one line of a terminal.
+// shortValue shortens a value to a line of a terminal.
 func shortValue(v json.RawMessage) string {
 	const most = 80
 	text := []rune(oneLine(string(v)))

@@ -10,7 +10,7 @@ type versionCmd struct {
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
-// build is what is known of this program.
+// build describes this program.
 type build struct {
 	Version  string `json:"version"`
 	Revision string `json:"revision,omitempty"`
@@ -31,7 +31,7 @@ func (c *versionCmd) Run(s *session) error {
 	return nil
 }
 
-// version reads what the Go command put into the program.
+// version reads the build information of the program.
 func version() build {
 	b := build{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()

@@ -13,57 +13,57 @@ import (
 	"github.com/clerksync/clerksync/internal/signing"
 )
 
-// Database is where the rows are.
+// Database names the database with the rows.
 type Database struct {
 	URL    Secret `name:"database-url" env:"DATABASE_URL" placeholder:"URL" help:"PostgreSQL, postgres://user:password@host:port/database."`
 	Schema string `name:"schema" env:"CLERKSYNC_SCHEMA" default:"${schema}" help:"Schema of the tables."`
 }
 
-// Log is where the events are.
+// Log configures the event log.
 type Log struct {
-	NATSURL      Secret        `name:"nats-url" env:"NATS_URL" placeholder:"URL" help:"NATS server or cluster with JetStream, comma-separated. Without it JetStream runs in this process, with its files in the data folder."`
+	NATSURL      Secret        `name:"nats-url" env:"NATS_URL" placeholder:"URL" help:"NATS server or cluster with JetStream, comma-separated. Without it, JetStream runs in this process and keeps its files in the data folder."`
 	NATSCreds    string        `name:"nats-creds" env:"CLERKSYNC_NATS_CREDS" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
-	Replicas     int           `name:"log-replicas" env:"CLERKSYNC_LOG_REPLICAS" default:"${log_replicas}" help:"Copies of events and dead letters in a NATS cluster, 1, 3 or 5."`
-	MaxAge       time.Duration `name:"log-max-age" env:"CLERKSYNC_LOG_MAX_AGE" default:"${log_max_age}" help:"How long events are kept; 2160h is 90 days."`
-	MaxBytes     int64         `name:"log-max-bytes" env:"CLERKSYNC_LOG_MAX_BYTES" help:"Size of the event log; a full one answers 503 and Svix retries. 0 is the room on the disk."`
+	Replicas     int           `name:"log-replicas" env:"CLERKSYNC_LOG_REPLICAS" default:"${log_replicas}" help:"Replicas of the streams in a NATS cluster: 1, 3 or 5."`
+	MaxAge       time.Duration `name:"log-max-age" env:"CLERKSYNC_LOG_MAX_AGE" default:"${log_max_age}" help:"How long events are kept; the default is ${log_max_age_days} days."`
+	MaxBytes     int64         `name:"log-max-bytes" env:"CLERKSYNC_LOG_MAX_BYTES" help:"Size limit of the event log. When it is full, webhooks are answered with 503 and Svix retries. 0: as much as the disk holds."`
 	DeadMaxAge   time.Duration `name:"dead-max-age" env:"CLERKSYNC_DEAD_MAX_AGE" default:"${dead_max_age}" help:"How long dead letters are kept."`
-	DeadMaxBytes int64         `name:"dead-max-bytes" env:"CLERKSYNC_DEAD_MAX_BYTES" help:"Size of the dead letters; when they are full, what can never be applied waits in the log. 0 is the room on the disk."`
+	DeadMaxBytes int64         `name:"dead-max-bytes" env:"CLERKSYNC_DEAD_MAX_BYTES" help:"Size limit of the dead letters. When it is reached, an event that can never be applied blocks the log. 0: as much as the disk holds."`
 }
 
-// Receiver is the webhook endpoint.
+// Receiver configures the webhook endpoint.
 type Receiver struct {
-	SigningSecrets []Secret `name:"signing-secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" sep:"," placeholder:"WHSEC" help:"Signing secret of the endpoint (Clerk dashboard, Webhooks, your endpoint). While you rotate it, both, comma-separated."`
-	InstanceID     string   `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Take only events of this Clerk instance, ins_…; others are parked."`
-	StoreEvents    []string `name:"store-events" env:"CLERKSYNC_STORE_EVENTS" sep:"," default:"${store_events}" help:"Types of events to store, globs. E-mails and text messages carry one-time codes: a star does not cover them, name them as email.* and sms.*."`
+	SigningSecrets []Secret `name:"signing-secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" sep:"," placeholder:"WHSEC" help:"Signing secret of the endpoint (Clerk dashboard → Webhooks → your endpoint). During a rotation, both secrets, comma-separated."`
+	InstanceID     string   `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Accept only events of this Clerk instance, ins_…, and park others."`
+	StoreEvents    []string `name:"store-events" env:"CLERKSYNC_STORE_EVENTS" sep:"," default:"${store_events}" help:"Types of events to store, as globs. A star does not cover e-mails and text messages, which carry one-time codes: name email.* and sms.* explicitly."`
 	Addr           string   `name:"addr" env:"CLERKSYNC_ADDR" default:"${addr}" help:"Address of the public listener."`
 
-	ProbeURL   string        `name:"probe-url" env:"CLERKSYNC_PROBE_URL" placeholder:"URL" help:"Public URL of the endpoint, through which a signed probe is sent again and again, for /metrics. Without it there are none."`
-	ProbeEvery time.Duration `name:"probe-every" env:"CLERKSYNC_PROBE_EVERY" default:"${probe_every}" help:"How often."`
+	ProbeURL   string        `name:"probe-url" env:"CLERKSYNC_PROBE_URL" placeholder:"URL" help:"Public URL of the endpoint, to send a signed probe through it periodically and report it in /metrics. Without it, no probes."`
+	ProbeEvery time.Duration `name:"probe-every" env:"CLERKSYNC_PROBE_EVERY" default:"${probe_every}" help:"Interval between probes."`
 }
 
-// Worker is the projector.
+// Worker configures the projector.
 type Worker struct {
-	Appliers int `name:"appliers" env:"CLERKSYNC_APPLIERS" default:"${appliers}" help:"Batches that are applied at once."`
+	Appliers int `name:"appliers" env:"CLERKSYNC_APPLIERS" default:"${appliers}" help:"Batches that are applied concurrently."`
 	Batch    int `name:"batch" env:"CLERKSYNC_BATCH" default:"${batch}" help:"Most events in one transaction."`
 
-	EraseAfter time.Duration `name:"erase-after" env:"CLERKSYNC_ERASE_AFTER" default:"${erase_after}" help:"How long after a person was deleted the events about them leave the log and the dead letters: the time in which a deletion by mistake can be restored. 720h is 30 days, 0s is at once."`
+	EraseAfter time.Duration `name:"erase-after" env:"CLERKSYNC_ERASE_AFTER" default:"${erase_after}" help:"How long the events of a deleted user are kept, so that the delete can be restored; the default is ${erase_after_days} days. 0s: erase at once."`
 }
 
-// Admin is the listener for operators.
+// Admin configures the listener for operators.
 type Admin struct {
-	Addr  string `name:"admin-addr" env:"CLERKSYNC_ADMIN_ADDR" default:"${admin_addr}" help:"Address of the admin listener: the dashboard, /lag, /metrics, /healthz, /readyz."`
-	Token Secret `name:"admin-token" env:"CLERKSYNC_ADMIN_TOKEN" placeholder:"TOKEN" help:"Token that the admin listener asks for, for all but health. Beyond the loopback it has to be set."`
+	Addr  string `name:"admin-addr" env:"CLERKSYNC_ADMIN_ADDR" default:"${admin_addr}" help:"Address of the admin listener: dashboard, /lag, /metrics, /healthz, /readyz."`
+	Token Secret `name:"admin-token" env:"CLERKSYNC_ADMIN_TOKEN" placeholder:"TOKEN" help:"Token for everything on the admin listener but health. Required beyond loopback."`
 }
 
-// Tracing is where traces go. The variables are OpenTelemetry's; its SDK reads those that
-// are not here.
+// Tracing configures the export of traces. The variables are OpenTelemetry's; its SDK
+// reads the others itself.
 type Tracing struct {
-	OTLPEndpoint       string `name:"otlp-endpoint" env:"OTEL_EXPORTER_OTLP_ENDPOINT" placeholder:"URL" help:"Collector of OpenTelemetry that gets traces, over HTTP, http://host:4318. Without it nothing is traced."`
-	OTLPTracesEndpoint string `name:"otlp-traces-endpoint" env:"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" placeholder:"URL" help:"The same, for traces alone and with the path, http://host:4318/v1/traces."`
+	OTLPEndpoint       string `name:"otlp-endpoint" env:"OTEL_EXPORTER_OTLP_ENDPOINT" placeholder:"URL" help:"OpenTelemetry collector for traces over HTTP, http://host:4318. Without it, nothing is traced."`
+	OTLPTracesEndpoint string `name:"otlp-traces-endpoint" env:"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" placeholder:"URL" help:"The same for traces alone, with the path: http://host:4318/v1/traces."`
 	OTelDisabled       bool   `name:"otel-sdk-disabled" env:"OTEL_SDK_DISABLED" help:"Trace nothing."`
 }
 
-// TracesURL is what traces are posted to, "" when nothing is traced.
+// TracesURL returns the URL that traces are posted to, "" when nothing is traced.
 func (t Tracing) TracesURL() string {
 	switch {
 	case t.OTelDisabled:
@@ -71,11 +71,11 @@ func (t Tracing) TracesURL() string {
 	case t.OTLPTracesEndpoint != "" || t.OTLPEndpoint == "":
 		return t.OTLPTracesEndpoint
 	}
-	joined, _ := url.JoinPath(t.OTLPEndpoint, "v1/traces") // which was validated
+	joined, _ := url.JoinPath(t.OTLPEndpoint, "v1/traces") // validated
 	return joined
 }
 
-// Config is everything that a running clerksync is told.
+// Config is the configuration of a running clerksync.
 type Config struct {
 	Database `embed:"" group:"PostgreSQL"`
 	Log      `embed:"" group:"Event log"`
@@ -83,10 +83,10 @@ type Config struct {
 	Worker   `embed:"" group:"Worker"`
 	Admin    `embed:"" prefix:"" group:"Admin"`
 	Tracing  `embed:"" group:"Traces"`
-	DataDir  string `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"${data_dir}" type:"path" help:"Folder of what clerksync itself stores."`
+	DataDir  string `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"${data_dir}" type:"path" help:"Folder for the files that clerksync itself keeps."`
 }
 
-// Roles are what one process does: a set.
+// Roles is the set of roles of one process.
 type Roles uint8
 
 // The roles.
@@ -97,15 +97,15 @@ const (
 	AllRoles = RoleReceiver | RoleWorker
 )
 
-// Has reports whether a role is among them, of several given any.
+// Has reports whether the set has any of the given roles.
 func (r Roles) Has(role Roles) bool { return r&role != 0 }
 
-// Fault is one thing that is wrong with a configuration.
+// Fault is one fault of a configuration.
 type Fault struct {
 	Variable string // environment variable of the setting
-	Missing  bool   // it is not set and has to be
-	Text     string // what is wrong with it; no secret
-	Hint     string // what to do about it, "" when the text says it
+	Missing  bool   // required and not set
+	Text     string // never a secret
+	Hint     string // the next step, or ""
 }
 
 func (f Fault) String() string {
@@ -116,7 +116,7 @@ func (f Fault) String() string {
 	return text
 }
 
-// Faults are everything that is wrong with a configuration.
+// Faults are all faults of a configuration.
 type Faults []Fault
 
 func (f Faults) Error() string {
@@ -128,7 +128,7 @@ func (f Faults) Error() string {
 	return b.String()
 }
 
-// Validate returns everything that is wrong, for some roles, as [Faults].
+// Validate returns all faults for the given roles, as [Faults].
 func (c *Config) Validate(roles Roles) error {
 	v := &validation{}
 	if roles.Has(RoleReceiver) {
@@ -147,8 +147,8 @@ func (c *Config) Validate(roles Roles) error {
 	return nil
 }
 
-// CheckSet returns what is wrong with the settings that are set. One that is not set is
-// no fault here: a command may run beside a process that has more settings.
+// CheckSet returns the faults of the settings that are set. A missing one is no fault: the
+// process that a command inspects may have more settings.
 func (c *Config) CheckSet() Faults {
 	faults, _ := errors.AsType[Faults](c.Validate(AllRoles))
 	return slices.DeleteFunc(faults, func(f Fault) bool { return f.Missing })
@@ -165,7 +165,7 @@ func (v *validation) missing(variable, hint string) {
 	v.faults = append(v.faults, Fault{variable, true, "not set", hint})
 }
 
-// check adds what a check found, if anything.
+// check adds the fault that a check found, if any.
 func (v *validation) check(variable string, err error) {
 	if err != nil {
 		v.fault(variable, err.Error(), "")
@@ -220,7 +220,7 @@ func (v *validation) database(c *Config) {
 func (v *validation) log(c *Config, roles Roles) {
 	v.check("NATS_URL", CheckNATSURL(c.NATSURL))
 	if c.NATSURL == "" && roles != AllRoles {
-		v.missing("NATS_URL", "a receiver or a worker alone needs it, because without it the event log is inside the process, where no other process works on it")
+		v.missing("NATS_URL", "a receiver or a worker alone needs it: an embedded event log serves only its own process")
 	}
 	if r := c.Replicas; r != 1 && r != 3 && r != 5 {
 		v.fault("CLERKSYNC_LOG_REPLICAS", fmt.Sprintf("%d is not 1, 3 or 5", r), "")
@@ -231,7 +231,7 @@ func (v *validation) log(c *Config, roles Roles) {
 		v.fault("CLERKSYNC_LOG_MAX_AGE", fmt.Sprintf("%s is less than an hour", c.MaxAge), "Svix alone retries for 28")
 	}
 	if c.DeadMaxAge < time.Hour {
-		v.fault("CLERKSYNC_DEAD_MAX_AGE", fmt.Sprintf("%s is less than an hour, in which nobody looks at them", c.DeadMaxAge), "")
+		v.fault("CLERKSYNC_DEAD_MAX_AGE", fmt.Sprintf("%s is less than an hour: too short to notice them", c.DeadMaxAge), "")
 	}
 	v.check("CLERKSYNC_LOG_MAX_BYTES", checkSize(c.MaxBytes))
 	v.check("CLERKSYNC_DEAD_MAX_BYTES", checkSize(c.DeadMaxBytes))
@@ -249,14 +249,14 @@ func (v *validation) tracing(c *Config) {
 	}
 }
 
-// minProbeEvery is the shortest time between two probes.
+// minProbeEvery is the shortest interval between probes.
 const minProbeEvery = 10 * time.Second
 
 // maxSchema is the longest name that PostgreSQL does not cut.
 const maxSchema = 63
 
-// CheckNATSURL returns what is wrong with the address of a NATS server or cluster,
-// and never the address: there may be a password in it.
+// CheckNATSURL checks the address of a NATS server or cluster. The error does not quote
+// the address, which may have a password in it.
 func CheckNATSURL(addresses Secret) error {
 	for _, u := range strings.Split(addresses.Reveal(), ",") {
 		if u = strings.TrimSpace(u); u == "" {
@@ -269,8 +269,7 @@ func CheckNATSURL(addresses Secret) error {
 	return nil
 }
 
-// CheckInstanceID returns what is wrong with the id of a Clerk instance. None at all is
-// right: any instance is meant.
+// CheckInstanceID checks the id of a Clerk instance. "" stands for any instance.
 func CheckInstanceID(id string) error {
 	if id != "" && (!strings.HasPrefix(id, "ins_") || !clerk.ValidToken(id)) {
 		return errors.New("not of the form ins_…; it is in the Clerk dashboard → Settings")
@@ -278,10 +277,10 @@ func CheckInstanceID(id string) error {
 	return nil
 }
 
-// CheckAppliers returns what is wrong with a number of batches that are applied at once.
+// CheckAppliers checks a number of concurrent batches.
 func CheckAppliers(n int) error { return checkBetween(n, 1, 64) }
 
-// CheckBatch returns what is wrong with a number of events in one transaction.
+// CheckBatch checks a maximum of events per transaction.
 func CheckBatch(n int) error { return checkBetween(n, 1, 5000) }
 
 func checkBetween(n, low, high int) error {
@@ -298,7 +297,7 @@ func checkSize(n int64) error {
 	return nil
 }
 
-// usableEndpoint reports whether traces can be sent to an address, or there is none.
+// usableEndpoint reports whether an endpoint is empty or a URL for traces.
 func usableEndpoint(endpoint string) bool {
 	u, err := url.Parse(endpoint)
 	return endpoint == "" || err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")

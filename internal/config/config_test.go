@@ -31,7 +31,7 @@ func TestValidate(t *testing.T) {
 	const (
 		badURL   = "DATABASE_URL: not of the form postgres://user:password@host:port/database"
 		badNATS  = "NATS_URL: not of the form nats://host:port"
-		noNATS   = "NATS_URL: not set; a receiver or a worker alone needs it, because without it the event log is inside the process, where no other process works on it"
+		noNATS   = "NATS_URL: not set; a receiver or a worker alone needs it: an embedded event log serves only its own process"
 		badName  = "CLERKSYNC_SCHEMA: not a plain name of up to 63 letters, digits, underscores and hyphens"
 		badAddr  = "CLERKSYNC_ADDR: not of the form host:port or :port"
 		badAdmin = "CLERKSYNC_ADMIN_ADDR: not of the form host:port or :port"
@@ -118,7 +118,7 @@ func TestValidate(t *testing.T) {
 		{name: "negative size", roles: both, change: func(c *config.Config) { c.MaxBytes = -1 }, faults: []string{"CLERKSYNC_LOG_MAX_BYTES: -1 is negative"}},
 
 		{name: "short age of dead letters", roles: both, change: func(c *config.Config) { c.DeadMaxAge = time.Minute }, faults: []string{
-			"CLERKSYNC_DEAD_MAX_AGE: 1m0s is less than an hour, in which nobody looks at them",
+			"CLERKSYNC_DEAD_MAX_AGE: 1m0s is less than an hour: too short to notice them",
 		}},
 		{name: "negative size of dead letters", roles: both, change: func(c *config.Config) { c.DeadMaxBytes = -1 }, faults: []string{
 			"CLERKSYNC_DEAD_MAX_BYTES: -1 is negative",

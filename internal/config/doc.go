@@ -1,3 +1,3 @@
-// Package config is what clerksync can be told: one struct, read from flags and
-// environment variables by the command line, validated as a whole.
+// Package config is the configuration of clerksync: one struct, read from flags and
+// environment variables by the command line, with its defaults and validation.
 package config

@@ -52,12 +52,12 @@ type Death struct {
 
 // Letter is what a dead letter says about its event.
 type Letter struct {
-	Reason   string
-	Error    string
-	Attempts uint64
-	FirstAt  time.Time // when it was first parked
-	LastAt   time.Time // when it was last parked
-	LogSeq   uint64    // of its event in the log, 0 when it was never there
+	Reason   string    `json:"reason"`
+	Error    string    `json:"error"`
+	Attempts uint64    `json:"attempts"`
+	FirstAt  time.Time `json:"first_at"` // when it was first parked
+	LastAt   time.Time `json:"last_at"`  // when it was last parked
+	LogSeq   uint64    `json:"log_seq"`  // of its event in the log, 0 when it was parked on arrival
 }
 
 // Letter reads what a dead letter says.

@@ -243,6 +243,6 @@ func testPersonalEvents(t *testing.T, nc *nats.Conn) {
 
 	stop := errors.New("stop")
 	require.Equal(t, stop, l.PersonalEvents(t.Context(), "user_2", func(*eventlog.Message) error { return stop }))
-	require.EqualError(t, l.PersonalEvents(t.Context(), "user_*", nil), `user "user_*" is not a Clerk id of the form user_…`)
+	require.EqualError(t, l.PersonalEvents(t.Context(), "user_*", nil), `user is not a Clerk id of the form user_…`)
 	requireNoConsumers(t, nc)
 }

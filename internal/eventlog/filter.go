@@ -1,7 +1,6 @@
 package eventlog
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -28,33 +27,41 @@ type Filter struct {
 	Last         int // only the last n that match; 0 for all
 }
 
-// Validate returns what is wrong with the filter.
+// Validate returns what is wrong with the filter, as a [*FilterError].
 func (f *Filter) Validate() error {
 	for _, glob := range f.Types {
-		if _, err := path.Match(glob, "user.created"); err != nil || glob == "" {
-			return fmt.Errorf("type %q is not a glob of event types such as user.* or session.created", glob)
+		// Without a dot or a wildcard it matches no type. No type is longer.
+		if _, err := path.Match(glob, ""); err != nil || !strings.ContainsAny(glob, ".*?[") || len(glob) > 128 {
+			return &FilterError{Field: "type", Value: glob, Text: "is not a type of events: user.created, or a glob such as user.* or *.deleted"}
 		}
 	}
 	if _, ok := clerk.KindOfID(f.Entity); f.Entity != "" && (!ok || !clerk.ValidToken(f.Entity)) {
-		return fmt.Errorf("entity %q is not a Clerk id of the form user_…, org_… or orgmem_…", f.Entity)
+		return &FilterError{Field: "entity", Text: "is not a Clerk id of the form user_…, org_… or orgmem_…"}
 	}
-	if f.User != "" && !clerk.ValidToken(f.User) {
-		return fmt.Errorf("user %q is not a Clerk id of the form user_…", f.User)
+	if f.User != "" && !isID(f.User, clerk.KindUser) {
+		return &FilterError{Field: "user", Text: "is not a Clerk id of the form user_…", Hint: "clerksync show finds it by e-mail address"}
 	}
-	if f.Org != "" && !clerk.ValidToken(f.Org) {
-		return fmt.Errorf("organization %q is not a Clerk id of the form org_…", f.Org)
+	if f.Org != "" && !isID(f.Org, clerk.KindOrganization) {
+		return &FilterError{Field: "org", Text: "is not a Clerk id of the form org_…", Hint: "copy the id from the Clerk dashboard → Organizations"}
 	}
 	switch {
 	case f.To != 0 && f.From > f.To:
-		return fmt.Errorf("sequence %d..%d: the end is before the beginning", f.From, f.To)
+		return &FilterError{Field: "seq", Value: fmt.Sprintf("%d..%d", f.From, f.To), Text: "ends before it begins"}
 	case !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until):
-		return errors.New("since is not before until: nothing lies between them")
-	case f.Limit < 0 || f.Last < 0:
-		return errors.New("a number of events is not negative")
+		return &FilterError{Field: "until", Text: "is not after since: nothing lies between them"}
+	case f.Limit < 0:
+		return &FilterError{Field: "limit", Text: "is negative"}
+	case f.Last < 0:
+		return &FilterError{Field: "last", Text: "is negative"}
 	case f.Limit > 0 && f.Last > 0:
-		return errors.New("limit takes the first events and last the last: only one of them can be given")
+		return &FilterError{Field: "limit", Text: "selects the first events and last the last: give one of them"}
 	}
 	return nil
+}
+
+func isID(id string, want clerk.Kind) bool {
+	kind, ok := clerk.KindOfID(id)
+	return ok && kind == want && clerk.ValidToken(id)
 }
 
 // String returns the filter as flags of the command line.

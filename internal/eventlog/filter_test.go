@@ -105,6 +105,11 @@ func TestResourcesOfWhatIsStored(t *testing.T) {
 
 func TestFilterSaysWhatIsWrongWithIt(t *testing.T) {
 	t.Parallel()
+	const (
+		badType = " is not a type of events: user.created, or a glob such as user.* or *.deleted"
+		badUser = "user is not a Clerk id of the form user_…"
+		badOrg  = "org is not a Clerk id of the form org_…"
+	)
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, test := range []struct {
 		filter eventlog.Filter
@@ -115,21 +120,30 @@ func TestFilterSaysWhatIsWrongWithIt(t *testing.T) {
 		{filter: eventlog.Filter{From: 7}},
 		{filter: eventlog.Filter{To: 7, Last: 1}},
 		{filter: eventlog.Filter{Since: at, Until: at.Add(1)}},
-		{types("user.["), `type "user.[" is not a glob of event types such as user.* or session.created`},
-		{types("user.*", ""), `type "" is not a glob of event types such as user.* or session.created`},
-		{eventlog.Filter{Entity: "sess_1"}, `entity "sess_1" is not a Clerk id of the form user_…, org_… or orgmem_…`},
-		{eventlog.Filter{Entity: "user_"}, `entity "user_" is not a Clerk id of the form user_…, org_… or orgmem_…`},
-		{eventlog.Filter{Entity: "user_*"}, `entity "user_*" is not a Clerk id of the form user_…, org_… or orgmem_…`},
-		{eventlog.Filter{User: "*"}, `user "*" is not a Clerk id of the form user_…`},
-		{eventlog.Filter{User: "user_1.>"}, `user "user_1.>" is not a Clerk id of the form user_…`},
-		{eventlog.Filter{Org: ">"}, `organization ">" is not a Clerk id of the form org_…`},
-		{eventlog.Filter{Org: strings.Repeat("o", 129)}, `organization "` + strings.Repeat("o", 129) + `" is not a Clerk id of the form org_…`},
-		{eventlog.Filter{From: 8, To: 7}, "sequence 8..7: the end is before the beginning"},
-		{eventlog.Filter{Since: at, Until: at}, "since is not before until: nothing lies between them"},
-		{eventlog.Filter{Since: at.Add(1), Until: at}, "since is not before until: nothing lies between them"},
-		{eventlog.Filter{Limit: -1}, "a number of events is not negative"},
-		{eventlog.Filter{Last: -1}, "a number of events is not negative"},
-		{eventlog.Filter{Limit: 1, Last: 1}, "limit takes the first events and last the last: only one of them can be given"},
+		{types("user.["), `type "user.["` + badType},
+		{types("user"), `type "user"` + badType},
+		{types("user.*", ""), "type" + badType},
+		{types("a." + strings.Repeat("x", 127)), `type "a.` + strings.Repeat("x", 127) + `"` + badType},
+		{eventlog.Filter{Entity: "sess_1"}, "entity is not a Clerk id of the form user_…, org_… or orgmem_…"},
+		{eventlog.Filter{Entity: "user_"}, "entity is not a Clerk id of the form user_…, org_… or orgmem_…"},
+		{eventlog.Filter{Entity: "user_*"}, "entity is not a Clerk id of the form user_…, org_… or orgmem_…"},
+		{eventlog.Filter{User: "ada@example.com"}, badUser},
+		{eventlog.Filter{User: "org_1"}, badUser},
+		{eventlog.Filter{User: "user_"}, badUser},
+		{eventlog.Filter{User: "*"}, badUser},
+		{eventlog.Filter{User: "user_*"}, badUser},
+		{eventlog.Filter{User: "user_1.>"}, badUser},
+		{eventlog.Filter{Org: "user_1"}, badOrg},
+		{eventlog.Filter{Org: "orgmem_1"}, badOrg},
+		{eventlog.Filter{Org: "acme"}, badOrg},
+		{eventlog.Filter{Org: ">"}, badOrg},
+		{eventlog.Filter{Org: "org_" + strings.Repeat("o", 125)}, badOrg},
+		{eventlog.Filter{From: 8, To: 7}, `seq "8..7" ends before it begins`},
+		{eventlog.Filter{Since: at, Until: at}, "until is not after since: nothing lies between them"},
+		{eventlog.Filter{Since: at.Add(1), Until: at}, "until is not after since: nothing lies between them"},
+		{eventlog.Filter{Limit: -1}, "limit is negative"},
+		{eventlog.Filter{Last: -1}, "last is negative"},
+		{eventlog.Filter{Limit: 1, Last: 1}, "limit selects the first events and last the last: give one of them"},
 	} {
 		err := test.filter.Validate()
 		if test.fault == "" {

@@ -428,7 +428,7 @@ func TestScanLeavesNothingOnTheServer(t *testing.T) {
 	_, err := l.Events(ctx, eventlog.Filter{Types: []string{"user.*", "session.*"}}, false)
 	require.Error(t, err)
 	_, err = l.Events(t.Context(), eventlog.Filter{Limit: -1}, false)
-	require.EqualError(t, err, "a number of events is not negative")
+	require.EqualError(t, err, "limit is negative")
 	requireNoConsumers(t, nc)
 }
 

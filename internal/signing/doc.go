@@ -1,5 +1,4 @@
-// Package signing is Svix's signatures: it verifies deliveries, and signs and posts
-// events as Svix does. The signature itself is the work of Svix's library; here is
-// around it what the library leaves open: which secrets are refused, the tolerance of
-// the clock, and the reason for every refusal.
+// Package signing verifies deliveries of Svix and signs events as Svix does. Svix's library
+// computes the signatures; this package adds what it leaves open: the secrets that are
+// refused, the tolerance of the clock, and a reason for every refusal.
 package signing

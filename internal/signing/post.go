@@ -18,14 +18,13 @@ import (
 	"github.com/clerksync/clerksync/internal/clerk"
 )
 
-// Timeout is how long Svix waits for an answer.
+// Timeout is the time limit of Svix for an answer.
 const Timeout = 15 * time.Second
 
 // Signer signs deliveries with one secret.
 type Signer struct{ webhook *svix.Webhook }
 
-// NewSigner makes a signer. The error says what is wrong with the secret, and never the
-// secret.
+// NewSigner returns a signer. The error does not quote the secret.
 func NewSigner(secret string) (*Signer, error) {
 	webhook, err := newWebhook(secret)
 	if err != nil {
@@ -34,7 +33,7 @@ func NewSigner(secret string) (*Signer, error) {
 	return &Signer{webhook}, nil
 }
 
-// Request makes the request by which Svix would deliver a body.
+// Request returns the request with which Svix would deliver a body.
 func (s *Signer) Request(ctx context.Context, endpoint, id string, at time.Time, body []byte) (*http.Request, error) {
 	signature, err := s.webhook.Sign(id, at, body)
 	if err != nil {
@@ -55,14 +54,14 @@ func (s *Signer) Request(ctx context.Context, endpoint, id string, at time.Time,
 // NoRedirects is for http.Client.CheckRedirect: like Svix, it follows none.
 func NoRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// CheckURL returns what is wrong with the URL of an endpoint, and never the URL: there
-// may be a password in it.
+// CheckURL checks the URL of an endpoint. The error does not quote the URL, which may have
+// a password in it.
 func CheckURL(raw string) error {
 	_, err := ParseURL(raw)
 	return err
 }
 
-// ParseURL reads the URL of an endpoint, see [CheckURL].
+// ParseURL parses the URL of an endpoint and checks it as [CheckURL] does.
 func ParseURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	switch {
@@ -79,7 +78,7 @@ func ParseURL(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// NewID makes an id of the form that Svix makes.
+// NewID returns a random id in the form of Svix.
 func NewID() string {
 	const letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	var id strings.Builder
@@ -91,7 +90,7 @@ func NewID() string {
 	return id.String()
 }
 
-// NewSecret makes a secret of the form that Svix makes.
+// NewSecret returns a random secret in the form of Svix.
 func NewSecret() string {
 	key := make([]byte, minSecret)
 	rand.Read(key)

@@ -12,28 +12,28 @@ import (
 	svix "github.com/svix/svix-webhooks/go"
 )
 
-// tolerance is how far svix-timestamp may be from our clock, either way. Svix's
-// libraries have the same.
+// tolerance limits the difference between svix-timestamp and our clock, either way, as in
+// Svix's libraries.
 const tolerance = 5 * time.Minute
 
-// minSecret is the shortest secret that Svix makes, in bytes. The library takes
-// an empty one, with which anybody can sign.
+// minSecret is the length of the shortest secret that Svix generates, in bytes. The library
+// accepts an empty one, with which anyone can sign.
 const minSecret = 24
 
-// secretPrefix is what every secret of Svix begins with.
+// secretPrefix begins every secret of Svix.
 const secretPrefix = "whsec_"
 
-// maxID is the longest svix-id that Svix allows.
+// maxID is the length limit of a svix-id.
 const maxID = 256
 
-// Verifier checks signatures against several secrets: while they are rotated, Clerk
-// signs with either.
+// Verifier checks signatures against several secrets: during a rotation, Clerk signs with
+// either.
 type Verifier struct {
 	webhooks []*svix.Webhook
 	now      func() time.Time
 }
 
-// CheckSecret returns what is wrong with a signing secret, and never the secret.
+// CheckSecret checks the form of a signing secret. The error does not quote it.
 func CheckSecret(secret string) error {
 	encoded, ok := strings.CutPrefix(secret, secretPrefix)
 	if !ok {
@@ -49,8 +49,8 @@ func CheckSecret(secret string) error {
 	return nil
 }
 
-// NewVerifier makes a verifier. now is the clock, nil for the system's. The error says
-// which secret is wrong and how, and never the secret.
+// NewVerifier returns a verifier. now is the clock, nil for the system's. The error numbers
+// the bad secret and does not quote it.
 func NewVerifier(secrets []string, now func() time.Time) (*Verifier, error) {
 	if len(secrets) == 0 {
 		return nil, errors.New("no signing secret")
@@ -69,7 +69,7 @@ func NewVerifier(secrets []string, now func() time.Time) (*Verifier, error) {
 	return v, nil
 }
 
-// newWebhook makes the library's signer and verifier for one secret.
+// newWebhook returns the library's signer and verifier for one secret.
 func newWebhook(secret string) (*svix.Webhook, error) {
 	if err := CheckSecret(secret); err != nil {
 		return nil, err
@@ -88,12 +88,12 @@ const (
 	headerSignature = "Svix-Signature"
 )
 
-// Signature is the three headers of a delivery.
+// Signature holds the three headers of a delivery.
 type Signature struct {
 	ID, Timestamp, Signature string
 }
 
-// Refusal is why a delivery is not trusted.
+// Refusal is the error of a delivery that is not trusted.
 type Refusal struct {
 	Reason string // one of [Reasons]
 	Text   string // for the sender: it names the header at fault, and no secret
@@ -110,10 +110,10 @@ const (
 	BadSignature = "bad_signature" // no secret has signed this body
 )
 
-// Reasons are all of them.
+// Reasons lists all reasons.
 var Reasons = []string{NoHeaders, BadTimestamp, TooOld, TooNew, BadSignature}
 
-// Why a delivery is not trusted.
+// The refusals.
 var (
 	errNoID         = &Refusal{NoHeaders, "svix-id is missing"}
 	errBadID        = &Refusal{NoHeaders, "svix-id is not of the form that Svix sends"}
@@ -125,8 +125,8 @@ var (
 	errBadSignature = &Refusal{BadSignature, "svix-signature does not match: is the signing secret that of this endpoint, and does the body arrive unchanged?"}
 )
 
-// ReadHeaders takes the signature from the headers of a request and checks what can be
-// checked without the body, which an unsigned request is not worth reading.
+// ReadHeaders returns the signature in the headers of a request. It checks everything that
+// needs no body, so that the body of an unsigned request is not read.
 func (v *Verifier) ReadHeaders(h http.Header) (Signature, *Refusal) {
 	for _, name := range []string{headerID, headerTimestamp, headerSignature} {
 		if len(h[name]) > 1 {
@@ -158,9 +158,9 @@ func (v *Verifier) ReadHeaders(h http.Header) (Signature, *Refusal) {
 	return s, nil
 }
 
-// Verify checks the signature over the raw body, whatever its age. The library compares
-// in constant time. It is given these three headers and no others: it would fall back to
-// those of another name, and an id that was not signed could be taken for one that was.
+// Verify checks the signature over the raw body, whatever its age. The library compares in
+// constant time. It gets only these three headers: it would fall back to others, and accept
+// an id that was not signed.
 func (v *Verifier) Verify(s Signature, body []byte) *Refusal {
 	h := http.Header{headerID: {s.ID}, headerTimestamp: {s.Timestamp}, headerSignature: {s.Signature}}
 	for _, webhook := range v.webhooks {
