@@ -6,7 +6,7 @@ UPDATE entity_heads SET erasing = false, erased_at = now() WHERE kind = 'user' A
 
 -- name: EraseUndoMany :exec
 -- See HeadAdvanceMany.
-UPDATE entity_heads SET erasing = false, erased_at = NULL WHERE kind = 'user' AND clerk_id = ANY(@clerk_ids::text[]);
+UPDATE entity_heads SET erasing = false, erased_at = NULL WHERE kind = 'user' AND clerk_id = ANY(@clerk_id::text[]);
 
 -- name: EraseDueMany :many
 -- The deleted users that are not erased yet and were deleted here before a time, the

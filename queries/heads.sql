@@ -15,13 +15,13 @@ INSERT INTO entity_heads AS head (kind, clerk_id, deleted, updated_at, event_at,
 SELECT e.kind, e.clerk_id, e.deleted, e.updated_at, e.event_at, e.event_id, e.event_seq, clock_timestamp()
 FROM (
     SELECT
-        unnest(@kinds::text[]) COLLATE "C" AS kind,
-        unnest(@clerk_ids::text[]) COLLATE "C" AS clerk_id,
-        unnest(@deleteds::boolean[]) AS deleted,
-        unnest(@updated_ats::timestamptz[]) AS updated_at,
-        unnest(@event_ats::timestamptz[]) AS event_at,
-        unnest(@event_ids::text[]) AS event_id,
-        unnest(@event_seqs::bigint[]) AS event_seq
+        unnest(@kind::text[]) COLLATE "C" AS kind,
+        unnest(@clerk_id::text[]) COLLATE "C" AS clerk_id,
+        unnest(@deleted::boolean[]) AS deleted,
+        unnest(@updated_at::timestamptz[]) AS updated_at,
+        unnest(@event_at::timestamptz[]) AS event_at,
+        unnest(@event_id::text[]) AS event_id,
+        unnest(@event_seq::bigint[]) AS event_seq
 ) AS e
 ORDER BY e.kind, e.clerk_id
 ON CONFLICT (kind, clerk_id) DO UPDATE SET
@@ -47,7 +47,7 @@ RETURNING kind, clerk_id, erasing AS erased;
 -- would be kept while it grows.
 SELECT h.*
 FROM (
-    SELECT unnest(@kinds::text[]) COLLATE "C" AS kind, unnest(@clerk_ids::text[]) COLLATE "C" AS clerk_id
+    SELECT unnest(@kind::text[]) COLLATE "C" AS kind, unnest(@clerk_id::text[]) COLLATE "C" AS clerk_id
 ) AS e
 CROSS JOIN LATERAL (SELECT * FROM entity_heads k WHERE k.kind = e.kind AND k.clerk_id = e.clerk_id OFFSET 0) AS h;
 
@@ -65,4 +65,4 @@ UPDATE entity_heads SET
     event_at = to_timestamp(0),
     event_id = '',
     restored_at = CASE WHEN deleted THEN GREATEST(now(), event_at, restored_at) ELSE restored_at END
-WHERE kind = @kind AND clerk_id = ANY(@clerk_ids::text[]);
+WHERE kind = @kind AND clerk_id = ANY(@clerk_id::text[]);

@@ -2,9 +2,9 @@
 -- Removes memberships that are no longer live: themselves deleted, or with a
 -- deleted user or organization.
 DELETE FROM org_memberships m
-WHERE m.clerk_id = ANY(@clerk_ids::text[])
-    OR m.user_id = ANY(@user_ids::uuid[])
-    OR m.org_id = ANY(@org_ids::text[]);
+WHERE m.clerk_id = ANY(@clerk_id::text[])
+    OR m.user_id = ANY(@user_id::uuid[])
+    OR m.org_id = ANY(@org_id::text[]);
 
 -- name: MembershipDeleteSupersededMany :exec
 -- Removes memberships whose user has a newer one in the same organization: the
@@ -14,9 +14,9 @@ WHERE id = ANY(ARRAY(
     SELECT m.id
     FROM (
         SELECT
-            unnest(@user_ids::uuid[]) AS user_id,
-            unnest(@org_ids::text[]) COLLATE "C" AS org_id,
-            unnest(@clerk_ids::text[]) COLLATE "C" AS clerk_id
+            unnest(@user_id::uuid[]) AS user_id,
+            unnest(@org_id::text[]) COLLATE "C" AS org_id,
+            unnest(@clerk_id::text[]) COLLATE "C" AS clerk_id
     ) AS newest
     CROSS JOIN LATERAL ( -- for OFFSET 0 see HeadGetMany
         SELECT o.id FROM org_memberships o
@@ -40,16 +40,16 @@ SELECT
     m.public_metadata, NULLIF(m.created_at, to_timestamp(0)), NULLIF(m.updated_at, to_timestamp(0))
 FROM (
     SELECT
-        unnest(@ids::uuid[]) AS id,
-        unnest(@clerk_ids::text[]) COLLATE "C" AS clerk_id,
-        unnest(@user_ids::uuid[]) AS user_id,
-        unnest(@user_clerk_ids::text[]) COLLATE "C" AS user_clerk_id,
-        unnest(@org_ids::text[]) COLLATE "C" AS org_id,
-        unnest(@roles::text[]) AS role,
+        unnest(@id::uuid[]) AS id,
+        unnest(@clerk_id::text[]) COLLATE "C" AS clerk_id,
+        unnest(@user_id::uuid[]) AS user_id,
+        unnest(@user_clerk_id::text[]) COLLATE "C" AS user_clerk_id,
+        unnest(@org_id::text[]) COLLATE "C" AS org_id,
+        unnest(@role::text[]) AS role,
         unnest(@permissions::jsonb[]) AS permissions,
-        unnest(@public_metadatas::jsonb[]) AS public_metadata,
-        unnest(@created_ats::timestamptz[]) AS created_at,
-        unnest(@updated_ats::timestamptz[]) AS updated_at
+        unnest(@public_metadata::jsonb[]) AS public_metadata,
+        unnest(@created_at::timestamptz[]) AS created_at,
+        unnest(@updated_at::timestamptz[]) AS updated_at
 ) AS m
 WHERE (SELECT NOT u.deleted FROM entity_heads u WHERE u.kind = 'user' AND u.clerk_id = m.user_clerk_id)
     AND (SELECT NOT o.deleted FROM entity_heads o WHERE o.kind = 'organization' AND o.clerk_id = m.org_id)

@@ -17,26 +17,26 @@ SELECT
     NULLIF(u.updated_at, to_timestamp(0)), NULLIF(u.deleted_at, to_timestamp(0))
 FROM (
     SELECT
-        unnest(@ids::uuid[]) AS id,
-        unnest(@clerk_ids::text[]) AS clerk_id,
-        unnest(@emails::text[]) AS email,
-        unnest(@primary_emails::text[]) AS primary_email,
-        unnest(@email_verifieds::boolean[]) AS email_verified,
-        unnest(@first_names::text[]) AS first_name,
-        unnest(@last_names::text[]) AS last_name,
-        unnest(@usernames::text[]) AS username,
-        unnest(@phone_numbers::text[]) AS phone_number,
-        unnest(@image_urls::text[]) AS image_url,
-        unnest(@external_ids::text[]) AS external_id,
-        unnest(@public_metadatas::jsonb[]) AS public_metadata,
-        unnest(@banneds::boolean[]) AS banned,
-        unnest(@lockeds::boolean[]) AS locked,
-        unnest(@deprovisioneds::boolean[]) AS deprovisioned,
-        unnest(@last_sign_in_ats::timestamptz[]) AS last_sign_in_at,
-        unnest(@raws::jsonb[]) AS raw,
-        unnest(@created_ats::timestamptz[]) AS created_at,
-        unnest(@updated_ats::timestamptz[]) AS updated_at,
-        unnest(@deleted_ats::timestamptz[]) AS deleted_at
+        unnest(@id::uuid[]) AS id,
+        unnest(@clerk_id::text[]) AS clerk_id,
+        unnest(@email::text[]) AS email,
+        unnest(@primary_email::text[]) AS primary_email,
+        unnest(@email_verified::boolean[]) AS email_verified,
+        unnest(@first_name::text[]) AS first_name,
+        unnest(@last_name::text[]) AS last_name,
+        unnest(@username::text[]) AS username,
+        unnest(@phone_number::text[]) AS phone_number,
+        unnest(@image_url::text[]) AS image_url,
+        unnest(@external_id::text[]) AS external_id,
+        unnest(@public_metadata::jsonb[]) AS public_metadata,
+        unnest(@banned::boolean[]) AS banned,
+        unnest(@locked::boolean[]) AS locked,
+        unnest(@deprovisioned::boolean[]) AS deprovisioned,
+        unnest(@last_sign_in_at::timestamptz[]) AS last_sign_in_at,
+        unnest(@raw::jsonb[]) AS raw,
+        unnest(@created_at::timestamptz[]) AS created_at,
+        unnest(@updated_at::timestamptz[]) AS updated_at,
+        unnest(@deleted_at::timestamptz[]) AS deleted_at
 ) AS u
 ON CONFLICT (clerk_id) DO UPDATE SET
     email = excluded.email,
@@ -71,9 +71,9 @@ SELECT pg_advisory_xact_lock(1668050795, l.stripe)
 FROM (
     SELECT DISTINCT hashtext(a.address) & 63 AS stripe
     FROM (
-        SELECT unnest(@addresses::text[]) AS address
+        SELECT unnest(@address::text[]) AS address
         UNION ALL
-        SELECT u.primary_email FROM users u WHERE u.clerk_id = ANY(@clerk_ids::text[])
+        SELECT u.primary_email FROM users u WHERE u.clerk_id = ANY(@clerk_id::text[])
     ) AS a
     WHERE a.address <> ''
     ORDER BY stripe
@@ -88,20 +88,20 @@ FROM (
 SELECT u.clerk_id, a.address::text AS address, (u.email IS NOT NULL)::boolean AS holds,
     h.deleted, h.updated_at, h.event_at, h.event_id
 FROM (
-    SELECT unnest(@addresses::text[]) AS address
+    SELECT unnest(@address::text[]) AS address
     UNION
-    SELECT o.primary_email FROM users o WHERE o.clerk_id = ANY(@clerk_ids::text[])
+    SELECT o.primary_email FROM users o WHERE o.clerk_id = ANY(@clerk_id::text[])
 ) AS a
 CROSS JOIN LATERAL (SELECT * FROM users c WHERE c.primary_email = a.address OFFSET 0) AS u
 CROSS JOIN LATERAL (SELECT * FROM entity_heads e WHERE e.kind = 'user' AND e.clerk_id = u.clerk_id OFFSET 0) AS h;
 
 -- name: UserEmailRelease :exec
 -- Users that no longer hold their address.
-UPDATE users SET email = NULL WHERE clerk_id = ANY(@clerk_ids::text[]);
+UPDATE users SET email = NULL WHERE clerk_id = ANY(@clerk_id::text[]);
 
 -- name: UserEmailGrant :exec
 -- Users that hold the address they claim from now on.
-UPDATE users SET email = primary_email WHERE clerk_id = ANY(@clerk_ids::text[]);
+UPDATE users SET email = primary_email WHERE clerk_id = ANY(@clerk_id::text[]);
 
 -- name: UserGet :one
 SELECT * FROM users WHERE clerk_id = @clerk_id;

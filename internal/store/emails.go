@@ -34,10 +34,10 @@ type emails struct {
 // resolveEmails decides who holds the addresses that users of the batch claim or
 // claimed until now.
 func (s *Store) resolveEmails(ctx context.Context, tx pgx.Tx, ids, addresses []string, claims map[string]claim) (emails, error) {
-	if err := s.q.UserEmailLockMany(ctx, tx, &db.UserEmailLockManyParams{Addresses: addresses, ClerkIds: ids}); err != nil {
+	if err := s.q.UserEmailLockMany(ctx, tx, &db.UserEmailLockManyParams{Address: addresses, ClerkID: ids}); err != nil {
 		return emails{}, err
 	}
-	rows, err := s.q.UserEmailClaimMany(ctx, tx, &db.UserEmailClaimManyParams{Addresses: addresses, ClerkIds: ids})
+	rows, err := s.q.UserEmailClaimMany(ctx, tx, &db.UserEmailClaimManyParams{Address: addresses, ClerkID: ids})
 	if err != nil {
 		return emails{}, err
 	}

@@ -41,24 +41,24 @@ func (s *Store) advanceHeads(ctx context.Context, tx pgx.Tx, b *batch) error {
 // the heads.
 func (s *Store) passGate(ctx context.Context, tx pgx.Tx, b *batch, keys []key) error {
 	p := &db.HeadAdvanceManyParams{
-		Kinds:      make([]string, 0, len(keys)),
-		ClerkIds:   make([]string, 0, len(keys)),
-		Deleteds:   make([]bool, 0, len(keys)),
-		UpdatedAts: make([]time.Time, 0, len(keys)),
-		EventAts:   make([]time.Time, 0, len(keys)),
-		EventIds:   make([]string, 0, len(keys)),
-		EventSeqs:  make([]int64, 0, len(keys)),
-		Reapply:    b.reapply,
+		Kind:      make([]string, 0, len(keys)),
+		ClerkID:   make([]string, 0, len(keys)),
+		Deleted:   make([]bool, 0, len(keys)),
+		UpdatedAt: make([]time.Time, 0, len(keys)),
+		EventAt:   make([]time.Time, 0, len(keys)),
+		EventID:   make([]string, 0, len(keys)),
+		EventSeq:  make([]int64, 0, len(keys)),
+		Reapply:   b.reapply,
 	}
 	for _, k := range keys {
 		c := b.candidates[k]
-		p.Kinds = append(p.Kinds, string(k.kind))
-		p.ClerkIds = append(p.ClerkIds, k.id)
-		p.Deleteds = append(p.Deleteds, c.version.Deleted)
-		p.UpdatedAts = append(p.UpdatedAts, time.UnixMilli(c.version.UpdatedAt))
-		p.EventAts = append(p.EventAts, time.UnixMilli(c.version.EventAt))
-		p.EventIds = append(p.EventIds, c.version.EventID)
-		p.EventSeqs = append(p.EventSeqs, int64(c.seq))
+		p.Kind = append(p.Kind, string(k.kind))
+		p.ClerkID = append(p.ClerkID, k.id)
+		p.Deleted = append(p.Deleted, c.version.Deleted)
+		p.UpdatedAt = append(p.UpdatedAt, time.UnixMilli(c.version.UpdatedAt))
+		p.EventAt = append(p.EventAt, time.UnixMilli(c.version.EventAt))
+		p.EventID = append(p.EventID, c.version.EventID)
+		p.EventSeq = append(p.EventSeq, int64(c.seq))
 	}
 	rows, err := s.q.HeadAdvanceMany(ctx, tx, p)
 	if err != nil {
@@ -91,11 +91,11 @@ func (s *Store) readLost(ctx context.Context, tx pgx.Tx, b *batch) error {
 	var lost db.HeadGetManyParams
 	for _, k := range b.keys {
 		if c := b.candidates[k]; c.change != nil && !c.won {
-			lost.Kinds = append(lost.Kinds, string(k.kind))
-			lost.ClerkIds = append(lost.ClerkIds, k.id)
+			lost.Kind = append(lost.Kind, string(k.kind))
+			lost.ClerkID = append(lost.ClerkID, k.id)
 		}
 	}
-	if len(lost.ClerkIds) == 0 {
+	if len(lost.ClerkID) == 0 {
 		return nil
 	}
 	rows, err := s.q.HeadGetMany(ctx, tx, &lost)

@@ -21,9 +21,9 @@ type Ref struct {
 func (s *Store) AppliedAt(ctx context.Context, refs []Ref) (map[uint64]time.Time, error) {
 	var p db.HeadAppliedManyParams
 	for _, r := range refs {
-		p.Kinds = append(p.Kinds, string(r.Kind))
-		p.ClerkIds = append(p.ClerkIds, r.ID)
-		p.EventSeqs = append(p.EventSeqs, int64(r.Seq))
+		p.Kind = append(p.Kind, string(r.Kind))
+		p.ClerkID = append(p.ClerkID, r.ID)
+		p.EventSeq = append(p.EventSeq, int64(r.Seq))
 	}
 	rows, err := s.q.HeadAppliedMany(ctx, s.pool, &p)
 	if err != nil {

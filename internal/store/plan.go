@@ -89,7 +89,7 @@ type column struct {
 func (s *Store) readRows(ctx context.Context, tx pgx.Tx, b *batch) (map[key][]column, error) {
 	p := &db.RowGetManyParams{}
 	for kind, ids := range map[clerk.Kind]*[]string{
-		clerk.KindUser: &p.UserIds, clerk.KindOrganization: &p.OrganizationIds, clerk.KindMembership: &p.MembershipIds,
+		clerk.KindUser: &p.UserID, clerk.KindOrganization: &p.OrganizationID, clerk.KindMembership: &p.MembershipID,
 	} {
 		for id, c := range b.won(kind) {
 			if c.change != nil {

@@ -47,7 +47,7 @@ func (s *Store) Restore(ctx context.Context, kind clerk.Kind, id string, entries
 			return ErrNotDeleted
 		}
 		for kind, ids := range lower {
-			if err := s.q.HeadLowerMany(ctx, tx, &db.HeadLowerManyParams{Kind: string(kind), ClerkIds: ids}); err != nil {
+			if err := s.q.HeadLowerMany(ctx, tx, &db.HeadLowerManyParams{Kind: string(kind), ClerkID: ids}); err != nil {
 				return err
 			}
 		}

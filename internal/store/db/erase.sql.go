@@ -75,7 +75,7 @@ UPDATE entity_heads SET erasing = false, erased_at = NULL WHERE kind = 'user' AN
 `
 
 // See HeadAdvanceMany.
-func (q *Queries) EraseUndoMany(ctx context.Context, db DBTX, clerkIds []string) error {
-	_, err := db.Exec(ctx, eraseUndoMany, clerkIds)
+func (q *Queries) EraseUndoMany(ctx context.Context, db DBTX, clerkID []string) error {
+	_, err := db.Exec(ctx, eraseUndoMany, clerkID)
 	return err
 }

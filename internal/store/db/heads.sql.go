@@ -40,14 +40,14 @@ RETURNING kind, clerk_id, erasing AS erased
 `
 
 type HeadAdvanceManyParams struct {
-	Kinds      []string    `json:"kinds"`
-	ClerkIds   []string    `json:"clerk_ids"`
-	Deleteds   []bool      `json:"deleteds"`
-	UpdatedAts []time.Time `json:"updated_ats"`
-	EventAts   []time.Time `json:"event_ats"`
-	EventIds   []string    `json:"event_ids"`
-	EventSeqs  []int64     `json:"event_seqs"`
-	Reapply    bool        `json:"reapply"`
+	Kind      []string    `json:"kind"`
+	ClerkID   []string    `json:"clerk_id"`
+	Deleted   []bool      `json:"deleted"`
+	UpdatedAt []time.Time `json:"updated_at"`
+	EventAt   []time.Time `json:"event_at"`
+	EventID   []string    `json:"event_id"`
+	EventSeq  []int64     `json:"event_seq"`
+	Reapply   bool        `json:"reapply"`
 }
 
 type HeadAdvanceManyRow struct {
@@ -70,13 +70,13 @@ type HeadAdvanceManyRow struct {
 // EraseUndoMany, and the gate to be asked again.
 func (q *Queries) HeadAdvanceMany(ctx context.Context, db DBTX, arg *HeadAdvanceManyParams) ([]*HeadAdvanceManyRow, error) {
 	rows, err := db.Query(ctx, headAdvanceMany,
-		arg.Kinds,
-		arg.ClerkIds,
-		arg.Deleteds,
-		arg.UpdatedAts,
-		arg.EventAts,
-		arg.EventIds,
-		arg.EventSeqs,
+		arg.Kind,
+		arg.ClerkID,
+		arg.Deleted,
+		arg.UpdatedAt,
+		arg.EventAt,
+		arg.EventID,
+		arg.EventSeq,
 		arg.Reapply,
 	)
 	if err != nil {
@@ -134,8 +134,8 @@ CROSS JOIN LATERAL (SELECT kind, clerk_id, deleted, updated_at, event_at, event_
 `
 
 type HeadGetManyParams struct {
-	Kinds    []string `json:"kinds"`
-	ClerkIds []string `json:"clerk_ids"`
+	Kind    []string `json:"kind"`
+	ClerkID []string `json:"clerk_id"`
 }
 
 // The heads of the given entities: it tells a loser that is stale from one that
@@ -145,7 +145,7 @@ type HeadGetManyParams struct {
 // small the planner would turn them round, to read the table first, and the plan
 // would be kept while it grows.
 func (q *Queries) HeadGetMany(ctx context.Context, db DBTX, arg *HeadGetManyParams) ([]*EntityHead, error) {
-	rows, err := db.Query(ctx, headGetMany, arg.Kinds, arg.ClerkIds)
+	rows, err := db.Query(ctx, headGetMany, arg.Kind, arg.ClerkID)
 	if err != nil {
 		return nil, err
 	}
@@ -187,8 +187,8 @@ WHERE kind = $1 AND clerk_id = ANY($2::text[])
 `
 
 type HeadLowerManyParams struct {
-	Kind     string   `json:"kind"`
-	ClerkIds []string `json:"clerk_ids"`
+	Kind    string   `json:"kind"`
+	ClerkID []string `json:"clerk_id"`
 }
 
 // Lowers heads to version zero, so that the next event of any version wins; and
@@ -196,6 +196,6 @@ type HeadLowerManyParams struct {
 //
 // restored_at is never before the delete that is lifted, were the clock here slow.
 func (q *Queries) HeadLowerMany(ctx context.Context, db DBTX, arg *HeadLowerManyParams) error {
-	_, err := db.Exec(ctx, headLowerMany, arg.Kind, arg.ClerkIds)
+	_, err := db.Exec(ctx, headLowerMany, arg.Kind, arg.ClerkID)
 	return err
 }

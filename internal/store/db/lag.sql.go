@@ -25,9 +25,9 @@ CROSS JOIN LATERAL (
 `
 
 type HeadAppliedManyParams struct {
-	Kinds     []string `json:"kinds"`
-	ClerkIds  []string `json:"clerk_ids"`
-	EventSeqs []int64  `json:"event_seqs"`
+	Kind     []string `json:"kind"`
+	ClerkID  []string `json:"clerk_id"`
+	EventSeq []int64  `json:"event_seq"`
 }
 
 type HeadAppliedManyRow struct {
@@ -40,7 +40,7 @@ type HeadAppliedManyRow struct {
 //
 // OFFSET 0 as in HeadGetMany.
 func (q *Queries) HeadAppliedMany(ctx context.Context, db DBTX, arg *HeadAppliedManyParams) ([]*HeadAppliedManyRow, error) {
-	rows, err := db.Query(ctx, headAppliedMany, arg.Kinds, arg.ClerkIds, arg.EventSeqs)
+	rows, err := db.Query(ctx, headAppliedMany, arg.Kind, arg.ClerkID, arg.EventSeq)
 	if err != nil {
 		return nil, err
 	}

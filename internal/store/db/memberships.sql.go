@@ -21,15 +21,15 @@ WHERE m.clerk_id = ANY($1::text[])
 `
 
 type MembershipDeleteManyParams struct {
-	ClerkIds []string    `json:"clerk_ids"`
-	UserIds  []uuid.UUID `json:"user_ids"`
-	OrgIds   []string    `json:"org_ids"`
+	ClerkID []string    `json:"clerk_id"`
+	UserID  []uuid.UUID `json:"user_id"`
+	OrgID   []string    `json:"org_id"`
 }
 
 // Removes memberships that are no longer live: themselves deleted, or with a
 // deleted user or organization.
 func (q *Queries) MembershipDeleteMany(ctx context.Context, db DBTX, arg *MembershipDeleteManyParams) error {
-	_, err := db.Exec(ctx, membershipDeleteMany, arg.ClerkIds, arg.UserIds, arg.OrgIds)
+	_, err := db.Exec(ctx, membershipDeleteMany, arg.ClerkID, arg.UserID, arg.OrgID)
 	return err
 }
 
@@ -52,15 +52,15 @@ WHERE id = ANY(ARRAY(
 `
 
 type MembershipDeleteSupersededManyParams struct {
-	UserIds  []uuid.UUID `json:"user_ids"`
-	OrgIds   []string    `json:"org_ids"`
-	ClerkIds []string    `json:"clerk_ids"`
+	UserID  []uuid.UUID `json:"user_id"`
+	OrgID   []string    `json:"org_id"`
+	ClerkID []string    `json:"clerk_id"`
 }
 
 // Removes memberships whose user has a newer one in the same organization: the
 // user left and came back, and the delete of the old one is late or was lost.
 func (q *Queries) MembershipDeleteSupersededMany(ctx context.Context, db DBTX, arg *MembershipDeleteSupersededManyParams) error {
-	_, err := db.Exec(ctx, membershipDeleteSupersededMany, arg.UserIds, arg.OrgIds, arg.ClerkIds)
+	_, err := db.Exec(ctx, membershipDeleteSupersededMany, arg.UserID, arg.OrgID, arg.ClerkID)
 	return err
 }
 
@@ -134,16 +134,16 @@ ON CONFLICT (clerk_id) DO UPDATE SET
 `
 
 type MembershipUpsertManyParams struct {
-	Ids             []uuid.UUID       `json:"ids"`
-	ClerkIds        []string          `json:"clerk_ids"`
-	UserIds         []uuid.UUID       `json:"user_ids"`
-	UserClerkIds    []string          `json:"user_clerk_ids"`
-	OrgIds          []string          `json:"org_ids"`
-	Roles           []string          `json:"roles"`
-	Permissions     []json.RawMessage `json:"permissions"`
-	PublicMetadatas []json.RawMessage `json:"public_metadatas"`
-	CreatedAts      []time.Time       `json:"created_ats"`
-	UpdatedAts      []time.Time       `json:"updated_ats"`
+	ID             []uuid.UUID       `json:"id"`
+	ClerkID        []string          `json:"clerk_id"`
+	UserID         []uuid.UUID       `json:"user_id"`
+	UserClerkID    []string          `json:"user_clerk_id"`
+	OrgID          []string          `json:"org_id"`
+	Role           []string          `json:"role"`
+	Permissions    []json.RawMessage `json:"permissions"`
+	PublicMetadata []json.RawMessage `json:"public_metadata"`
+	CreatedAt      []time.Time       `json:"created_at"`
+	UpdatedAt      []time.Time       `json:"updated_at"`
 }
 
 // Writes memberships whose heads were advanced in this transaction, as far as
@@ -156,16 +156,16 @@ type MembershipUpsertManyParams struct {
 // permissions is a JSON array: PostgreSQL's arrays of arrays must be rectangular.
 func (q *Queries) MembershipUpsertMany(ctx context.Context, db DBTX, arg *MembershipUpsertManyParams) error {
 	_, err := db.Exec(ctx, membershipUpsertMany,
-		arg.Ids,
-		arg.ClerkIds,
-		arg.UserIds,
-		arg.UserClerkIds,
-		arg.OrgIds,
-		arg.Roles,
+		arg.ID,
+		arg.ClerkID,
+		arg.UserID,
+		arg.UserClerkID,
+		arg.OrgID,
+		arg.Role,
 		arg.Permissions,
-		arg.PublicMetadatas,
-		arg.CreatedAts,
-		arg.UpdatedAts,
+		arg.PublicMetadata,
+		arg.CreatedAt,
+		arg.UpdatedAt,
 	)
 	return err
 }

@@ -5,7 +5,9 @@
 
 package db
 
-import "context"
+import (
+	"context"
+)
 
 const rowGetMany = `-- name: RowGetMany :many
 SELECT 'user' AS kind, u.clerk_id, to_json(u) AS columns FROM users u WHERE u.clerk_id = ANY($1::text[])
@@ -16,9 +18,9 @@ SELECT 'membership', m.clerk_id, to_json(m) FROM org_memberships m WHERE m.clerk
 `
 
 type RowGetManyParams struct {
-	UserIds         []string `json:"user_ids"`
-	OrganizationIds []string `json:"organization_ids"`
-	MembershipIds   []string `json:"membership_ids"`
+	UserID         []string `json:"user_id"`
+	OrganizationID []string `json:"organization_id"`
+	MembershipID   []string `json:"membership_id"`
 }
 
 type RowGetManyRow struct {
@@ -30,7 +32,7 @@ type RowGetManyRow struct {
 // The rows of the given entities as JSON objects, the columns in the order of the
 // table.
 func (q *Queries) RowGetMany(ctx context.Context, db DBTX, arg *RowGetManyParams) ([]*RowGetManyRow, error) {
-	rows, err := db.Query(ctx, rowGetMany, arg.UserIds, arg.OrganizationIds, arg.MembershipIds)
+	rows, err := db.Query(ctx, rowGetMany, arg.UserID, arg.OrganizationID, arg.MembershipID)
 	if err != nil {
 		return nil, err
 	}

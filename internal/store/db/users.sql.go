@@ -26,8 +26,8 @@ CROSS JOIN LATERAL (SELECT kind, clerk_id, deleted, updated_at, event_at, event_
 `
 
 type UserEmailClaimManyParams struct {
-	Addresses []string `json:"addresses"`
-	ClerkIds  []string `json:"clerk_ids"`
+	Address []string `json:"address"`
+	ClerkID []string `json:"clerk_id"`
 }
 
 type UserEmailClaimManyRow struct {
@@ -46,7 +46,7 @@ type UserEmailClaimManyRow struct {
 // sees what the previous owner of the lock has committed. For OFFSET 0 see
 // HeadGetMany.
 func (q *Queries) UserEmailClaimMany(ctx context.Context, db DBTX, arg *UserEmailClaimManyParams) ([]*UserEmailClaimManyRow, error) {
-	rows, err := db.Query(ctx, userEmailClaimMany, arg.Addresses, arg.ClerkIds)
+	rows, err := db.Query(ctx, userEmailClaimMany, arg.Address, arg.ClerkID)
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +78,8 @@ UPDATE users SET email = primary_email WHERE clerk_id = ANY($1::text[])
 `
 
 // Users that hold the address they claim from now on.
-func (q *Queries) UserEmailGrant(ctx context.Context, db DBTX, clerkIds []string) error {
-	_, err := db.Exec(ctx, userEmailGrant, clerkIds)
+func (q *Queries) UserEmailGrant(ctx context.Context, db DBTX, clerkID []string) error {
+	_, err := db.Exec(ctx, userEmailGrant, clerkID)
 	return err
 }
 
@@ -98,8 +98,8 @@ FROM (
 `
 
 type UserEmailLockManyParams struct {
-	Addresses []string `json:"addresses"`
-	ClerkIds  []string `json:"clerk_ids"`
+	Address []string `json:"address"`
+	ClerkID []string `json:"clerk_id"`
 }
 
 // Locks the addresses that the given users claim and those that they claimed
@@ -110,7 +110,7 @@ type UserEmailLockManyParams struct {
 // the heads and before any row is written, so that there is no cycle to wait in.
 // 1668050795 is "clrk": it keeps these locks apart from the application's own.
 func (q *Queries) UserEmailLockMany(ctx context.Context, db DBTX, arg *UserEmailLockManyParams) error {
-	_, err := db.Exec(ctx, userEmailLockMany, arg.Addresses, arg.ClerkIds)
+	_, err := db.Exec(ctx, userEmailLockMany, arg.Address, arg.ClerkID)
 	return err
 }
 
@@ -119,8 +119,8 @@ UPDATE users SET email = NULL WHERE clerk_id = ANY($1::text[])
 `
 
 // Users that no longer hold their address.
-func (q *Queries) UserEmailRelease(ctx context.Context, db DBTX, clerkIds []string) error {
-	_, err := db.Exec(ctx, userEmailRelease, clerkIds)
+func (q *Queries) UserEmailRelease(ctx context.Context, db DBTX, clerkID []string) error {
+	_, err := db.Exec(ctx, userEmailRelease, clerkID)
 	return err
 }
 
@@ -241,26 +241,26 @@ ON CONFLICT (clerk_id) DO UPDATE SET
 `
 
 type UserUpsertManyParams struct {
-	Ids             []uuid.UUID       `json:"ids"`
-	ClerkIds        []string          `json:"clerk_ids"`
-	Emails          []string          `json:"emails"`
-	PrimaryEmails   []string          `json:"primary_emails"`
-	EmailVerifieds  []bool            `json:"email_verifieds"`
-	FirstNames      []string          `json:"first_names"`
-	LastNames       []string          `json:"last_names"`
-	Usernames       []string          `json:"usernames"`
-	PhoneNumbers    []string          `json:"phone_numbers"`
-	ImageUrls       []string          `json:"image_urls"`
-	ExternalIds     []string          `json:"external_ids"`
-	PublicMetadatas []json.RawMessage `json:"public_metadatas"`
-	Banneds         []bool            `json:"banneds"`
-	Lockeds         []bool            `json:"lockeds"`
-	Deprovisioneds  []bool            `json:"deprovisioneds"`
-	LastSignInAts   []time.Time       `json:"last_sign_in_ats"`
-	Raws            []json.RawMessage `json:"raws"`
-	CreatedAts      []time.Time       `json:"created_ats"`
-	UpdatedAts      []time.Time       `json:"updated_ats"`
-	DeletedAts      []time.Time       `json:"deleted_ats"`
+	ID             []uuid.UUID       `json:"id"`
+	ClerkID        []string          `json:"clerk_id"`
+	Email          []string          `json:"email"`
+	PrimaryEmail   []string          `json:"primary_email"`
+	EmailVerified  []bool            `json:"email_verified"`
+	FirstName      []string          `json:"first_name"`
+	LastName       []string          `json:"last_name"`
+	Username       []string          `json:"username"`
+	PhoneNumber    []string          `json:"phone_number"`
+	ImageUrl       []string          `json:"image_url"`
+	ExternalID     []string          `json:"external_id"`
+	PublicMetadata []json.RawMessage `json:"public_metadata"`
+	Banned         []bool            `json:"banned"`
+	Locked         []bool            `json:"locked"`
+	Deprovisioned  []bool            `json:"deprovisioned"`
+	LastSignInAt   []time.Time       `json:"last_sign_in_at"`
+	Raw            []json.RawMessage `json:"raw"`
+	CreatedAt      []time.Time       `json:"created_at"`
+	UpdatedAt      []time.Time       `json:"updated_at"`
+	DeletedAt      []time.Time       `json:"deleted_at"`
 }
 
 // Writes users whose heads were advanced in this transaction: that they win was
@@ -269,26 +269,26 @@ type UserUpsertManyParams struct {
 // before has let go of it by now.
 func (q *Queries) UserUpsertMany(ctx context.Context, db DBTX, arg *UserUpsertManyParams) error {
 	_, err := db.Exec(ctx, userUpsertMany,
-		arg.Ids,
-		arg.ClerkIds,
-		arg.Emails,
-		arg.PrimaryEmails,
-		arg.EmailVerifieds,
-		arg.FirstNames,
-		arg.LastNames,
-		arg.Usernames,
-		arg.PhoneNumbers,
-		arg.ImageUrls,
-		arg.ExternalIds,
-		arg.PublicMetadatas,
-		arg.Banneds,
-		arg.Lockeds,
-		arg.Deprovisioneds,
-		arg.LastSignInAts,
-		arg.Raws,
-		arg.CreatedAts,
-		arg.UpdatedAts,
-		arg.DeletedAts,
+		arg.ID,
+		arg.ClerkID,
+		arg.Email,
+		arg.PrimaryEmail,
+		arg.EmailVerified,
+		arg.FirstName,
+		arg.LastName,
+		arg.Username,
+		arg.PhoneNumber,
+		arg.ImageUrl,
+		arg.ExternalID,
+		arg.PublicMetadata,
+		arg.Banned,
+		arg.Locked,
+		arg.Deprovisioned,
+		arg.LastSignInAt,
+		arg.Raw,
+		arg.CreatedAt,
+		arg.UpdatedAt,
+		arg.DeletedAt,
 	)
 	return err
 }
