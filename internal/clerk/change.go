@@ -80,8 +80,8 @@ func ParseChange(e *Event) (*Change, error) {
 	if resource == "" || action == "" {
 		return nil, errNoType
 	}
-	kind, ok := resources[resource]
-	if !ok {
+	kind := ofResource(resource)
+	if kind == nil {
 		return nil, nil
 	}
 	switch action {
@@ -93,25 +93,18 @@ func ParseChange(e *Event) (*Change, error) {
 	if !inRange(envelope.Timestamp) {
 		return nil, errTimestamp
 	}
-	c := &Change{Kind: kind}
+	c := &Change{Kind: kind.kind}
 	c.Version = Version{Deleted: action == "deleted", EventAt: millis(envelope.Timestamp), EventID: e.ID}
 	if c.Version.EventAt == 0 {
 		c.Version.EventAt = e.ReceivedAt.UnixMilli()
 	}
 
 	data := jsontext.Value(cleanText(e.Body[envelope.Data.start:envelope.Data.end]))
-	var err error
-	switch {
-	case kind == KindMembership:
-		err = c.readMembership(data)
-	case c.Version.Deleted:
-		err = c.readDeleted(data)
-	case kind == KindUser:
-		err = c.readUser(data)
-	case kind == KindOrganization:
-		err = c.readOrganization(data)
+	read := kind.read
+	if c.Version.Deleted {
+		read = kind.readDeleted
 	}
-	if err != nil {
+	if err := read(c, data); err != nil {
 		return nil, err
 	}
 	ids := Envelope{Type: envelope.Type, EntityID: c.ID}

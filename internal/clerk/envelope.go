@@ -50,6 +50,23 @@ func Reason(err error) string {
 	return ""
 }
 
+// parents are the ids in data that name the user and the organization of an entity.
+type parents struct {
+	OrganizationID string          `json:"organization_id"`
+	UserID         string          `json:"user_id"`
+	Organization   organizationRef `json:"organization"`
+	PublicUserData userRef         `json:"public_user_data"`
+}
+
+// A user belongs to no organization but by memberships.
+func ofUser(e *Envelope, _ *parents) { e.UserID, e.OrgID = e.EntityID, "" }
+
+func ofOrganization(e *Envelope, _ *parents) { e.OrgID = e.EntityID }
+
+func ofMembership(e *Envelope, p *parents) {
+	e.OrgID, e.UserID = p.Organization.id, p.PublicUserData.id
+}
+
 // reference is an object of which only one id matters. In events that are not
 // about memberships the same name can hold anything: that is no fault.
 type reference struct{ id string }
@@ -105,11 +122,8 @@ func ParseEnvelope(body []byte) (Envelope, error) {
 		Timestamp  int64  `json:"timestamp"`
 		InstanceID string `json:"instance_id"`
 		Data       struct {
-			ID             string          `json:"id"`
-			OrganizationID string          `json:"organization_id"`
-			UserID         string          `json:"user_id"`
-			Organization   organizationRef `json:"organization"`
-			PublicUserData userRef         `json:"public_user_data"`
+			ID      string `json:"id"`
+			parents
 		} `json:"data"`
 	}
 	if err := decode(body, &raw, strict); err != nil {
@@ -126,17 +140,12 @@ func ParseEnvelope(body []byte) (Envelope, error) {
 		OrgID:      raw.Data.OrganizationID,
 		UserID:     raw.Data.UserID,
 	}
-	if resource, action := SplitType(e.Type); resource == "" || action == "" {
+	resource, action := SplitType(e.Type)
+	if resource == "" || action == "" {
 		return e, errNoType
 	}
-	switch resource, _ := SplitType(e.Type); resources[resource] {
-	case KindUser:
-		e.UserID, e.OrgID = e.EntityID, "" // a user belongs to no organization but by memberships
-	case KindOrganization:
-		e.OrgID = e.EntityID
-	case KindMembership:
-		e.OrgID = raw.Data.Organization.id
-		e.UserID = raw.Data.PublicUserData.id
+	if s := ofResource(resource); s != nil {
+		s.parents(&e, &raw.Data.parents)
 	}
 	return e, nil
 }

@@ -71,9 +71,6 @@ func SplitType(eventType string) (resource, action string) {
 	return resource, action
 }
 
-// SyncedTypes returns globs for the types of events that are synced.
-func SyncedTypes() []string { return []string{"user.*", "organization.*", "organizationMembership.*"} }
-
 // CheckGlob returns what is wrong with a glob of event types.
 func CheckGlob(glob string) error {
 	if _, err := path.Match(glob, "user.created"); err != nil || glob == "" {

@@ -135,16 +135,14 @@ func (s *Store) apply(ctx context.Context, b *batch) ([]Outcome, error) {
 	return b.outcomes(), nil
 }
 
-// writeRows writes what follows from the heads that were advanced: parents first,
-// because of the foreign keys.
+// writeRows writes what follows from the heads that were advanced.
 func (s *Store) writeRows(ctx context.Context, tx pgx.Tx, b *batch) error {
-	if err := s.writeUsers(ctx, tx, b); err != nil {
-		return err
+	for _, t := range tables {
+		if err := t.write(s, ctx, tx, b); err != nil {
+			return err
+		}
 	}
-	if err := s.writeOrganizations(ctx, tx, b); err != nil {
-		return err
-	}
-	return s.writeMemberships(ctx, tx, b)
+	return nil
 }
 
 // outcomes tells what became of every entry.

@@ -42,11 +42,12 @@ type comparison struct {
 	skip  []string   // columns that differ in tables that are equal
 }
 
-var comparisons = []comparison{
-	{"users", clerk.KindUser, nil},
-	{"organizations", clerk.KindOrganization, nil},
-	{"org_memberships", clerk.KindMembership, nil},
-	{"entity_heads", "", []string{"applied_at", "event_seq", "erasing", "erased_at", "restored_at"}},
+func comparisons() []comparison {
+	var all []comparison
+	for _, t := range tables {
+		all = append(all, comparison{table: t.name, kind: t.kind})
+	}
+	return append(all, comparison{table: "entity_heads", skip: []string{"applied_at", "event_seq", "erasing", "erased_at", "restored_at"}})
 }
 
 // Compare calls f for every difference between these tables and those of a scratch
@@ -56,7 +57,7 @@ var comparisons = []comparison{
 // Columns that somebody added to the tables are not compared.
 func (s *Store) Compare(ctx context.Context, scratch *Store, f func(*Difference) error) error {
 	// Nobody may have analyzed it yet, and all of it is to be read.
-	if _, err := scratch.pool.Exec(ctx, "ANALYZE users, organizations, org_memberships, entity_heads"); err != nil {
+	if _, err := scratch.pool.Exec(ctx, "ANALYZE "+strings.Join(tableNames(), ", ")); err != nil {
 		return wrap("analyze the scratch tables", err)
 	}
 	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
@@ -69,7 +70,7 @@ func (s *Store) Compare(ctx context.Context, scratch *Store, f func(*Difference)
 		SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0`); err != nil {
 		return wrap("compare", err)
 	}
-	for _, c := range comparisons {
+	for _, c := range comparisons() {
 		if err := c.run(ctx, tx, s.schema, scratch.schema, f); err != nil {
 			return err
 		}

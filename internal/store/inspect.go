@@ -32,7 +32,7 @@ func (s *Store) Inspect(ctx context.Context) (*Inspection, error) {
 	if !i.SchemaExists {
 		i.Schema = s.schema
 	}
-	if i.Missing, err = s.q.PrivilegeMissingList(ctx, s.pool); err != nil {
+	if i.Missing, err = s.q.PrivilegeMissingList(ctx, s.pool, tableNames()); err != nil {
 		return nil, wrap("ask PostgreSQL for privileges", err)
 	}
 	return i, nil

@@ -88,13 +88,9 @@ type column struct {
 // readRows reads the rows of the entities that winning entries are about.
 func (s *Store) readRows(ctx context.Context, tx pgx.Tx, b *batch) (map[key][]column, error) {
 	p := &db.RowGetManyParams{}
-	for kind, ids := range map[clerk.Kind]*[]string{
-		clerk.KindUser: &p.UserID, clerk.KindOrganization: &p.OrganizationID, clerk.KindMembership: &p.MembershipID,
-	} {
-		for id, c := range b.won(kind) {
-			if c.change != nil {
-				*ids = append(*ids, id)
-			}
+	for _, k := range b.keys {
+		if c := b.candidates[k]; c.won && c.change != nil {
+			p.Kind, p.ClerkID = append(p.Kind, string(k.kind)), append(p.ClerkID, k.id)
 		}
 	}
 	found, err := s.q.RowGetMany(ctx, tx, p)

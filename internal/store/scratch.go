@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -137,8 +138,8 @@ func (s *Store) openScratch(ctx context.Context, schema string) (*Store, error) 
 		return nil, err
 	}
 	// Without a write-ahead log, as nothing is lost with them. A table that is logged
-	// cannot refer to one that is not, so the memberships are first.
-	for _, table := range []string{"org_memberships", "users", "organizations", "entity_heads"} {
+	// cannot refer to one that is not, so parents are last.
+	for _, table := range slices.Backward(tableNames()) {
 		if _, err := pool.Exec(ctx, "ALTER TABLE "+table+" SET UNLOGGED"); err != nil {
 			scratch.Close()
 			return nil, err
