@@ -64,7 +64,7 @@ ON CONFLICT (clerk_id) DO UPDATE SET
     updated_at = excluded.updated_at;
 
 -- name: MembershipGet :one
-SELECT m.*, u.clerk_id AS user_clerk_id
+SELECT u.clerk_id AS user_id, m.org_id
 FROM org_memberships m
 JOIN users u ON u.id = m.user_id
 WHERE m.clerk_id = @clerk_id;

@@ -31,6 +31,3 @@ ON CONFLICT (clerk_id) DO UPDATE SET
     created_at = excluded.created_at,
     updated_at = excluded.updated_at,
     deleted_at = excluded.deleted_at;
-
--- name: OrganizationGet :one
-SELECT * FROM organizations WHERE clerk_id = @clerk_id;

@@ -103,8 +103,8 @@ UPDATE users SET email = NULL WHERE clerk_id = ANY(@clerk_id::text[]);
 -- Users that hold the address they claim from now on.
 UPDATE users SET email = primary_email WHERE clerk_id = ANY(@clerk_id::text[]);
 
--- name: UserGet :one
-SELECT * FROM users WHERE clerk_id = @clerk_id;
+-- name: UserEmailGet :one
+SELECT COALESCE(primary_email, '') FROM users WHERE clerk_id = @clerk_id;
 
 -- name: UserFindByEmail :many
 -- The users that claim an address, the one that holds it first.

@@ -122,7 +122,7 @@ func ParseEnvelope(body []byte) (Envelope, error) {
 		Timestamp  int64  `json:"timestamp"`
 		InstanceID string `json:"instance_id"`
 		Data       struct {
-			ID      string `json:"id"`
+			ID string `json:"id"`
 			parents
 		} `json:"data"`
 	}

@@ -19,7 +19,6 @@ import (
 type Person struct {
 	ID      string // Clerk id
 	Head    *db.EntityHead
-	Row     *db.User            // nil when there is none
 	Events  []*eventlog.Message // their own, and those that name them, without their bodies
 	Letters []*eventlog.Message // dead letters, without their bodies
 
@@ -44,17 +43,16 @@ type Eraser struct {
 // Find looks for what there is of a user. The error is [store.ErrUnknown] when there never
 // was anything, as far as one can know.
 func (e *Eraser) Find(ctx context.Context, id string) (*Person, error) {
-	shown, err := e.Store.Show(ctx, clerk.KindUser, id)
+	head, err := e.Store.Head(ctx, clerk.KindUser, id)
 	if err != nil {
 		return nil, err
 	}
-	p := &Person{ID: id, Head: shown.Head}
-	if row, ok := shown.Row.(*db.User); ok {
-		p.Row = row
-		if row.PrimaryEmail != nil {
-			p.learn(*row.PrimaryEmail)
-		}
+	p := &Person{ID: id, Head: head}
+	address, err := e.Store.EmailClaimedBy(ctx, id)
+	if err != nil {
+		return nil, err
 	}
+	p.learn(address)
 	if err := e.find(ctx, p); err != nil {
 		return nil, err
 	}

@@ -339,7 +339,7 @@ func TestWhoIsFound(t *testing.T) {
 		p, err := w.eraser().Find(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, want, []int{len(p.Events), len(p.Letters)}, id)
-		require.Equal(t, id == "user_1", p.Row != nil)
+		require.Equal(t, id == "user_1", p.Head != nil)
 		for _, m := range append(p.Events, p.Letters...) {
 			require.Nil(t, m.Event.Body)
 		}

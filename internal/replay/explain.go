@@ -115,7 +115,7 @@ func (e *explainer) explain(ctx context.Context, d *store.Difference) (Reason, s
 // known which ones differ by themselves.
 func (e *explainer) explainFollower(ctx context.Context, d *store.Difference) (Reason, string, error) {
 	if d.Kind == clerk.KindUser {
-		address, err := e.address(ctx, d)
+		address, err := e.scratch.EmailClaimedBy(ctx, d.ClerkID)
 		if err != nil {
 			return "", "", err
 		}
@@ -141,36 +141,22 @@ func (e *explainer) explainFollower(ctx context.Context, d *store.Difference) (R
 	if d.OnlyIn == "log" {
 		has = e.scratch
 	}
-	shown, err := has.Show(ctx, d.Kind, d.ClerkID)
+	m, err := has.Membership(ctx, d.ClerkID)
 	if err != nil {
 		return "", "", err
 	}
-	row, ok := shown.Row.(*db.MembershipGetRow)
-	if !ok {
+	if m == nil {
 		return Moved, whyMoved, nil
 	}
-	for _, other := range []entity{{clerk.KindUser, row.UserClerkID}, {clerk.KindOrganization, row.OrgID}} {
+	for _, other := range []entity{{clerk.KindUser, m.UserID}, {clerk.KindOrganization, m.OrgID}} {
 		if e.differ[other] {
 			return Follows, fmt.Sprintf("it has a row while its user and its organization are live, and %s differs", other.id), nil
 		}
 	}
-	if e.differ[entity{"seat", row.UserClerkID + "/" + row.OrgID}] {
+	if e.differ[entity{"seat", m.UserID + "/" + m.OrgID}] {
 		return Follows, "of several memberships of one user in one organization the latest has a row, and another of them differs", nil
 	}
 	return Changed, whyChanged, nil
-}
-
-// address is that of a user of whom it differs who holds it.
-func (e *explainer) address(ctx context.Context, d *store.Difference) (string, error) {
-	shown, err := e.scratch.Show(ctx, clerk.KindUser, d.ClerkID)
-	if err != nil {
-		return "", err
-	}
-	row, ok := shown.Row.(*db.User)
-	if !ok || row.PrimaryEmail == nil {
-		return "", nil
-	}
-	return *row.PrimaryEmail, nil
 }
 
 // holds tells whether an event is in the log.

@@ -53,13 +53,13 @@ type Restorer struct {
 // Prepare looks for what there is to restore an entity from. The error is
 // [store.ErrUnknown], [store.ErrNotDeleted] or [ErrNothingLeft].
 func (r *Restorer) Prepare(ctx context.Context, kind clerk.Kind, id string) (*Restoration, error) {
-	shown, err := r.Store.Show(ctx, kind, id)
+	head, err := r.Store.Head(ctx, kind, id)
 	switch {
 	case err != nil:
 		return nil, err
-	case shown.Head == nil:
+	case head == nil:
 		return nil, fmt.Errorf("%s: %w", id, store.ErrUnknown)
-	case !shown.Head.Deleted:
+	case !head.Deleted:
 		return nil, fmt.Errorf("%s: %w", id, store.ErrNotDeleted)
 	}
 	plan := &Restoration{Kind: kind, ID: id}
@@ -71,7 +71,7 @@ func (r *Restorer) Prepare(ctx context.Context, kind clerk.Kind, id string) (*Re
 		return nil, fmt.Errorf("%s: %w", id, ErrNothingLeft)
 	}
 	plan.Entity = states[id].newest
-	plan.DeletedAt = states[id].left(shown.Head)
+	plan.DeletedAt = states[id].left(head)
 	if kind == clerk.KindMembership {
 		return plan, nil
 	}
@@ -85,11 +85,11 @@ func (r *Restorer) Prepare(ctx context.Context, kind clerk.Kind, id string) (*Re
 			continue
 		}
 		// A delete may say nothing but its own id, so that only the head tells of it.
-		shown, err := r.Store.Show(ctx, clerk.KindMembership, id)
+		head, err := r.Store.Head(ctx, clerk.KindMembership, id)
 		if err != nil {
 			return nil, err
 		}
-		if left := s.left(shown.Head); !left.IsZero() && left.Before(plan.DeletedAt.Add(-cascade)) {
+		if left := s.left(head); !left.IsZero() && left.Before(plan.DeletedAt.Add(-cascade)) {
 			continue
 		}
 		plan.Memberships = append(plan.Memberships, s.newest)

@@ -17,9 +17,9 @@ import (
 )
 
 func headOf(t require.TestingT, s *store.Store, kind clerk.Kind, id string) *db.EntityHead {
-	shown, err := s.Show(context.Background(), kind, id)
+	head, err := s.Head(context.Background(), kind, id)
 	require.NoError(t, err)
-	return shown.Head
+	return head
 }
 
 func userHead(t require.TestingT, s *store.Store, id string) *db.EntityHead {

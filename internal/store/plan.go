@@ -3,13 +3,10 @@ package store
 import (
 	"bytes"
 	"context"
-	"fmt"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/clerksync/clerksync/internal/clerk"
-	"github.com/clerksync/clerksync/internal/store/db"
 )
 
 // Action is what would happen to a row.
@@ -79,72 +76,31 @@ func (s *Store) plan(ctx context.Context, b *batch) ([]Planned, error) {
 	return planned, nil
 }
 
-// column is a column of a row, its value as JSON.
-type column struct {
-	name  string
-	value []byte
-}
-
 // readRows reads the rows of the entities that winning entries are about.
-func (s *Store) readRows(ctx context.Context, tx pgx.Tx, b *batch) (map[key][]column, error) {
-	p := &db.RowGetManyParams{}
+func (s *Store) readRows(ctx context.Context, tx pgx.Tx, b *batch) (map[key]Row, error) {
+	var keys []key
 	for _, k := range b.keys {
 		if c := b.candidates[k]; c.won && c.change != nil {
-			p.Kind, p.ClerkID = append(p.Kind, string(k.kind)), append(p.ClerkID, k.id)
+			keys = append(keys, k)
 		}
 	}
-	found, err := s.q.RowGetMany(ctx, tx, p)
-	if err != nil {
-		return nil, err
-	}
-	rows := make(map[key][]column, len(found))
-	for _, r := range found {
-		columns, err := readColumns(r.Columns)
-		if err != nil {
-			return nil, fmt.Errorf("read row: %w", err)
-		}
-		rows[key{clerk.Kind(r.Kind), r.ClerkID}] = columns
-	}
-	return rows, nil
-}
-
-// readColumns reads the members of a JSON object in their order.
-func readColumns(object []byte) ([]column, error) {
-	dec := jsontext.NewDecoder(bytes.NewReader(object))
-	if _, err := dec.ReadToken(); err != nil {
-		return nil, err
-	}
-	var columns []column
-	for dec.PeekKind() != '}' {
-		name, err := dec.ReadToken()
-		if err != nil {
-			return nil, err
-		}
-		c := column{name: name.String()}
-		value, err := dec.ReadValue()
-		if err != nil {
-			return nil, err
-		}
-		c.value = bytes.Clone(value)
-		columns = append(columns, c)
-	}
-	return columns, nil
+	return s.rowsOf(ctx, tx, keys)
 }
 
 // compareRows tells what happened to a row; nil stands for none.
-func compareRows(before, after []column) (Action, []string) {
-	deleted := func(row []column) bool {
+func compareRows(before, after Row) (Action, []string) {
+	deleted := func(row Row) bool {
 		for _, c := range row {
-			if c.name == "deleted_at" {
-				return string(c.value) != "null"
+			if c.Name == "deleted_at" {
+				return string(c.Value) != "null"
 			}
 		}
 		return false
 	}
 	var differ []string
 	for i := range min(len(before), len(after)) {
-		if !bytes.Equal(before[i].value, after[i].value) {
-			differ = append(differ, before[i].name)
+		if !bytes.Equal(before[i].Value, after[i].Value) {
+			differ = append(differ, before[i].Name)
 		}
 	}
 	switch {

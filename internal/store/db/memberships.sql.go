@@ -65,40 +65,21 @@ func (q *Queries) MembershipDeleteSupersededMany(ctx context.Context, db DBTX, a
 }
 
 const membershipGet = `-- name: MembershipGet :one
-SELECT m.id, m.clerk_id, m.user_id, m.org_id, m.role, m.permissions, m.public_metadata, m.created_at, m.updated_at, u.clerk_id AS user_clerk_id
+SELECT u.clerk_id AS user_id, m.org_id
 FROM org_memberships m
 JOIN users u ON u.id = m.user_id
 WHERE m.clerk_id = $1
 `
 
 type MembershipGetRow struct {
-	ID             uuid.UUID       `json:"id"`
-	ClerkID        string          `json:"clerk_id"`
-	UserID         uuid.UUID       `json:"user_id"`
-	OrgID          string          `json:"org_id"`
-	Role           string          `json:"role"`
-	Permissions    []string        `json:"permissions"`
-	PublicMetadata json.RawMessage `json:"public_metadata"`
-	CreatedAt      *time.Time      `json:"created_at"`
-	UpdatedAt      *time.Time      `json:"updated_at"`
-	UserClerkID    string          `json:"user_clerk_id"`
+	UserID string `json:"user_id"`
+	OrgID  string `json:"org_id"`
 }
 
 func (q *Queries) MembershipGet(ctx context.Context, db DBTX, clerkID string) (*MembershipGetRow, error) {
 	row := db.QueryRow(ctx, membershipGet, clerkID)
 	var i MembershipGetRow
-	err := row.Scan(
-		&i.ID,
-		&i.ClerkID,
-		&i.UserID,
-		&i.OrgID,
-		&i.Role,
-		&i.Permissions,
-		&i.PublicMetadata,
-		&i.CreatedAt,
-		&i.UpdatedAt,
-		&i.UserClerkID,
-	)
+	err := row.Scan(&i.UserID, &i.OrgID)
 	return &i, err
 }
 

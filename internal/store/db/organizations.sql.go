@@ -13,29 +13,6 @@ import (
 	"github.com/google/uuid"
 )
 
-const organizationGet = `-- name: OrganizationGet :one
-SELECT id, clerk_id, name, slug, image_url, created_by, public_metadata, raw, created_at, updated_at, deleted_at FROM organizations WHERE clerk_id = $1
-`
-
-func (q *Queries) OrganizationGet(ctx context.Context, db DBTX, clerkID string) (*Organization, error) {
-	row := db.QueryRow(ctx, organizationGet, clerkID)
-	var i Organization
-	err := row.Scan(
-		&i.ID,
-		&i.ClerkID,
-		&i.Name,
-		&i.Slug,
-		&i.ImageUrl,
-		&i.CreatedBy,
-		&i.PublicMetadata,
-		&i.Raw,
-		&i.CreatedAt,
-		&i.UpdatedAt,
-		&i.DeletedAt,
-	)
-	return &i, err
-}
-
 const organizationUpsertMany = `-- name: OrganizationUpsertMany :exec
 INSERT INTO organizations (
     id, clerk_id, name, slug, image_url, created_by, public_metadata, raw, created_at, updated_at, deleted_at

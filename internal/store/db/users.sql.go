@@ -73,6 +73,17 @@ func (q *Queries) UserEmailClaimMany(ctx context.Context, db DBTX, arg *UserEmai
 	return items, nil
 }
 
+const userEmailGet = `-- name: UserEmailGet :one
+SELECT COALESCE(primary_email, '') FROM users WHERE clerk_id = $1
+`
+
+func (q *Queries) UserEmailGet(ctx context.Context, db DBTX, clerkID string) (string, error) {
+	row := db.QueryRow(ctx, userEmailGet, clerkID)
+	var primary_email string
+	err := row.Scan(&primary_email)
+	return primary_email, err
+}
+
 const userEmailGrant = `-- name: UserEmailGrant :exec
 UPDATE users SET email = primary_email WHERE clerk_id = ANY($1::text[])
 `
@@ -147,39 +158,6 @@ func (q *Queries) UserFindByEmail(ctx context.Context, db DBTX, address string) 
 		return nil, err
 	}
 	return items, nil
-}
-
-const userGet = `-- name: UserGet :one
-SELECT id, clerk_id, email, primary_email, email_verified, name, first_name, last_name, username, phone_number, image_url, external_id, public_metadata, banned, locked, deprovisioned, last_sign_in_at, raw, created_at, updated_at, deleted_at FROM users WHERE clerk_id = $1
-`
-
-func (q *Queries) UserGet(ctx context.Context, db DBTX, clerkID string) (*User, error) {
-	row := db.QueryRow(ctx, userGet, clerkID)
-	var i User
-	err := row.Scan(
-		&i.ID,
-		&i.ClerkID,
-		&i.Email,
-		&i.PrimaryEmail,
-		&i.EmailVerified,
-		&i.Name,
-		&i.FirstName,
-		&i.LastName,
-		&i.Username,
-		&i.PhoneNumber,
-		&i.ImageUrl,
-		&i.ExternalID,
-		&i.PublicMetadata,
-		&i.Banned,
-		&i.Locked,
-		&i.Deprovisioned,
-		&i.LastSignInAt,
-		&i.Raw,
-		&i.CreatedAt,
-		&i.UpdatedAt,
-		&i.DeletedAt,
-	)
-	return &i, err
 }
 
 const userUpsertMany = `-- name: UserUpsertMany :exec
