@@ -75,7 +75,7 @@ func TestMigrationsGoDownAgain(t *testing.T) {
 	require.NoError(t, err)
 	_, err = provider.DownTo(t.Context(), 1)
 	require.NoError(t, err)
-	require.EqualError(t, s.CheckMigrated(t.Context()), "pending migrations: 2 of 3")
+	require.EqualError(t, s.CheckMigrated(t.Context()), "pending migrations: 3 of 4")
 	_, err = provider.DownTo(t.Context(), 0)
 	require.NoError(t, err)
 	var tables int
