@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -44,17 +45,18 @@ func (e *serverError) Error() string {
 
 // refused tells an error about content from one that passes.
 func refused(pg *pgconn.PgError) bool {
-	switch pg.Code {
-	case "23505": // unique_violation: on our own index a race between two batches
-		return pg.ConstraintName != "users_email_key"
-	case "54001": // statement_too_complex: JSON nested deeper than the server's stack
-		return true
+	if pg.Code == pgerrcode.UniqueViolation {
+		return pg.ConstraintName != "users_email_key" // there it is a race between two batches
 	}
-	switch pg.Code[:min(2, len(pg.Code))] {
-	case "22", // data exception
-		"23", // integrity constraint violation: of a constraint that someone added, or a row that someone removed
-		"54": // program limit exceeded: a value too long for an index
+	switch class(pg.Code) {
+	case class(pgerrcode.DataException),
+		class(pgerrcode.IntegrityConstraintViolation), // of a constraint that an operator added, or a row that one removed
+		class(pgerrcode.ProgramLimitExceeded):         // a value too long for an index, JSON nested deeper than the server's stack
 		return true
 	}
 	return false
 }
+
+// class returns the class of an SQLSTATE. pgerrcode's own functions know only the codes
+// that were there when it was made.
+func class(code string) string { return code[:min(2, len(code))] }

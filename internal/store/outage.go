@@ -8,6 +8,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -34,27 +35,27 @@ func Outage(err error) string {
 // outageOf explains an SQLSTATE, see PostgreSQL's appendix "Error Codes".
 func outageOf(code string) string {
 	switch code {
-	case "28P01", "28000":
+	case pgerrcode.InvalidPassword, pgerrcode.InvalidAuthorizationSpecification:
 		return "PostgreSQL does not let clerksync in: role or password"
-	case "3D000":
+	case pgerrcode.InvalidCatalogName:
 		return "the database does not exist"
-	case "42501":
+	case pgerrcode.InsufficientPrivilege:
 		return "PostgreSQL refuses access: a privilege is missing"
-	case "42P01", "42703", "3F000":
+	case pgerrcode.UndefinedTable, pgerrcode.UndefinedColumn, pgerrcode.InvalidSchemaName:
 		return "a table or a column is missing"
-	case "25006":
+	case pgerrcode.ReadOnlySQLTransaction:
 		return "PostgreSQL is read-only"
-	case "53100":
+	case pgerrcode.DiskFull:
 		return "PostgreSQL's disk is full"
-	case "53300":
+	case pgerrcode.TooManyConnections:
 		return "PostgreSQL has no connection left"
-	case "57P01", "57P02":
+	case pgerrcode.AdminShutdown, pgerrcode.CrashShutdown:
 		return "PostgreSQL is stopping"
-	case "57P03":
+	case pgerrcode.CannotConnectNow:
 		return "PostgreSQL is starting or recovering"
-	case "57014":
+	case pgerrcode.QueryCanceled:
 		return "PostgreSQL takes longer than the time limit of a statement"
-	case "40001", "40P01", "55P03":
+	case pgerrcode.SerializationFailure, pgerrcode.DeadlockDetected, pgerrcode.LockNotAvailable:
 		return "PostgreSQL has locks in the way"
 	}
 	return fmt.Sprintf("PostgreSQL answers with SQLSTATE %s", code)
