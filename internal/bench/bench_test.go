@@ -19,6 +19,7 @@ import (
 	svix "github.com/svix/svix-webhooks/go"
 
 	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/config"
 	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
 	"github.com/clerksync/clerksync/internal/embedded/postgres"
 	"github.com/clerksync/clerksync/internal/eventlog"
@@ -73,7 +74,7 @@ func startPostgres(tb testing.TB) *store.Store {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { pg.Stop(context.Background()) })
-	st, err := store.Open(tb.Context(), store.Options{URL: pg.URL("postgres"), MaxConns: 8})
+	st, err := store.Open(tb.Context(), store.Options{URL: pg.URL("postgres"), Schema: config.Default().Schema, MaxConns: 8})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -193,8 +194,13 @@ func fill(b *testing.B, log *eventlog.Log, i, n int) {
 	}
 }
 
+func newProjector(log *eventlog.Log, st *store.Store, registry prometheus.Registerer) *projector.Projector {
+	c := config.Default()
+	return projector.New(projector.Options{Log: log, Apply: st.Apply, Registry: registry, Appliers: c.Appliers, Batch: c.Batch})
+}
+
 func drain(b *testing.B, log *eventlog.Log, st *store.Store, n int, registry prometheus.Registerer) time.Duration {
-	p := projector.New(projector.Options{Log: log, Apply: st.Apply, Registry: registry})
+	p := newProjector(log, st, registry)
 	started := time.Now()
 	p.Start()
 	awaitApplied(b, log, st.Pool(), n)
@@ -360,7 +366,7 @@ func BenchmarkEndToEnd(b *testing.B) {
 	st := startPostgres(b)
 	_, log := startNATS(b, false)
 	addr := serve(b, newReceiver(b, log))
-	p := projector.New(projector.Options{Log: log, Apply: st.Apply, Registry: prometheus.NewRegistry()})
+	p := newProjector(log, st, prometheus.NewRegistry())
 	p.Start()
 	defer p.Stop(context.Background())
 
@@ -413,7 +419,7 @@ func BenchmarkLoneEvent(b *testing.B) {
 	st := startPostgres(b)
 	_, log := startNATS(b, false)
 	addr := serve(b, newReceiver(b, log))
-	p := projector.New(projector.Options{Log: log, Apply: st.Apply, Registry: prometheus.NewRegistry()})
+	p := newProjector(log, st, prometheus.NewRegistry())
 	p.Start()
 	defer p.Stop(context.Background())
 	n := max(b.N, 300)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/replay"
 	"github.com/clerksync/clerksync/internal/store"
@@ -36,7 +37,11 @@ func (c *deadRetryCmd) Run(s *session) error {
 		return err
 	}
 	defer done()
-	r := retry{place: &c.place, instance: &c.instance, log: log, store: st, options: replay.Options{Apply: st.Apply}}
+	defaults := config.Default()
+	r := retry{
+		place: &c.place, instance: &c.instance, log: log, store: st,
+		options: replay.Options{Apply: st.Apply, Appliers: defaults.Appliers, Batch: defaults.Batch},
+	}
 	return r.run(s, f, selected)
 }
 

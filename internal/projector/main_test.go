@@ -50,7 +50,7 @@ type running struct {
 func (w *world) start(change ...func(*Options)) *running {
 	w.t.Helper()
 	r := &running{t: w.t, registry: prometheus.NewRegistry()}
-	o := Options{Log: w.log, Apply: w.store.Apply, Registry: r.registry}
+	o := Options{Log: w.log, Apply: w.store.Apply, Registry: r.registry, Appliers: 4, Batch: 500}
 	for _, f := range change {
 		f(&o)
 	}

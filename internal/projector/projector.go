@@ -16,19 +16,8 @@ import (
 	"github.com/clerksync/clerksync/internal/tracing"
 )
 
-const (
-	// DefaultAppliers batches are in work at once: one in PostgreSQL while another
-	// is decoded or acknowledged, with PostgreSQL on other cores than ours.
-	DefaultAppliers = 4
-
-	// DefaultBatch is the largest number of events in a transaction. Beyond some
-	// hundreds the price of a transaction is spread thin, and others wait for the
-	// locks.
-	DefaultBatch = 500
-
-	// maxBatchBytes bounds a batch of large events.
-	maxBatchBytes = 8 << 20
-)
+// maxBatchBytes bounds a batch of large events.
+const maxBatchBytes = 8 << 20
 
 // Log is where events come from, and where those go that can never be applied.
 type Log interface {
@@ -46,8 +35,8 @@ type Options struct {
 	// Apply is how a batch gets into the tables, [store.Store.Apply] for one.
 	Apply func(context.Context, []store.Entry) ([]store.Outcome, error)
 
-	Appliers int // 0 is [DefaultAppliers]
-	Batch    int // 0 is [DefaultBatch]
+	Appliers int // batches applied concurrently; 0 is 1
+	Batch    int // the most events in a transaction; 0 is 1
 	Logger   *slog.Logger
 	Tracer   *tracing.Tracer // nil when nothing is traced
 
@@ -101,14 +90,8 @@ type failure struct {
 // New makes a projector, which does nothing until it is started.
 func New(o Options) *Projector {
 	p := &Projector{
-		log: o.Log, applyEntries: o.Apply, appliers: o.Appliers, batch: o.Batch, logger: o.Logger, tracer: o.Tracer,
+		log: o.Log, applyEntries: o.Apply, appliers: max(1, o.Appliers), batch: max(1, o.Batch), logger: o.Logger, tracer: o.Tracer,
 		metrics: newInstruments(o.Registry), settled: o.Settled, testOnlyCommitted: o.testOnlyCommitted, lags: o.Registry != nil,
-	}
-	if p.appliers == 0 {
-		p.appliers = DefaultAppliers
-	}
-	if p.batch == 0 {
-		p.batch = DefaultBatch
 	}
 	if p.logger == nil {
 		p.logger = slog.New(slog.DiscardHandler)

@@ -44,7 +44,7 @@ func replayEverything(natsURL, databaseURL string) error {
 	if err != nil {
 		return err
 	}
-	st, err := store.Open(ctx, store.Options{URL: databaseURL})
+	st, err := store.Open(ctx, store.Options{URL: databaseURL, Schema: "clerk"})
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func replayEverything(natsURL, databaseURL string) error {
 		return err
 	}
 	fmt.Println("begins")
-	return replay.NewEvents(scan, log, replay.Options{Apply: st.Apply, Batch: 20}).Run(ctx)
+	return replay.NewEvents(scan, log, replay.Options{Apply: st.Apply, Appliers: appliers, Batch: 20}).Run(ctx)
 }
 
 // TestReplayKilled: processes that replay everything are killed at any moment, two at

@@ -21,8 +21,8 @@ type Apply func(context.Context, []store.Entry) ([]store.Outcome, error)
 // Options say how events are replayed.
 type Options struct {
 	Apply    Apply
-	Appliers int // 0 is the projector's default
-	Batch    int // 0 is the projector's default
+	Appliers int // batches applied concurrently; 0 is 1
+	Batch    int // the most events in a transaction; 0 is 1
 	Logger   *slog.Logger
 }
 

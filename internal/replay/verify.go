@@ -55,6 +55,9 @@ type Verifier struct {
 	Log   *eventlog.Log
 	Store *store.Store
 
+	Appliers int // of the rebuild, as in [Options]
+	Batch    int
+
 	Rebuilding func(r *Events, total uint64) // before a part of the log is applied
 	Comparing  func()                        // before the tables are compared
 }
@@ -111,7 +114,7 @@ func (v *Verifier) rebuild(ctx context.Context, scratch *store.Store, report *Re
 	if err != nil {
 		return err
 	}
-	r := NewEvents(scan, nil, Options{Apply: scratch.Apply})
+	r := NewEvents(scan, nil, Options{Apply: scratch.Apply, Appliers: v.Appliers, Batch: v.Batch})
 	if v.Rebuilding != nil {
 		v.Rebuilding(r, total)
 	}

@@ -184,7 +184,7 @@ func TestUsersToErase(t *testing.T) {
 func TestSweepReadsOnlyWhatIsToBeErased(t *testing.T) {
 	t.Parallel()
 	url := testkit.DatabaseURL(t)
-	s, err := store.Open(t.Context(), store.Options{URL: url, MaxConns: 1})
+	s, err := store.Open(t.Context(), store.Options{URL: url, Schema: "clerk", MaxConns: 1})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	sweep := func(want int) {
@@ -213,7 +213,7 @@ func TestSweepReadsOnlyWhatIsToBeErased(t *testing.T) {
 func TestUpdateOfAHeadTouchesNoIndex(t *testing.T) {
 	t.Parallel()
 	url := testkit.DatabaseURL(t)
-	s, err := store.Open(t.Context(), store.Options{URL: url, MaxConns: 1})
+	s, err := store.Open(t.Context(), store.Options{URL: url, Schema: "clerk", MaxConns: 1})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	for at := range int64(10) {

@@ -171,3 +171,10 @@ func TestRoleThatMayNotCreateSchemas(t *testing.T) {
 	_, err = elsewhere.Migrate(t.Context())
 	require.ErrorContains(t, err, "create the schema: permission denied for database")
 }
+
+// TestOpenNeedsASchema: which one is the configuration's default, and no other.
+func TestOpenNeedsASchema(t *testing.T) {
+	t.Parallel()
+	_, err := store.Open(t.Context(), store.Options{URL: "postgres://127.0.0.1:1/db"})
+	require.EqualError(t, err, "open database: no schema is named")
+}

@@ -21,7 +21,7 @@ func TestBatchReadsNoMoreThanItTouches(t *testing.T) {
 	t.Parallel()
 	url := testkit.DatabaseURL(t)
 	connection := func() *store.Store { // one connection: the plans are its own
-		s, err := store.Open(t.Context(), store.Options{URL: url, MaxConns: 1})
+		s, err := store.Open(t.Context(), store.Options{URL: url, Schema: "clerk", MaxConns: 1})
 		require.NoError(t, err)
 		t.Cleanup(s.Close)
 		return s

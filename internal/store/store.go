@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -12,13 +13,10 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// DefaultSchema is where the tables are unless told otherwise.
-const DefaultSchema = "clerk"
-
 // Options say how to reach the database.
 type Options struct {
 	URL             string // connection string or URL, as libpq and pgx take it
-	Schema          string // "" is DefaultSchema
+	Schema          string // of the tables
 	ApplicationName string // shown in pg_stat_activity
 	MaxConns        int32  // 0 is pgx's default
 }
@@ -32,6 +30,9 @@ type Store struct {
 
 // Open makes a pool. It does not connect: see [Store.Ping].
 func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.Schema == "" {
+		return nil, errors.New("open database: no schema is named")
+	}
 	config, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
 		// The error of the parser quotes the URL, and with it the password.
@@ -42,9 +43,6 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if o.ApplicationName == "" {
 		o.ApplicationName = "clerksync"
-	}
-	if o.Schema == "" {
-		o.Schema = DefaultSchema
 	}
 	setDefault := func(key, value string) {
 		if _, ok := config.ConnConfig.RuntimeParams[key]; !ok {

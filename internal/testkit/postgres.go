@@ -78,7 +78,7 @@ func (p *cluster) run() {
 	if p.err = p.exec(ctx, "CREATE DATABASE "+template); p.err != nil {
 		return
 	}
-	s, err := store.Open(ctx, store.Options{URL: p.server.URL(template)})
+	s, err := store.Open(ctx, store.Options{URL: p.server.URL(template), Schema: "clerk"})
 	if err != nil {
 		p.err = err
 		return
@@ -148,7 +148,7 @@ func Store(t testing.TB) *store.Store {
 // OpenStore opens a store on a database.
 func OpenStore(t testing.TB, url string) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{URL: url, MaxConns: 8})
+	s, err := store.Open(t.Context(), store.Options{URL: url, Schema: "clerk", MaxConns: 8})
 	if err != nil {
 		t.Fatalf("open the store: %v", err)
 	}
