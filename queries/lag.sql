@@ -1,8 +1,6 @@
 -- name: HeadAppliedMany :many
--- When the given events made the rows of their entities, for those that are still what
--- made them.
---
--- OFFSET 0 as in HeadGetMany.
+-- Returns when the given events were applied, for those that are still the newest of their
+-- entity. For OFFSET 0 see HeadGetMany.
 SELECT h.event_seq, h.applied_at
 FROM (
     SELECT

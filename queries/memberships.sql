@@ -1,14 +1,14 @@
 -- name: MembershipDeleteMany :exec
--- Removes memberships that are no longer live: themselves deleted, or with a
--- deleted user or organization.
+-- Removes memberships that are no longer live: deleted themselves, or with their user or
+-- organization.
 DELETE FROM org_memberships m
 WHERE m.clerk_id = ANY(@clerk_id::text[])
     OR m.user_id = ANY(@user_id::uuid[])
     OR m.org_id = ANY(@org_id::text[]);
 
 -- name: MembershipDeleteSupersededMany :exec
--- Removes memberships whose user has a newer one in the same organization: the
--- user left and came back, and the delete of the old one is late or was lost.
+-- Removes memberships that lost their seat to a newer one: the user left and re-joined, and
+-- the delete of the old membership is late or was lost.
 DELETE FROM org_memberships
 WHERE id = ANY(ARRAY(
     SELECT m.id
@@ -26,14 +26,13 @@ WHERE id = ANY(ARRAY(
 ));
 
 -- name: MembershipUpsertMany :exec
--- Writes memberships whose heads were advanced in this transaction, as far as
--- their user and their organization are live and no newer membership of the two
--- is known. The heads that say so were locked by HeadAdvanceMany.
+-- Writes memberships whose heads were advanced in this transaction, if their user and
+-- organization are live and they have the seat. HeadAdvanceMany has locked these heads.
 --
--- They are looked up by key, each in a subquery and not by a join: while the table
--- is small, a join reads all heads of a kind, and that plan would be kept.
+-- Each head is looked up by key in a subquery: while the table is small, a join would read
+-- all heads of a kind, and keep that plan while it grows.
 --
--- permissions is a JSON array: PostgreSQL's arrays of arrays must be rectangular.
+-- permissions is a JSON array, since PostgreSQL's arrays of arrays must be rectangular.
 INSERT INTO org_memberships (id, clerk_id, user_id, org_id, role, permissions, public_metadata, created_at, updated_at)
 SELECT
     m.id, m.clerk_id, m.user_id, m.org_id, m.role, ARRAY(SELECT jsonb_array_elements_text(m.permissions)),
@@ -64,6 +63,7 @@ ON CONFLICT (clerk_id) DO UPDATE SET
     updated_at = excluded.updated_at;
 
 -- name: MembershipGet :one
+-- Returns the Clerk ids of the user and the organization.
 SELECT u.clerk_id AS user_id, m.org_id
 FROM org_memberships m
 JOIN users u ON u.id = m.user_id

@@ -1,8 +1,7 @@
 -- name: UserUpsertMany :exec
--- Writes users whose heads were advanced in this transaction: that they win was
--- decided there. '' and the epoch stand for NULL, which arrays of parameters
--- cannot hold. email is given for those that hold their address; whoever held it
--- before has let go of it by now.
+-- Writes users whose heads were advanced in this transaction. '' and the epoch stand for
+-- NULL, which the arrays of sqlc cannot hold. email is set for users that hold their
+-- address; UserEmailRelease has taken it from the previous holder.
 INSERT INTO users (
     id, clerk_id, email, primary_email, email_verified, name, first_name, last_name, username, phone_number,
     image_url, external_id, public_metadata, banned, locked, deprovisioned, last_sign_in_at, raw,
@@ -60,13 +59,13 @@ ON CONFLICT (clerk_id) DO UPDATE SET
     deleted_at = excluded.deleted_at;
 
 -- name: UserEmailLockMany :exec
--- Locks the addresses that the given users claim and those that they claimed
--- until now, so that nobody else decides at the same time who holds them.
+-- Locks the addresses that the given users claim and those that they claimed before, so
+-- that no other transaction decides concurrently which users hold them.
 --
--- The addresses share 64 locks: a lock for each would overflow the lock table of
--- the server, as its size is set for 64 a connection. They are taken in one order, after
--- the heads and before any row is written, so that there is no cycle to wait in.
--- 1668050795 is "clrk": it keeps these locks apart from the application's own.
+-- The addresses share 64 stripes: one lock each would overflow the server's lock table,
+-- which by default has room for 64 per connection. The locks are taken in one order, after
+-- the heads and before any row is written, so that no cycle can form. 1668050795 is "clrk":
+-- it keeps these locks apart from the application's.
 SELECT pg_advisory_xact_lock(1668050795, l.stripe)
 FROM (
     SELECT DISTINCT hashtext(a.address) & 63 AS stripe
@@ -80,10 +79,9 @@ FROM (
 ) AS l;
 
 -- name: UserEmailClaimMany :many
--- All that is needed to decide who holds the addresses that the given users
--- claim or claimed until now: every claimant, with the version that ranks it.
--- To be called with the addresses locked, as a statement of its own: only then it
--- sees what the previous owner of the lock has committed. For OFFSET 0 see
+-- Returns every claimant of the addresses that the given users claim or claimed before,
+-- with the version that ranks it. It must be a separate statement after UserEmailLockMany:
+-- only then does it see what the previous owner of the lock committed. For OFFSET 0 see
 -- HeadGetMany.
 SELECT u.clerk_id, a.address::text AS address, (u.email IS NOT NULL)::boolean AS holds,
     h.deleted, h.updated_at, h.event_at, h.event_id
@@ -96,16 +94,17 @@ CROSS JOIN LATERAL (SELECT * FROM users c WHERE c.primary_email = a.address OFFS
 CROSS JOIN LATERAL (SELECT * FROM entity_heads e WHERE e.kind = 'user' AND e.clerk_id = u.clerk_id OFFSET 0) AS h;
 
 -- name: UserEmailRelease :exec
--- Users that no longer hold their address.
+-- Takes their address from users.
 UPDATE users SET email = NULL WHERE clerk_id = ANY(@clerk_id::text[]);
 
 -- name: UserEmailGrant :exec
--- Users that hold the address they claim from now on.
+-- Gives users the address that they claim.
 UPDATE users SET email = primary_email WHERE clerk_id = ANY(@clerk_id::text[]);
 
 -- name: UserEmailGet :one
+-- Returns the address that a user claims, '' when there is none.
 SELECT COALESCE(primary_email, '') FROM users WHERE clerk_id = @clerk_id;
 
 -- name: UserFindByEmail :many
--- The users that claim an address, the one that holds it first.
+-- Returns the users that claim an address, its holder first.
 SELECT clerk_id FROM users WHERE primary_email = @address::text ORDER BY email IS NULL, clerk_id;

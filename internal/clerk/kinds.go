@@ -16,10 +16,10 @@ const (
 	KindMembership   Kind = "membership"
 )
 
-// synced is all that this package knows of a kind.
+// synced describes a synced kind.
 type synced struct {
 	kind     Kind
-	resource string // Clerk's name of it: the first part of an event's type
+	resource string // Clerk's name: the first part of an event's type
 	prefix   string // of its Clerk ids
 
 	parents     func(*Envelope, *parents)           // sets UserID and OrgID
@@ -27,14 +27,14 @@ type synced struct {
 	readDeleted func(*Change, jsontext.Value) error // the data of a delete
 }
 
-// kinds is the table of the synced kinds. Package store has one of their tables.
+// kinds lists the synced kinds. Package store has a list of their tables; both must agree.
 var kinds = []synced{
 	{KindUser, "user", "user", ofUser, (*Change).readUser, (*Change).readDeleted},
 	{KindOrganization, "organization", "org", ofOrganization, (*Change).readOrganization, (*Change).readDeleted},
 	{KindMembership, "organizationMembership", "orgmem", ofMembership, (*Change).readMembership, (*Change).readMembership},
 }
 
-// find returns the first kind that is so, nil when none is.
+// find returns the first kind that matches, nil when none does.
 func find(is func(*synced) bool) *synced {
 	for i := range kinds {
 		if is(&kinds[i]) {

@@ -22,7 +22,7 @@ type showCmd struct {
 	deployment `embed:""`
 }
 
-// shown is what is known of an entity.
+// shown is everything about an entity, the document of --json.
 type shown struct {
 	Kind      clerk.Kind     `json:"kind"`
 	ID        string         `json:"clerk_id"`
@@ -33,7 +33,7 @@ type shown struct {
 	Events    []shownEvent   `json:"events"` // null when the event log was not read
 	Note      string         `json:"note,omitempty"`
 
-	waiting []shownEvent // newer than what is applied
+	waiting []shownEvent // newer than the row
 }
 
 type shownEvent struct {
@@ -81,8 +81,8 @@ func (c *showCmd) Run(s *session) error {
 	return s.printShown(out)
 }
 
-// findEntity returns what an argument names: a Clerk id, or the e-mail address of a
-// user.
+// findEntity returns the entity that an argument names: by a Clerk id, or by the e-mail
+// address of a user.
 func findEntity(ctx context.Context, st *store.Store, name string) (clerk.Kind, string, error) {
 	if strings.Contains(name, "@") {
 		ids, err := st.UsersByEmail(ctx, name)
@@ -107,7 +107,7 @@ func findEntity(ctx context.Context, st *store.Store, name string) (clerk.Kind, 
 	return kind, name, nil
 }
 
-// states explains the words of state that need it.
+// states explains the states that need it.
 var states = map[string]string{
 	"deleted": "its row keeps the ids, and nothing of what they stood for",
 	"stub":    "known by its id from an event about something else; its own events have not been applied",
@@ -115,7 +115,7 @@ var states = map[string]string{
 	"unknown": "its events are stored, and have not been applied",
 }
 
-// state says in a word what the tables know.
+// state returns the state of an entity in one word.
 func state(t *store.Shown) string {
 	switch {
 	case t.Head == nil:

@@ -57,7 +57,7 @@ func replayEverything(natsURL, databaseURL string) error {
 }
 
 // TestReplayKilled: processes that replay everything are killed at any moment, two at
-// once, beside a projector that applies the same events. The rows are those of the
+// once, concurrently with a projector that applies the same events. The rows are those of the
 // history in order, and nothing is left that stops the next.
 func TestReplayKilled(t *testing.T) {
 	t.Parallel()

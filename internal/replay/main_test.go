@@ -73,7 +73,7 @@ func (w *world) retry(change ...func(*replay.LettersOptions)) replay.Counts {
 	return r.Counts()
 }
 
-// erase removes what there is about a user.
+// erase removes everything about a user.
 func (w *world) erase(id string) {
 	w.t.Helper()
 	e := erasure.Eraser{Log: w.Log, Store: w.Store}

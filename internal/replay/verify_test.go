@@ -93,7 +93,7 @@ func found(r *replay.Report) []finding {
 	return all
 }
 
-// requireReasons looks at the reasons of all findings.
+// requireReasons checks the reasons of all findings.
 func requireReasons(t *testing.T, r *replay.Report, want ...replay.Reason) {
 	t.Helper()
 	var got []replay.Reason
@@ -202,7 +202,7 @@ func TestVerifyNamesWhatWasChangedByHand(t *testing.T) {
 	require.JSONEq(t, `"name"`, string(report.Findings[0].Columns[0].InLog))
 	require.Contains(t, report.Findings[0].Why, "clerksync replay --reapply")
 
-	// What the text says helps.
+	// The fix that the text names works.
 	r := replay.NewEvents(w.scan(eventlog.Filter{}), w.Log, replay.Options{Apply: w.Store.Reapply, Appliers: appliers, Batch: batch})
 	require.NoError(t, r.Run(t.Context()))
 	requireReasons(t, w.verify())
@@ -322,7 +322,7 @@ func TestVerifyFindsWhatWasMissed(t *testing.T) {
 	requireReasons(t, w.verify())
 }
 
-// TestVerifyBesideLiveTraffic: what changes while it is looked at is no finding.
+// TestVerifyBesideLiveTraffic: rows that change during the comparison are no findings.
 func TestVerifyBesideLiveTraffic(t *testing.T) {
 	t.Parallel()
 	w := worked(t, users(0, 50)...)
@@ -354,7 +354,7 @@ func TestVerifyBesideLiveTraffic(t *testing.T) {
 	requireReasons(t, w.verify())
 }
 
-// TestVerifyWaitsForTheWorker: what moves at the first look is looked at again.
+// TestVerifyWaitsForTheWorker: rows that change during the first comparison are compared again.
 func TestVerifyWaitsForTheWorker(t *testing.T) {
 	t.Parallel()
 	w := worked(t, user(1))

@@ -14,7 +14,7 @@ import (
 )
 
 // TestArraysOfAnInsertAreEquallyLong: unnest fills a shorter array up with NULLs, so that
-// a column whose array nobody fills would be NULL in every row, or refused in every event.
+// a column whose array is forgotten would be NULL in every row, or refuse every event.
 func TestArraysOfAnInsertAreEquallyLong(t *testing.T) {
 	t.Parallel()
 	inserts := lengths{}

@@ -94,7 +94,7 @@ func TestEventThatNamesThePersonUndoesTheErasure(t *testing.T) {
 		"membership":        {joinedAt(1, "orgmem_2"), store.Applied, 1, true},
 		"end of membership": {leftAt(6, "orgmem_2", 1), store.Applied, 1, true},
 		"another user":      {userAt(9, "user_2", addressA), store.Applied, 1, false},
-		"bare id":           {leftBareAt(6, "orgmem_2"), store.Applied, 1, false}, // names nobody
+		"bare id":           {leftBareAt(6, "orgmem_2"), store.Applied, 1, false}, // names no user
 	} {
 		for _, finished := range []bool{false, true} {
 			empty(t, s)
@@ -123,7 +123,7 @@ func TestEventThatNamesThePersonUndoesTheErasure(t *testing.T) {
 	}
 }
 
-// TestErasureChangesNoRowAndNoOutcome: whenever it takes place, every event does
+// TestErasureChangesNoRowAndNoOutcome: whenever it happens, every event does
 // what it does without it.
 func TestErasureChangesNoRowAndNoOutcome(t *testing.T) {
 	t.Parallel()
@@ -156,7 +156,7 @@ func TestErasureChangesNoRowAndNoOutcome(t *testing.T) {
 	})
 }
 
-// TestUsersToErase: the first deleted first, none twice, and only those that were
+// TestUsersToErase: the oldest delete first, none twice, and only users that were
 // deleted before, by the time that it was applied.
 func TestUsersToErase(t *testing.T) {
 	t.Parallel()

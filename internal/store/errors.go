@@ -8,13 +8,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrRefused means that PostgreSQL refuses the content of an event: to try again
-// would not help. Every other error of [Store.Apply] is worth another try.
+// ErrRefused means that PostgreSQL refuses the content of an event: a retry would not
+// help. Every other error of [Store.Apply] is worth a retry.
 var ErrRefused = errors.New("refused")
 
-// wrap makes PostgreSQL's errors this package's. The texts of errors about
-// content quote the content, so only the code and the constraint's name are kept
-// of them.
+// wrap turns PostgreSQL's errors into this package's. Of an error about content it keeps
+// only the code and the name of the constraint, since the text quotes the content.
 func wrap(doing string, err error) error {
 	if err == nil {
 		return nil
@@ -33,8 +32,8 @@ func wrap(doing string, err error) error {
 	return fmt.Errorf("%s: %w by PostgreSQL with SQLSTATE %s%s", doing, ErrRefused, pg.Code, where)
 }
 
-// serverError is an error of PostgreSQL's that is not about content. Its detail and its
-// hint are left out: they may quote some.
+// serverError is an error of PostgreSQL that is not about content. Its detail and hint
+// are left out: they may quote some.
 type serverError struct {
 	doing, message, code string
 }
@@ -43,7 +42,7 @@ func (e *serverError) Error() string {
 	return fmt.Sprintf("%s: %s (SQLSTATE %s)", e.doing, e.message, e.code)
 }
 
-// refused tells an error about content from one that passes.
+// refused reports whether an error is about content, and not temporary.
 func refused(pg *pgconn.PgError) bool {
 	if pg.Code == pgerrcode.UniqueViolation {
 		return pg.ConstraintName != "users_email_key" // there it is a race between two batches

@@ -11,13 +11,13 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// head is what is needed to know of a head that a change has lost against.
+// head is the part of a head that a change which lost is compared with.
 type head struct {
 	version    clerk.Version
 	restoredAt *time.Time
 }
 
-// lifted tells whether a version is a delete from before the entity was restored.
+// lifted reports whether a version is a delete from before the entity was restored.
 // HeadAdvanceMany has the same rule; both must agree.
 func (h head) lifted(v clerk.Version) bool {
 	return v.Deleted && h.restoredAt != nil && !time.UnixMilli(v.EventAt).After(*h.restoredAt)
@@ -37,8 +37,7 @@ func (s *Store) advanceHeads(ctx context.Context, tx pgx.Tx, b *batch) error {
 	return nil
 }
 
-// passGate has the candidates of the given keys, which are sorted, compared with
-// the heads.
+// passGate compares the candidates of the given keys, which are sorted, with the heads.
 func (s *Store) passGate(ctx context.Context, tx pgx.Tx, b *batch, keys []key) error {
 	p := &db.HeadAdvanceManyParams{
 		Kind:      make([]string, 0, len(keys)),
@@ -85,8 +84,7 @@ func (s *Store) passGate(ctx context.Context, tx pgx.Tx, b *batch, keys []key) e
 	return s.passGate(ctx, tx, b, again)
 }
 
-// readLost reads the heads that changes lost against: they tell which are stale
-// and which are duplicates.
+// readLost reads the heads that changes lost against: they tell stale from duplicate.
 func (s *Store) readLost(ctx context.Context, tx pgx.Tx, b *batch) error {
 	var lost db.HeadGetManyParams
 	for _, k := range b.keys {
@@ -110,13 +108,13 @@ func (s *Store) readLost(ctx context.Context, tx pgx.Tx, b *batch) error {
 	return nil
 }
 
-// secondChances replaces the deletes that lost because they do not count any more,
-// where the batch has another change that would win: a delete outranks what may
-// well be newer than the head. It returns the keys, sorted.
+// secondChances replaces deletes that lost because a restore lifted them by the next best
+// change of the batch, which may still be newer than the head. It returns the keys,
+// sorted.
 func (b *batch) secondChances() []key {
 	var keys []key
 	for _, k := range b.keys {
-		h := b.heads[k] // of a winner there is none
+		h := b.heads[k] // zero for a winner
 		if !h.lifted(b.candidates[k].version) {
 			continue
 		}

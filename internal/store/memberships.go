@@ -12,8 +12,8 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// writeMemberships removes the rows of memberships that are not live any more,
-// for whatever reason, and writes those that won.
+// writeMemberships removes the rows of memberships that are no longer live, whatever
+// ended them, and writes those that won.
 func (s *Store) writeMemberships(ctx context.Context, tx pgx.Tx, b *batch) error {
 	gone := &db.MembershipDeleteManyParams{}
 	for id, c := range b.won(clerk.KindUser) {

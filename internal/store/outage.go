@@ -12,9 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Outage says in a few words what is wrong with PostgreSQL when it takes nothing. They
-// are fixed words: an error's own text can have an address or a user's name in it, and
-// this is shown on pages.
+// Outage returns in fixed words why PostgreSQL cannot be used. The text of an error can
+// contain an address or the name of a role, and this is shown on pages.
 func Outage(err error) string {
 	var refusal *serverError
 	var pg *pgconn.PgError
@@ -24,7 +23,7 @@ func Outage(err error) string {
 		return outageOf(refusal.code)
 	case errors.As(err, &pg):
 		return outageOf(pg.Code)
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist): // the latter: no socket
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist): // the latter: there is no socket
 		return "PostgreSQL refuses connections"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "PostgreSQL does not answer in time"
@@ -32,7 +31,7 @@ func Outage(err error) string {
 	return "PostgreSQL cannot be reached"
 }
 
-// outageOf explains an SQLSTATE, see PostgreSQL's appendix "Error Codes".
+// outageOf explains an SQLSTATE.
 func outageOf(code string) string {
 	switch code {
 	case pgerrcode.InvalidPassword, pgerrcode.InvalidAuthorizationSpecification:

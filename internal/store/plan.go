@@ -9,7 +9,7 @@ import (
 	"github.com/clerksync/clerksync/internal/clerk"
 )
 
-// Action is what would happen to a row.
+// Action is a change to a row.
 type Action string
 
 // The actions.
@@ -17,22 +17,21 @@ const (
 	Created   Action = "created"
 	Updated   Action = "updated"
 	Deleted   Action = "deleted" // of a user or an organization: the row becomes a tombstone
-	Removed   Action = "removed" // of a membership: the row goes
+	Removed   Action = "removed" // of a membership: the row is deleted
 	Unchanged Action = "unchanged"
 )
 
-// Planned is what would become of the row of an entity.
+// Planned is the change to the row of an entity.
 type Planned struct {
 	Kind    clerk.Kind
 	ID      string // Clerk id
 	Action  Action
-	Columns []string // those that would differ, in the order of the table; none when the row is new or goes
+	Columns []string // those that would differ, in the order of the table; none when the row is created or removed
 }
 
-// Plan tells what Apply, or Reapply, would do: the outcomes, and what would become
-// of the rows of the entities that winning entries are about, in the order of kind
-// and id. It does all of it, and takes it back. So it waits for batches that are
-// being applied, and what one Plan tells does not count for the next.
+// Plan returns what Apply, or Reapply, would do: the outcomes, and the changes to the rows
+// of the entities that win, ordered by kind and id. It applies the batch and rolls back:
+// so it waits for batches in flight, and one Plan does not build on another.
 func (s *Store) Plan(ctx context.Context, entries []Entry, reapply bool) ([]Outcome, []Planned, error) {
 	if len(entries) == 0 {
 		return nil, nil, nil
@@ -50,7 +49,7 @@ func (s *Store) plan(ctx context.Context, b *batch) ([]Planned, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer tx.Rollback(ctx) // or, when that fails, the connection is closed
+	defer tx.Rollback(ctx) // when that fails, pgx closes the connection
 	if err := s.advanceHeads(ctx, tx, b); err != nil {
 		return nil, err
 	}
@@ -76,7 +75,7 @@ func (s *Store) plan(ctx context.Context, b *batch) ([]Planned, error) {
 	return planned, nil
 }
 
-// readRows reads the rows of the entities that winning entries are about.
+// readRows reads the rows of the entities that win.
 func (s *Store) readRows(ctx context.Context, tx pgx.Tx, b *batch) (map[key]Row, error) {
 	var keys []key
 	for _, k := range b.keys {
@@ -87,7 +86,7 @@ func (s *Store) readRows(ctx context.Context, tx pgx.Tx, b *batch) (map[key]Row,
 	return s.rowsOf(ctx, tx, keys)
 }
 
-// compareRows tells what happened to a row; nil stands for none.
+// compareRows returns what changed a row, and the columns that differ; nil is no row.
 func compareRows(before, after Row) (Action, []string) {
 	deleted := func(row Row) bool {
 		for _, c := range row {

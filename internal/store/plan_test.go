@@ -82,7 +82,7 @@ func readings(t *testing.T, s *store.Store) reading {
 	return r
 }
 
-// mixedBatch is about n events on the users, organizations and memberships from
+// mixedBatch returns n events on the users, organizations and memberships from
 // first on: of everything that a batch can do something.
 func mixedBatch(first, n int, at int64) []store.Entry {
 	var events []*clerk.Event

@@ -82,7 +82,7 @@ func TestDeepestJSONThatCanBeDecoded(t *testing.T) {
 	}
 }
 
-// TestConstraintOfTheApplication: a constraint that somebody added to our tables
+// TestConstraintOfTheApplication: a constraint that an operator added to our tables
 // refuses the content, and is named.
 func TestConstraintOfTheApplication(t *testing.T) {
 	t.Parallel()

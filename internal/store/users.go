@@ -11,8 +11,8 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// writeUsers writes the users that won: as Clerk has them, as a stub when only
-// the id is known, as a tombstone when deleted.
+// writeUsers writes the users that won: in full, as a stub when only the id is known, or
+// as a tombstone when deleted.
 func (s *Store) writeUsers(ctx context.Context, tx pgx.Tx, b *batch) error {
 	p := &db.UserUpsertManyParams{}
 	claims := make(map[string]claim)

@@ -35,10 +35,8 @@ type HeadAppliedManyRow struct {
 	AppliedAt time.Time `json:"applied_at"`
 }
 
-// When the given events made the rows of their entities, for those that are still what
-// made them.
-//
-// OFFSET 0 as in HeadGetMany.
+// Returns when the given events were applied, for those that are still the newest of their
+// entity. For OFFSET 0 see HeadGetMany.
 func (q *Queries) HeadAppliedMany(ctx context.Context, db DBTX, arg *HeadAppliedManyParams) ([]*HeadAppliedManyRow, error) {
 	rows, err := db.Query(ctx, headAppliedMany, arg.Kind, arg.ClerkID, arg.EventSeq)
 	if err != nil {

@@ -26,8 +26,8 @@ type MembershipDeleteManyParams struct {
 	OrgID   []string    `json:"org_id"`
 }
 
-// Removes memberships that are no longer live: themselves deleted, or with a
-// deleted user or organization.
+// Removes memberships that are no longer live: deleted themselves, or with their user or
+// organization.
 func (q *Queries) MembershipDeleteMany(ctx context.Context, db DBTX, arg *MembershipDeleteManyParams) error {
 	_, err := db.Exec(ctx, membershipDeleteMany, arg.ClerkID, arg.UserID, arg.OrgID)
 	return err
@@ -57,8 +57,8 @@ type MembershipDeleteSupersededManyParams struct {
 	ClerkID []string    `json:"clerk_id"`
 }
 
-// Removes memberships whose user has a newer one in the same organization: the
-// user left and came back, and the delete of the old one is late or was lost.
+// Removes memberships that lost their seat to a newer one: the user left and re-joined, and
+// the delete of the old membership is late or was lost.
 func (q *Queries) MembershipDeleteSupersededMany(ctx context.Context, db DBTX, arg *MembershipDeleteSupersededManyParams) error {
 	_, err := db.Exec(ctx, membershipDeleteSupersededMany, arg.UserID, arg.OrgID, arg.ClerkID)
 	return err
@@ -76,6 +76,7 @@ type MembershipGetRow struct {
 	OrgID  string `json:"org_id"`
 }
 
+// Returns the Clerk ids of the user and the organization.
 func (q *Queries) MembershipGet(ctx context.Context, db DBTX, clerkID string) (*MembershipGetRow, error) {
 	row := db.QueryRow(ctx, membershipGet, clerkID)
 	var i MembershipGetRow
@@ -127,14 +128,13 @@ type MembershipUpsertManyParams struct {
 	UpdatedAt      []time.Time       `json:"updated_at"`
 }
 
-// Writes memberships whose heads were advanced in this transaction, as far as
-// their user and their organization are live and no newer membership of the two
-// is known. The heads that say so were locked by HeadAdvanceMany.
+// Writes memberships whose heads were advanced in this transaction, if their user and
+// organization are live and they have the seat. HeadAdvanceMany has locked these heads.
 //
-// They are looked up by key, each in a subquery and not by a join: while the table
-// is small, a join reads all heads of a kind, and that plan would be kept.
+// Each head is looked up by key in a subquery: while the table is small, a join would read
+// all heads of a kind, and keep that plan while it grows.
 //
-// permissions is a JSON array: PostgreSQL's arrays of arrays must be rectangular.
+// permissions is a JSON array, since PostgreSQL's arrays of arrays must be rectangular.
 func (q *Queries) MembershipUpsertMany(ctx context.Context, db DBTX, arg *MembershipUpsertManyParams) error {
 	_, err := db.Exec(ctx, membershipUpsertMany,
 		arg.ID,

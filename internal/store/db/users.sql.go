@@ -40,10 +40,9 @@ type UserEmailClaimManyRow struct {
 	EventID   string    `json:"event_id"`
 }
 
-// All that is needed to decide who holds the addresses that the given users
-// claim or claimed until now: every claimant, with the version that ranks it.
-// To be called with the addresses locked, as a statement of its own: only then it
-// sees what the previous owner of the lock has committed. For OFFSET 0 see
+// Returns every claimant of the addresses that the given users claim or claimed before,
+// with the version that ranks it. It must be a separate statement after UserEmailLockMany:
+// only then does it see what the previous owner of the lock committed. For OFFSET 0 see
 // HeadGetMany.
 func (q *Queries) UserEmailClaimMany(ctx context.Context, db DBTX, arg *UserEmailClaimManyParams) ([]*UserEmailClaimManyRow, error) {
 	rows, err := db.Query(ctx, userEmailClaimMany, arg.Address, arg.ClerkID)
@@ -77,6 +76,7 @@ const userEmailGet = `-- name: UserEmailGet :one
 SELECT COALESCE(primary_email, '') FROM users WHERE clerk_id = $1
 `
 
+// Returns the address that a user claims, ” when there is none.
 func (q *Queries) UserEmailGet(ctx context.Context, db DBTX, clerkID string) (string, error) {
 	row := db.QueryRow(ctx, userEmailGet, clerkID)
 	var primary_email string
@@ -88,7 +88,7 @@ const userEmailGrant = `-- name: UserEmailGrant :exec
 UPDATE users SET email = primary_email WHERE clerk_id = ANY($1::text[])
 `
 
-// Users that hold the address they claim from now on.
+// Gives users the address that they claim.
 func (q *Queries) UserEmailGrant(ctx context.Context, db DBTX, clerkID []string) error {
 	_, err := db.Exec(ctx, userEmailGrant, clerkID)
 	return err
@@ -113,13 +113,13 @@ type UserEmailLockManyParams struct {
 	ClerkID []string `json:"clerk_id"`
 }
 
-// Locks the addresses that the given users claim and those that they claimed
-// until now, so that nobody else decides at the same time who holds them.
+// Locks the addresses that the given users claim and those that they claimed before, so
+// that no other transaction decides concurrently which users hold them.
 //
-// The addresses share 64 locks: a lock for each would overflow the lock table of
-// the server, as its size is set for 64 a connection. They are taken in one order, after
-// the heads and before any row is written, so that there is no cycle to wait in.
-// 1668050795 is "clrk": it keeps these locks apart from the application's own.
+// The addresses share 64 stripes: one lock each would overflow the server's lock table,
+// which by default has room for 64 per connection. The locks are taken in one order, after
+// the heads and before any row is written, so that no cycle can form. 1668050795 is "clrk":
+// it keeps these locks apart from the application's.
 func (q *Queries) UserEmailLockMany(ctx context.Context, db DBTX, arg *UserEmailLockManyParams) error {
 	_, err := db.Exec(ctx, userEmailLockMany, arg.Address, arg.ClerkID)
 	return err
@@ -129,7 +129,7 @@ const userEmailRelease = `-- name: UserEmailRelease :exec
 UPDATE users SET email = NULL WHERE clerk_id = ANY($1::text[])
 `
 
-// Users that no longer hold their address.
+// Takes their address from users.
 func (q *Queries) UserEmailRelease(ctx context.Context, db DBTX, clerkID []string) error {
 	_, err := db.Exec(ctx, userEmailRelease, clerkID)
 	return err
@@ -139,7 +139,7 @@ const userFindByEmail = `-- name: UserFindByEmail :many
 SELECT clerk_id FROM users WHERE primary_email = $1::text ORDER BY email IS NULL, clerk_id
 `
 
-// The users that claim an address, the one that holds it first.
+// Returns the users that claim an address, its holder first.
 func (q *Queries) UserFindByEmail(ctx context.Context, db DBTX, address string) ([]string, error) {
 	rows, err := db.Query(ctx, userFindByEmail, address)
 	if err != nil {
@@ -241,10 +241,9 @@ type UserUpsertManyParams struct {
 	DeletedAt      []time.Time       `json:"deleted_at"`
 }
 
-// Writes users whose heads were advanced in this transaction: that they win was
-// decided there. ” and the epoch stand for NULL, which arrays of parameters
-// cannot hold. email is given for those that hold their address; whoever held it
-// before has let go of it by now.
+// Writes users whose heads were advanced in this transaction. ” and the epoch stand for
+// NULL, which the arrays of sqlc cannot hold. email is set for users that hold their
+// address; UserEmailRelease has taken it from the previous holder.
 func (q *Queries) UserUpsertMany(ctx context.Context, db DBTX, arg *UserUpsertManyParams) error {
 	_, err := db.Exec(ctx, userUpsertMany,
 		arg.ID,
