@@ -1,27 +1,27 @@
 -- name: HeadAdvanceMany :many
--- The gate: of the given versions, those win that are greater than the head, and
--- with reapply those that are equal to it too. A delete from before the entity was
--- restored does not win. The keys are given once each.
+-- The gate: advances the heads to the given versions that are greater and, with reapply,
+-- to equal ones too, and returns those that win. A delete from before the entity was
+-- restored does not win; Go's head.lifted has the same rule, and Version.Compare the same
+-- order: they must agree. Keys must be unique.
 --
--- ON CONFLICT DO UPDATE locks the rows of the losers too, so that after this
--- statement nobody else can change the head of any of these entities, among
--- them the parents, until the transaction ends. ORDER BY makes everybody take
--- the locks in one order, without which two batches would deadlock.
+-- ON CONFLICT DO UPDATE locks the rows of losers too: after this statement no other
+-- transaction can change the heads of these entities, parents included, until this one
+-- ends. ORDER BY is the lock order, without which two batches would deadlock.
 --
--- A head with erasing or erased_at does not move, whoever wins. It comes back with
--- erased: the event names the person, so that the erasure is to be undone by
--- EraseUndoMany, and the gate to be asked again.
+-- A head with erasing or erased_at never advances here. It is returned with erased: the
+-- event names the person, so EraseUndoMany must clear the marks before the key passes the
+-- gate again.
 INSERT INTO entity_heads AS head (kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at)
 SELECT e.kind, e.clerk_id, e.deleted, e.updated_at, e.event_at, e.event_id, e.event_seq, clock_timestamp()
 FROM (
     SELECT
-        unnest(@kinds::text[]) COLLATE "C" AS kind,
-        unnest(@clerk_ids::text[]) COLLATE "C" AS clerk_id,
-        unnest(@deleteds::boolean[]) AS deleted,
-        unnest(@updated_ats::timestamptz[]) AS updated_at,
-        unnest(@event_ats::timestamptz[]) AS event_at,
-        unnest(@event_ids::text[]) AS event_id,
-        unnest(@event_seqs::bigint[]) AS event_seq
+        unnest(@kind::text[]) COLLATE "C" AS kind,
+        unnest(@clerk_id::text[]) COLLATE "C" AS clerk_id,
+        unnest(@deleted::boolean[]) AS deleted,
+        unnest(@updated_at::timestamptz[]) AS updated_at,
+        unnest(@event_at::timestamptz[]) AS event_at,
+        unnest(@event_id::text[]) AS event_id,
+        unnest(@event_seq::bigint[]) AS event_seq
 ) AS e
 ORDER BY e.kind, e.clerk_id
 ON CONFLICT (kind, clerk_id) DO UPDATE SET
@@ -39,15 +39,13 @@ WHERE (excluded.deleted, excluded.updated_at, excluded.event_at, excluded.event_
 RETURNING kind, clerk_id, erasing AS erased;
 
 -- name: HeadGetMany :many
--- The heads of the given entities: it tells a loser that is stale from one that
--- is a duplicate.
+-- Returns the heads of the given entities: they tell stale from duplicate.
 --
--- OFFSET 0 keeps the two sides of the join as they are written. While the table is
--- small the planner would turn them round, to read the table first, and the plan
--- would be kept while it grows.
+-- OFFSET 0 keeps the two sides of the join in the order written. While the table is small
+-- the planner would read it first, and keep that plan while it grows.
 SELECT h.*
 FROM (
-    SELECT unnest(@kinds::text[]) COLLATE "C" AS kind, unnest(@clerk_ids::text[]) COLLATE "C" AS clerk_id
+    SELECT unnest(@kind::text[]) COLLATE "C" AS kind, unnest(@clerk_id::text[]) COLLATE "C" AS clerk_id
 ) AS e
 CROSS JOIN LATERAL (SELECT * FROM entity_heads k WHERE k.kind = e.kind AND k.clerk_id = e.clerk_id OFFSET 0) AS h;
 
@@ -55,14 +53,14 @@ CROSS JOIN LATERAL (SELECT * FROM entity_heads k WHERE k.kind = e.kind AND k.cle
 SELECT * FROM entity_heads WHERE kind = @kind AND clerk_id = @clerk_id;
 
 -- name: HeadLowerMany :exec
--- Lowers heads to version zero, so that the next event of any version wins; and
--- lifts the tombstones among them. The heads were locked by HeadAdvanceMany.
+-- Lowers heads to version zero, so that the next event of any version wins, and lifts the
+-- tombstones among them. HeadAdvanceMany must have locked them.
 --
--- restored_at is never before the delete that is lifted, were the clock here slow.
+-- restored_at is never before the delete that is lifted, even when this clock is slow.
 UPDATE entity_heads SET
     deleted = false,
     updated_at = to_timestamp(0),
     event_at = to_timestamp(0),
     event_id = '',
     restored_at = CASE WHEN deleted THEN GREATEST(now(), event_at, restored_at) ELSE restored_at END
-WHERE kind = @kind AND clerk_id = ANY(@clerk_ids::text[]);
+WHERE kind = @kind AND clerk_id = ANY(@clerk_id::text[]);

@@ -1,5 +1,5 @@
 -- name: ServerGet :one
--- What the database server says of itself.
+-- Returns the server's settings and the rights of the role.
 SELECT
     current_setting('server_version')::text AS version,
     current_setting('server_version_num')::int AS version_number,
@@ -14,9 +14,9 @@ SELECT
     clock_timestamp()::timestamptz AS at;
 
 -- name: PrivilegeMissingList :many
--- What the role may not do with the tables, of what the worker has to.
+-- Returns the privileges on the given tables that the worker needs and the role lacks.
 SELECT t.name::text AS table_name, p.privilege::text AS privilege
-FROM unnest(ARRAY['users', 'organizations', 'org_memberships', 'entity_heads']) WITH ORDINALITY AS t (name, position)
+FROM unnest(@table_name::text[]) WITH ORDINALITY AS t (name, position)
 CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS p (privilege, position)
 WHERE NOT has_table_privilege(to_regclass(t.name), p.privilege)
 ORDER BY t.position, p.position;

@@ -1,14 +1,12 @@
 -- name: HeadAppliedMany :many
--- When the given events made the rows of their entities, for those that are still what
--- made them.
---
--- OFFSET 0 as in HeadGetMany.
+-- Returns when the given events were applied, for those that are still the newest of their
+-- entity. For OFFSET 0 see HeadGetMany.
 SELECT h.event_seq, h.applied_at
 FROM (
     SELECT
-        unnest(@kinds::text[]) COLLATE "C" AS kind,
-        unnest(@clerk_ids::text[]) COLLATE "C" AS clerk_id,
-        unnest(@event_seqs::bigint[]) AS event_seq
+        unnest(@kind::text[]) COLLATE "C" AS kind,
+        unnest(@clerk_id::text[]) COLLATE "C" AS clerk_id,
+        unnest(@event_seq::bigint[]) AS event_seq
 ) AS e
 CROSS JOIN LATERAL (
     SELECT * FROM entity_heads k WHERE k.kind = e.kind AND k.clerk_id = e.clerk_id AND k.event_seq = e.event_seq OFFSET 0

@@ -1,22 +1,22 @@
 -- name: MembershipDeleteMany :exec
--- Removes memberships that are no longer live: themselves deleted, or with a
--- deleted user or organization.
+-- Removes memberships that are no longer live: deleted themselves, or with their user or
+-- organization.
 DELETE FROM org_memberships m
-WHERE m.clerk_id = ANY(@clerk_ids::text[])
-    OR m.user_id = ANY(@user_ids::uuid[])
-    OR m.org_id = ANY(@org_ids::text[]);
+WHERE m.clerk_id = ANY(@clerk_id::text[])
+    OR m.user_id = ANY(@user_id::uuid[])
+    OR m.org_id = ANY(@org_id::text[]);
 
 -- name: MembershipDeleteSupersededMany :exec
--- Removes memberships whose user has a newer one in the same organization: the
--- user left and came back, and the delete of the old one is late or was lost.
+-- Removes memberships that lost their seat to a newer one: the user left and re-joined, and
+-- the delete of the old membership is late or was lost.
 DELETE FROM org_memberships
 WHERE id = ANY(ARRAY(
     SELECT m.id
     FROM (
         SELECT
-            unnest(@user_ids::uuid[]) AS user_id,
-            unnest(@org_ids::text[]) COLLATE "C" AS org_id,
-            unnest(@clerk_ids::text[]) COLLATE "C" AS clerk_id
+            unnest(@user_id::uuid[]) AS user_id,
+            unnest(@org_id::text[]) COLLATE "C" AS org_id,
+            unnest(@clerk_id::text[]) COLLATE "C" AS clerk_id
     ) AS newest
     CROSS JOIN LATERAL ( -- for OFFSET 0 see HeadGetMany
         SELECT o.id FROM org_memberships o
@@ -26,30 +26,29 @@ WHERE id = ANY(ARRAY(
 ));
 
 -- name: MembershipUpsertMany :exec
--- Writes memberships whose heads were advanced in this transaction, as far as
--- their user and their organization are live and no newer membership of the two
--- is known. The heads that say so were locked by HeadAdvanceMany.
+-- Writes memberships whose heads were advanced in this transaction, if their user and
+-- organization are live and they have the seat. HeadAdvanceMany has locked these heads.
 --
--- They are looked up by key, each in a subquery and not by a join: while the table
--- is small, a join reads all heads of a kind, and that plan would be kept.
+-- Each head is looked up by key in a subquery: while the table is small, a join would read
+-- all heads of a kind, and keep that plan while it grows.
 --
--- permissions is a JSON array: PostgreSQL's arrays of arrays must be rectangular.
+-- permissions is a JSON array, since PostgreSQL's arrays of arrays must be rectangular.
 INSERT INTO org_memberships (id, clerk_id, user_id, org_id, role, permissions, public_metadata, created_at, updated_at)
 SELECT
     m.id, m.clerk_id, m.user_id, m.org_id, m.role, ARRAY(SELECT jsonb_array_elements_text(m.permissions)),
     m.public_metadata, NULLIF(m.created_at, to_timestamp(0)), NULLIF(m.updated_at, to_timestamp(0))
 FROM (
     SELECT
-        unnest(@ids::uuid[]) AS id,
-        unnest(@clerk_ids::text[]) COLLATE "C" AS clerk_id,
-        unnest(@user_ids::uuid[]) AS user_id,
-        unnest(@user_clerk_ids::text[]) COLLATE "C" AS user_clerk_id,
-        unnest(@org_ids::text[]) COLLATE "C" AS org_id,
-        unnest(@roles::text[]) AS role,
+        unnest(@id::uuid[]) AS id,
+        unnest(@clerk_id::text[]) COLLATE "C" AS clerk_id,
+        unnest(@user_id::uuid[]) AS user_id,
+        unnest(@user_clerk_id::text[]) COLLATE "C" AS user_clerk_id,
+        unnest(@org_id::text[]) COLLATE "C" AS org_id,
+        unnest(@role::text[]) AS role,
         unnest(@permissions::jsonb[]) AS permissions,
-        unnest(@public_metadatas::jsonb[]) AS public_metadata,
-        unnest(@created_ats::timestamptz[]) AS created_at,
-        unnest(@updated_ats::timestamptz[]) AS updated_at
+        unnest(@public_metadata::jsonb[]) AS public_metadata,
+        unnest(@created_at::timestamptz[]) AS created_at,
+        unnest(@updated_at::timestamptz[]) AS updated_at
 ) AS m
 WHERE (SELECT NOT u.deleted FROM entity_heads u WHERE u.kind = 'user' AND u.clerk_id = m.user_clerk_id)
     AND (SELECT NOT o.deleted FROM entity_heads o WHERE o.kind = 'organization' AND o.clerk_id = m.org_id)
@@ -64,7 +63,8 @@ ON CONFLICT (clerk_id) DO UPDATE SET
     updated_at = excluded.updated_at;
 
 -- name: MembershipGet :one
-SELECT m.*, u.clerk_id AS user_clerk_id
+-- Returns the Clerk ids of the user and the organization.
+SELECT u.clerk_id AS user_id, m.org_id
 FROM org_memberships m
 JOIN users u ON u.id = m.user_id
 WHERE m.clerk_id = @clerk_id;

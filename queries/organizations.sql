@@ -9,17 +9,17 @@ SELECT
     NULLIF(o.deleted_at, to_timestamp(0))
 FROM (
     SELECT
-        unnest(@ids::uuid[]) AS id,
-        unnest(@clerk_ids::text[]) AS clerk_id,
-        unnest(@names::text[]) AS name,
-        unnest(@slugs::text[]) AS slug,
-        unnest(@image_urls::text[]) AS image_url,
-        unnest(@created_bys::text[]) AS created_by,
-        unnest(@public_metadatas::jsonb[]) AS public_metadata,
-        unnest(@raws::jsonb[]) AS raw,
-        unnest(@created_ats::timestamptz[]) AS created_at,
-        unnest(@updated_ats::timestamptz[]) AS updated_at,
-        unnest(@deleted_ats::timestamptz[]) AS deleted_at
+        unnest(@id::uuid[]) AS id,
+        unnest(@clerk_id::text[]) AS clerk_id,
+        unnest(@name::text[]) AS name,
+        unnest(@slug::text[]) AS slug,
+        unnest(@image_url::text[]) AS image_url,
+        unnest(@created_by::text[]) AS created_by,
+        unnest(@public_metadata::jsonb[]) AS public_metadata,
+        unnest(@raw::jsonb[]) AS raw,
+        unnest(@created_at::timestamptz[]) AS created_at,
+        unnest(@updated_at::timestamptz[]) AS updated_at,
+        unnest(@deleted_at::timestamptz[]) AS deleted_at
 ) AS o
 ON CONFLICT (clerk_id) DO UPDATE SET
     name = excluded.name,
@@ -31,6 +31,3 @@ ON CONFLICT (clerk_id) DO UPDATE SET
     created_at = excluded.created_at,
     updated_at = excluded.updated_at,
     deleted_at = excluded.deleted_at;
-
--- name: OrganizationGet :one
-SELECT * FROM organizations WHERE clerk_id = @clerk_id;

@@ -1,8 +1,7 @@
 -- name: UserUpsertMany :exec
--- Writes users whose heads were advanced in this transaction: that they win was
--- decided there. '' and the epoch stand for NULL, which arrays of parameters
--- cannot hold. email is given for those that hold their address; whoever held it
--- before has let go of it by now.
+-- Writes users whose heads were advanced in this transaction. '' and the epoch stand for
+-- NULL, which the arrays of sqlc cannot hold. email is set for users that hold their
+-- address; UserEmailRelease has taken it from the previous holder.
 INSERT INTO users (
     id, clerk_id, email, primary_email, email_verified, name, first_name, last_name, username, phone_number,
     image_url, external_id, public_metadata, banned, locked, deprovisioned, last_sign_in_at, raw,
@@ -17,26 +16,26 @@ SELECT
     NULLIF(u.updated_at, to_timestamp(0)), NULLIF(u.deleted_at, to_timestamp(0))
 FROM (
     SELECT
-        unnest(@ids::uuid[]) AS id,
-        unnest(@clerk_ids::text[]) AS clerk_id,
-        unnest(@emails::text[]) AS email,
-        unnest(@primary_emails::text[]) AS primary_email,
-        unnest(@email_verifieds::boolean[]) AS email_verified,
-        unnest(@first_names::text[]) AS first_name,
-        unnest(@last_names::text[]) AS last_name,
-        unnest(@usernames::text[]) AS username,
-        unnest(@phone_numbers::text[]) AS phone_number,
-        unnest(@image_urls::text[]) AS image_url,
-        unnest(@external_ids::text[]) AS external_id,
-        unnest(@public_metadatas::jsonb[]) AS public_metadata,
-        unnest(@banneds::boolean[]) AS banned,
-        unnest(@lockeds::boolean[]) AS locked,
-        unnest(@deprovisioneds::boolean[]) AS deprovisioned,
-        unnest(@last_sign_in_ats::timestamptz[]) AS last_sign_in_at,
-        unnest(@raws::jsonb[]) AS raw,
-        unnest(@created_ats::timestamptz[]) AS created_at,
-        unnest(@updated_ats::timestamptz[]) AS updated_at,
-        unnest(@deleted_ats::timestamptz[]) AS deleted_at
+        unnest(@id::uuid[]) AS id,
+        unnest(@clerk_id::text[]) AS clerk_id,
+        unnest(@email::text[]) AS email,
+        unnest(@primary_email::text[]) AS primary_email,
+        unnest(@email_verified::boolean[]) AS email_verified,
+        unnest(@first_name::text[]) AS first_name,
+        unnest(@last_name::text[]) AS last_name,
+        unnest(@username::text[]) AS username,
+        unnest(@phone_number::text[]) AS phone_number,
+        unnest(@image_url::text[]) AS image_url,
+        unnest(@external_id::text[]) AS external_id,
+        unnest(@public_metadata::jsonb[]) AS public_metadata,
+        unnest(@banned::boolean[]) AS banned,
+        unnest(@locked::boolean[]) AS locked,
+        unnest(@deprovisioned::boolean[]) AS deprovisioned,
+        unnest(@last_sign_in_at::timestamptz[]) AS last_sign_in_at,
+        unnest(@raw::jsonb[]) AS raw,
+        unnest(@created_at::timestamptz[]) AS created_at,
+        unnest(@updated_at::timestamptz[]) AS updated_at,
+        unnest(@deleted_at::timestamptz[]) AS deleted_at
 ) AS u
 ON CONFLICT (clerk_id) DO UPDATE SET
     email = excluded.email,
@@ -60,52 +59,52 @@ ON CONFLICT (clerk_id) DO UPDATE SET
     deleted_at = excluded.deleted_at;
 
 -- name: UserEmailLockMany :exec
--- Locks the addresses that the given users claim and those that they claimed
--- until now, so that nobody else decides at the same time who holds them.
+-- Locks the addresses that the given users claim and those that they claimed before, so
+-- that no other transaction decides concurrently which users hold them.
 --
--- The addresses share 64 locks: a lock for each would overflow the lock table of
--- the server, as its size is set for 64 a connection. They are taken in one order, after
--- the heads and before any row is written, so that there is no cycle to wait in.
--- 1668050795 is "clrk": it keeps these locks apart from the application's own.
+-- The addresses share 64 stripes: one lock each would overflow the server's lock table,
+-- which by default has room for 64 per connection. The locks are taken in one order, after
+-- the heads and before any row is written, so that no cycle can form. 1668050795 is "clrk":
+-- it keeps these locks apart from the application's.
 SELECT pg_advisory_xact_lock(1668050795, l.stripe)
 FROM (
     SELECT DISTINCT hashtext(a.address) & 63 AS stripe
     FROM (
-        SELECT unnest(@addresses::text[]) AS address
+        SELECT unnest(@address::text[]) AS address
         UNION ALL
-        SELECT u.primary_email FROM users u WHERE u.clerk_id = ANY(@clerk_ids::text[])
+        SELECT u.primary_email FROM users u WHERE u.clerk_id = ANY(@clerk_id::text[])
     ) AS a
     WHERE a.address <> ''
     ORDER BY stripe
 ) AS l;
 
 -- name: UserEmailClaimMany :many
--- All that is needed to decide who holds the addresses that the given users
--- claim or claimed until now: every claimant, with the version that ranks it.
--- To be called with the addresses locked, as a statement of its own: only then it
--- sees what the previous owner of the lock has committed. For OFFSET 0 see
+-- Returns every claimant of the addresses that the given users claim or claimed before,
+-- with the version that ranks it. It must be a separate statement after UserEmailLockMany:
+-- only then does it see what the previous owner of the lock committed. For OFFSET 0 see
 -- HeadGetMany.
 SELECT u.clerk_id, a.address::text AS address, (u.email IS NOT NULL)::boolean AS holds,
     h.deleted, h.updated_at, h.event_at, h.event_id
 FROM (
-    SELECT unnest(@addresses::text[]) AS address
+    SELECT unnest(@address::text[]) AS address
     UNION
-    SELECT o.primary_email FROM users o WHERE o.clerk_id = ANY(@clerk_ids::text[])
+    SELECT o.primary_email FROM users o WHERE o.clerk_id = ANY(@clerk_id::text[])
 ) AS a
 CROSS JOIN LATERAL (SELECT * FROM users c WHERE c.primary_email = a.address OFFSET 0) AS u
 CROSS JOIN LATERAL (SELECT * FROM entity_heads e WHERE e.kind = 'user' AND e.clerk_id = u.clerk_id OFFSET 0) AS h;
 
 -- name: UserEmailRelease :exec
--- Users that no longer hold their address.
-UPDATE users SET email = NULL WHERE clerk_id = ANY(@clerk_ids::text[]);
+-- Takes their address from users.
+UPDATE users SET email = NULL WHERE clerk_id = ANY(@clerk_id::text[]);
 
 -- name: UserEmailGrant :exec
--- Users that hold the address they claim from now on.
-UPDATE users SET email = primary_email WHERE clerk_id = ANY(@clerk_ids::text[]);
+-- Gives users the address that they claim.
+UPDATE users SET email = primary_email WHERE clerk_id = ANY(@clerk_id::text[]);
 
--- name: UserGet :one
-SELECT * FROM users WHERE clerk_id = @clerk_id;
+-- name: UserEmailGet :one
+-- Returns the address that a user claims, '' when there is none.
+SELECT COALESCE(primary_email, '') FROM users WHERE clerk_id = @clerk_id;
 
 -- name: UserFindByEmail :many
--- The users that claim an address, the one that holds it first.
+-- Returns the users that claim an address, its holder first.
 SELECT clerk_id FROM users WHERE primary_email = @address::text ORDER BY email IS NULL, clerk_id;

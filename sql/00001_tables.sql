@@ -1,29 +1,27 @@
 -- +goose Up
 
--- The newest version applied of every entity: the one gate of ordering. Every
--- batch advances the heads first and goes on with the keys that won.
+-- The newest version applied of every entity: the one gate of ordering. Every batch
+-- advances the heads first and writes rows only for keys that won.
 --
--- kind 'seat' is the place of one user in one organization, clerk_id
--- '<user>/<organization>'. Its version is that of the newest membership seen for
--- it, by creation, and its event_id is that membership's Clerk id: only this one
--- may have a row in org_memberships.
+-- kind 'seat' is one user in one organization, clerk_id '<user>/<organization>'. Its
+-- version is that of the newest membership seen for it, by creation, and its event_id is
+-- that membership's Clerk id: only this one may have a row in org_memberships.
 --
--- A deleted head is a tombstone. It is kept for good: Clerk does not use an id
--- again, and a late event must not bring the entity back.
+-- A deleted head is a tombstone. It is kept forever: Clerk never reuses an id, and a late
+-- event must not restore the entity.
 CREATE TABLE entity_heads (
     kind       text        COLLATE "C" NOT NULL CHECK (kind IN ('user', 'organization', 'membership', 'seat')),
     clerk_id   text        COLLATE "C" NOT NULL,
-    -- The version, compared left to right. The epoch and '' make the version
-    -- zero, of a parent known by its id only.
+    -- The version, compared left to right. The epoch and '' are version zero, of a stub.
     deleted    boolean     NOT NULL,
     updated_at timestamptz NOT NULL,
     event_at   timestamptz NOT NULL,
     event_id   text        COLLATE "C" NOT NULL,
-    -- Where the event stands in the log, and when it was applied.
+    -- The sequence of the event in the log, and when it was applied.
     event_seq  bigint      NOT NULL,
     applied_at timestamptz NOT NULL,
     PRIMARY KEY (kind, clerk_id)
-) WITH (fillfactor = 80); -- room for updates beside the old version, without touching the index
+) WITH (fillfactor = 80); -- room for updates in the same page, which touch no index
 
 CREATE TABLE users (
     id              uuid        PRIMARY KEY, -- UUIDv5 of clerk_id
@@ -49,19 +47,19 @@ CREATE TABLE users (
     deleted_at      timestamptz
 );
 
--- Partial, though NULLs never collide: an index that can be the target of a
--- foreign key makes an update of the column lock out the foreign key checks of
--- memberships, and two batches that trade addresses could deadlock.
+-- Partial, though NULLs never collide: a foreign key could refer to a full unique index, so
+-- an update of the column would block the foreign key checks of memberships, and two
+-- batches that trade addresses could deadlock.
 CREATE UNIQUE INDEX users_email_key ON users (email) WHERE email IS NOT NULL;
 
--- Who claims an address.
+-- For the users that claim an address.
 CREATE INDEX users_primary_email_idx ON users (primary_email) WHERE primary_email IS NOT NULL;
 
 CREATE TABLE organizations (
     id              uuid        PRIMARY KEY, -- UUIDv5 of clerk_id
     clerk_id        text        COLLATE "C" NOT NULL CONSTRAINT organizations_clerk_id_key UNIQUE,
     name            text,
-    slug            text,                    -- not unique: a deleted organization's can be used again
+    slug            text,                    -- not unique: a deleted organization's can be reused
     image_url       text,
     created_by      text,                    -- Clerk id of a user
     public_metadata jsonb       NOT NULL DEFAULT '{}',

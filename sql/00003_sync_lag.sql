@@ -1,15 +1,14 @@
 -- +goose Up
 
--- How far the rows are behind Clerk, as a worker measured it last: one row, which every
--- worker writes over.
+-- The newest reading of the lag: one row, which every worker overwrites.
 CREATE TABLE sync_status (
     only_row    boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
     measured_at timestamptz NOT NULL, -- by this server's clock
     reading     jsonb       NOT NULL  -- as GET /lag answers
-) WITH (fillfactor = 50); -- every few seconds a new version, beside the old one
+) WITH (fillfactor = 50); -- room for a new version every few seconds in the same page
 
--- The same, with what time has made of it: one row, always. Workers measure every few
--- seconds: what is older than 20 says nothing of now.
+-- The reading as of now: always one row. Workers measure every few seconds, so a reading
+-- that is older than 20 is unknown.
 CREATE VIEW sync_lag AS
 SELECT
     fresh.yes AND (s.reading ->> 'in_step')::boolean AS in_step,
@@ -22,9 +21,9 @@ SELECT
     s.measured_at,
     CASE WHEN fresh.yes THEN (s.reading ->> 'pending')::bigint END AS pending,
     CASE WHEN fresh.yes THEN (s.reading ->> 'in_work')::bigint END AS in_work,
-    -- What waited then and is not known to be applied waits on.
+    -- Events that waited then, and are not known to be applied, still wait.
     CASE
-        WHEN NOT fresh.yes AND (s.reading ->> 'pending')::bigint = 0 THEN NULL -- nobody knows what came since
+        WHEN NOT fresh.yes AND (s.reading ->> 'pending')::bigint = 0 THEN NULL -- events may have been stored since
         WHEN (s.reading ->> 'pending')::bigint = 0 THEN 0
         ELSE (s.reading ->> 'oldest_pending_age_seconds')::double precision
             + greatest(extract(epoch FROM clock_timestamp() - s.measured_at), 0)::double precision
@@ -42,7 +41,7 @@ FROM (VALUES (true)) AS one (row)
 LEFT JOIN sync_status AS s ON s.only_row = one.row
 CROSS JOIN LATERAL (SELECT coalesce(s.measured_at > clock_timestamp() - interval '20 seconds', false)) AS fresh (yes);
 
--- How fresh every row is, and which event made it.
+-- The lag of every row, and the event that made it.
 CREATE VIEW entity_freshness AS
 SELECT
     kind,

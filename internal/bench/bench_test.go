@@ -19,6 +19,7 @@ import (
 	svix "github.com/svix/svix-webhooks/go"
 
 	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/config"
 	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
 	"github.com/clerksync/clerksync/internal/embedded/postgres"
 	"github.com/clerksync/clerksync/internal/eventlog"
@@ -73,7 +74,7 @@ func startPostgres(tb testing.TB) *store.Store {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { pg.Stop(context.Background()) })
-	st, err := store.Open(tb.Context(), store.Options{URL: pg.URL("postgres"), MaxConns: 8})
+	st, err := store.Open(tb.Context(), store.Options{URL: pg.URL("postgres"), Schema: config.Default().Schema, MaxConns: 8})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -192,8 +193,13 @@ func fill(b *testing.B, log *eventlog.Log, i, n int) {
 	}
 }
 
+func newProjector(log *eventlog.Log, st *store.Store, registry prometheus.Registerer) *projector.Projector {
+	c := config.Default()
+	return projector.New(projector.Options{Log: log, Apply: st.Apply, Registry: registry, Appliers: c.Appliers, Batch: c.Batch})
+}
+
 func drain(b *testing.B, log *eventlog.Log, st *store.Store, n int, registry prometheus.Registerer) time.Duration {
-	p := projector.New(projector.Options{Log: log, Apply: st.Apply, Registry: registry})
+	p := newProjector(log, st, registry)
 	started := time.Now()
 	p.Start()
 	awaitApplied(b, log, st.Pool(), n)
@@ -270,26 +276,26 @@ func bareUpsertStretch(b *testing.B, st *store.Store, from, to int) time.Duratio
 				b.Fatal(err)
 			}
 			u := c.User
-			p.Ids = append(p.Ids, clerk.UUID(c.ID))
-			p.ClerkIds = append(p.ClerkIds, c.ID)
-			p.Emails = append(p.Emails, u.PrimaryEmail)
-			p.PrimaryEmails = append(p.PrimaryEmails, u.PrimaryEmail)
-			p.EmailVerifieds = append(p.EmailVerifieds, u.EmailVerified)
-			p.FirstNames = append(p.FirstNames, u.FirstName)
-			p.LastNames = append(p.LastNames, u.LastName)
-			p.Usernames = append(p.Usernames, u.Username)
-			p.PhoneNumbers = append(p.PhoneNumbers, u.PhoneNumber)
-			p.ImageUrls = append(p.ImageUrls, u.ImageURL)
-			p.ExternalIds = append(p.ExternalIds, u.ExternalID)
-			p.PublicMetadatas = append(p.PublicMetadatas, json.RawMessage(u.PublicMetadata))
-			p.Banneds = append(p.Banneds, u.Banned)
-			p.Lockeds = append(p.Lockeds, u.Locked)
-			p.Deprovisioneds = append(p.Deprovisioneds, u.Deprovisioned)
-			p.LastSignInAts = append(p.LastSignInAts, time.UnixMilli(u.LastSignInAt))
-			p.Raws = append(p.Raws, json.RawMessage(u.Raw))
-			p.CreatedAts = append(p.CreatedAts, time.UnixMilli(u.CreatedAt))
-			p.UpdatedAts = append(p.UpdatedAts, time.UnixMilli(u.UpdatedAt))
-			p.DeletedAts = append(p.DeletedAts, time.UnixMilli(0))
+			p.ID = append(p.ID, clerk.UUID(c.ID))
+			p.ClerkID = append(p.ClerkID, c.ID)
+			p.Email = append(p.Email, u.PrimaryEmail)
+			p.PrimaryEmail = append(p.PrimaryEmail, u.PrimaryEmail)
+			p.EmailVerified = append(p.EmailVerified, u.EmailVerified)
+			p.FirstName = append(p.FirstName, u.FirstName)
+			p.LastName = append(p.LastName, u.LastName)
+			p.Username = append(p.Username, u.Username)
+			p.PhoneNumber = append(p.PhoneNumber, u.PhoneNumber)
+			p.ImageUrl = append(p.ImageUrl, u.ImageURL)
+			p.ExternalID = append(p.ExternalID, u.ExternalID)
+			p.PublicMetadata = append(p.PublicMetadata, json.RawMessage(u.PublicMetadata))
+			p.Banned = append(p.Banned, u.Banned)
+			p.Locked = append(p.Locked, u.Locked)
+			p.Deprovisioned = append(p.Deprovisioned, u.Deprovisioned)
+			p.LastSignInAt = append(p.LastSignInAt, time.UnixMilli(u.LastSignInAt))
+			p.Raw = append(p.Raw, json.RawMessage(u.Raw))
+			p.CreatedAt = append(p.CreatedAt, time.UnixMilli(u.CreatedAt))
+			p.UpdatedAt = append(p.UpdatedAt, time.UnixMilli(u.UpdatedAt))
+			p.DeletedAt = append(p.DeletedAt, time.UnixMilli(0))
 		}
 		batches = append(batches, p)
 	}
@@ -357,7 +363,7 @@ func BenchmarkEndToEnd(b *testing.B) {
 	st := startPostgres(b)
 	_, log := startNATS(b, false)
 	addr := serve(b, newReceiver(b, log))
-	p := projector.New(projector.Options{Log: log, Apply: st.Apply, Registry: prometheus.NewRegistry()})
+	p := newProjector(log, st, prometheus.NewRegistry())
 	p.Start()
 	defer p.Stop(context.Background())
 
@@ -409,7 +415,7 @@ func BenchmarkLoneEvent(b *testing.B) {
 	st := startPostgres(b)
 	_, log := startNATS(b, false)
 	addr := serve(b, newReceiver(b, log))
-	p := projector.New(projector.Options{Log: log, Apply: st.Apply, Registry: prometheus.NewRegistry()})
+	p := newProjector(log, st, prometheus.NewRegistry())
 	p.Start()
 	defer p.Stop(context.Background())
 	n := max(b.N, 300)

@@ -6,10 +6,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Change is what one event says of one entity. At most one of User,
-// Organization and Membership is set, the one that Kind names: a delete of a
-// user or an organization has none, that of a membership has one if Clerk sent
-// it along.
+// Change is the content of an event about one entity. At most one of User, Organization
+// and Membership is set, the one that Kind names: a delete of a user or an organization
+// has none, that of a membership has one if Clerk sent it.
 type Change struct {
 	Kind    Kind
 	ID      string // Clerk id of the entity
@@ -20,8 +19,8 @@ type Change struct {
 	Membership   *Membership
 }
 
-// User is what a row of users is made of. In a string, "" stands for NULL. All
-// times are Unix milliseconds, 0 for NULL.
+// User is the source of a row of users. An empty string stands for NULL. Times are Unix
+// milliseconds, 0 for NULL.
 type User struct {
 	PrimaryEmail   string // the address that the user claims
 	EmailVerified  bool
@@ -41,7 +40,7 @@ type User struct {
 	Raw            jsontext.Value // the whole data
 }
 
-// Organization is what a row of organizations is made of, see [User].
+// Organization is the source of a row of organizations, see [User].
 type Organization struct {
 	Name           string
 	Slug           string
@@ -53,7 +52,7 @@ type Organization struct {
 	Raw            jsontext.Value
 }
 
-// Membership is what a row of org_memberships is made of, see [User].
+// Membership is the source of a row of org_memberships, see [User].
 type Membership struct {
 	UserID         string // Clerk id
 	OrgID          string // Clerk id
@@ -64,9 +63,9 @@ type Membership struct {
 	UpdatedAt      int64
 }
 
-// ParseChange reads what a stored event says, from its body alone. Nil without an
-// error means that events of this type are not synced. The error says why the
-// event can never be applied, see [Reason].
+// ParseChange reads the change in the body of a stored event. It returns nil without an
+// error when events of this type are not synced. The error says why the event can never
+// be applied, see [Reason].
 func ParseChange(e *Event) (*Change, error) {
 	var envelope struct {
 		Type      string `json:"type"`
@@ -80,8 +79,8 @@ func ParseChange(e *Event) (*Change, error) {
 	if resource == "" || action == "" {
 		return nil, errNoType
 	}
-	kind, ok := resources[resource]
-	if !ok {
+	kind := ofResource(resource)
+	if kind == nil {
 		return nil, nil
 	}
 	switch action {
@@ -93,25 +92,18 @@ func ParseChange(e *Event) (*Change, error) {
 	if !inRange(envelope.Timestamp) {
 		return nil, errTimestamp
 	}
-	c := &Change{Kind: kind}
+	c := &Change{Kind: kind.kind}
 	c.Version = Version{Deleted: action == "deleted", EventAt: millis(envelope.Timestamp), EventID: e.ID}
 	if c.Version.EventAt == 0 {
 		c.Version.EventAt = e.ReceivedAt.UnixMilli()
 	}
 
 	data := jsontext.Value(cleanText(e.Body[envelope.Data.start:envelope.Data.end]))
-	var err error
-	switch {
-	case kind == KindMembership:
-		err = c.readMembership(data)
-	case c.Version.Deleted:
-		err = c.readDeleted(data)
-	case kind == KindUser:
-		err = c.readUser(data)
-	case kind == KindOrganization:
-		err = c.readOrganization(data)
+	read := kind.read
+	if c.Version.Deleted {
+		read = kind.readDeleted
 	}
-	if err != nil {
+	if err := read(c, data); err != nil {
 		return nil, err
 	}
 	ids := Envelope{Type: envelope.Type, EntityID: c.ID}
@@ -124,7 +116,7 @@ func ParseChange(e *Event) (*Change, error) {
 	return c, nil
 }
 
-// span is where a value stands in the body.
+// span is the position of a value in the body.
 type span struct{ start, end int64 }
 
 func (s *span) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
@@ -137,7 +129,7 @@ func (s *span) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 // emptyObject is the default of the metadata columns.
 var emptyObject = jsontext.Value("{}")
 
-// readDeleted takes only the id, as nothing but the id is to be kept.
+// readDeleted reads the id and nothing else: a tombstone keeps nothing else.
 func (c *Change) readDeleted(data jsontext.Value) error {
 	var d struct {
 		ID string `json:"id"`
@@ -196,8 +188,8 @@ func (c *Change) readUser(data jsontext.Value) error {
 		UpdatedAt:      u.UpdatedAt,
 		Raw:            data,
 	}
-	// The primary one is named by its id: it need not be the first, and the id
-	// can name one that is not in the list. Primary does not mean verified.
+	// The primary address need not be the first, and its id may not be in the list.
+	// Primary does not mean verified.
 	if id := u.PrimaryEmailAddressID; id != nil {
 		for _, a := range u.EmailAddresses {
 			if a.ID == *id {
@@ -244,9 +236,9 @@ func (c *Change) readOrganization(data jsontext.Value) error {
 	return c.setUpdatedAt(o.UpdatedAt, o.CreatedAt)
 }
 
-// readMembership also reads a delete: Clerk sends the whole membership, and
-// whom it bound is needed to make the same rows when the delete comes first.
-// A delete of the bare id is taken too.
+// readMembership also reads a delete: Clerk sends the whole membership, and its user and
+// organization are needed for the same rows when the delete arrives first. It accepts a
+// delete that has the id alone.
 func (c *Change) readMembership(data jsontext.Value) error {
 	var m struct {
 		ID             string          `json:"id"`
@@ -280,7 +272,7 @@ func (c *Change) readMembership(data jsontext.Value) error {
 	return c.setUpdatedAt(m.UpdatedAt, m.CreatedAt)
 }
 
-// setUpdatedAt completes the version, after a look at all times of the entity.
+// setUpdatedAt completes the version, and checks all times of the entity.
 func (c *Change) setUpdatedAt(updatedAt int64, others ...int64) error {
 	for _, t := range append(others, updatedAt) {
 		if !inRange(t) {
@@ -298,7 +290,7 @@ func decodeData(data jsontext.Value, v any) error {
 	return nil
 }
 
-// metadata returns an object whatever Clerk sent: null, or nothing.
+// metadata returns an object also for null, or nothing.
 func metadata(v jsontext.Value) jsontext.Value {
 	if v.Kind() != '{' {
 		return emptyObject

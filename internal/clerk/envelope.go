@@ -8,13 +8,12 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxMillis is the end of the year 9999: PostgreSQL and people agree on dates
-// up to there.
+// maxMillis is the end of the year 9999, the last with a date in RFC 3339.
 const maxMillis = 253402300799999
 
-// secondsBelow: Clerk's timestamps are milliseconds, but those of its example
-// events are seconds. Read as milliseconds, a value below this one lies before
-// March 1973, and as seconds beyond the year 5000: there is no doubt.
+// secondsBelow tells seconds from milliseconds: Clerk's timestamps are milliseconds, but
+// those of its example events are seconds. As milliseconds, a value below this one is
+// before March 1973; as seconds, one above is beyond the year 5000.
 const secondsBelow = 100_000_000_000
 
 func inRange(t int64) bool { return 0 <= t && t <= maxMillis }
@@ -26,12 +25,12 @@ func millis(t int64) int64 {
 	return t
 }
 
-// Reasons why an event can never be applied. They name its dead letter.
+// The reasons why an event can never be applied, as dead letters name them.
 var (
-	ErrUndecodable   = errors.New("undecodable")    // not JSON, a key twice, a field of another type
+	ErrUndecodable   = errors.New("undecodable")    // not JSON, a duplicate key, a field of another type
 	ErrNoType        = errors.New("no_type")        // no type of the form resource.action
 	ErrNoID          = errors.New("no_id")          // no data.id, or a membership without its user or organization
-	ErrUnusableID    = errors.New("unusable_id")    // an id that cannot be a token of a subject
+	ErrUnusableID    = errors.New("unusable_id")    // an id that cannot be a subject token
 	ErrWrongInstance = errors.New("wrong_instance") // an event of another Clerk instance
 )
 
@@ -40,7 +39,7 @@ var (
 	errTimestamp = fmt.Errorf("%w: timestamp is out of range", ErrUndecodable)
 )
 
-// Reason returns the name of the reason in err, "" when it is none of ours.
+// Reason returns the name of the reason in err, "" when there is none.
 func Reason(err error) string {
 	for _, reason := range []error{ErrUndecodable, ErrNoType, ErrNoID, ErrUnusableID, ErrWrongInstance} {
 		if errors.Is(err, reason) {
@@ -50,8 +49,25 @@ func Reason(err error) string {
 	return ""
 }
 
-// reference is an object of which only one id matters. In events that are not
-// about memberships the same name can hold anything: that is no fault.
+// parents are the ids in data that name the user and the organization of an entity.
+type parents struct {
+	OrganizationID string          `json:"organization_id"`
+	UserID         string          `json:"user_id"`
+	Organization   organizationRef `json:"organization"`
+	PublicUserData userRef         `json:"public_user_data"`
+}
+
+// A user belongs to no organization but by memberships.
+func ofUser(e *Envelope, _ *parents) { e.UserID, e.OrgID = e.EntityID, "" }
+
+func ofOrganization(e *Envelope, _ *parents) { e.OrgID = e.EntityID }
+
+func ofMembership(e *Envelope, p *parents) {
+	e.OrgID, e.UserID = p.Organization.id, p.PublicUserData.id
+}
+
+// reference is an object of which only one id is read. In events of other kinds the same
+// name can hold a value of any type: that is no fault.
 type reference struct{ id string }
 
 func (r *reference) UnmarshalJSONFrom(dec *jsontext.Decoder, name string) error {
@@ -94,22 +110,18 @@ func (r *userRef) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return r.reference.UnmarshalJSONFrom(dec, "user_id")
 }
 
-// ParseEnvelope reads the envelope of a body, strictly: it validates the whole
-// body, and refuses it when any object in it has a key twice. The error is
-// ErrUndecodable or ErrNoType.
+// ParseEnvelope reads the envelope of a body, strictly: it validates the whole body and
+// refuses duplicate keys in any object. The error is ErrUndecodable or ErrNoType.
 //
-// The ids are as they came, see [Envelope.CheckIDs].
+// It does not check the ids, see [Envelope.CheckIDs].
 func ParseEnvelope(body []byte) (Envelope, error) {
 	var raw struct {
 		Type       string `json:"type"`
 		Timestamp  int64  `json:"timestamp"`
 		InstanceID string `json:"instance_id"`
 		Data       struct {
-			ID             string          `json:"id"`
-			OrganizationID string          `json:"organization_id"`
-			UserID         string          `json:"user_id"`
-			Organization   organizationRef `json:"organization"`
-			PublicUserData userRef         `json:"public_user_data"`
+			ID string `json:"id"`
+			parents
 		} `json:"data"`
 	}
 	if err := decode(body, &raw, strict); err != nil {
@@ -126,23 +138,18 @@ func ParseEnvelope(body []byte) (Envelope, error) {
 		OrgID:      raw.Data.OrganizationID,
 		UserID:     raw.Data.UserID,
 	}
-	if resource, action := SplitType(e.Type); resource == "" || action == "" {
+	resource, action := SplitType(e.Type)
+	if resource == "" || action == "" {
 		return e, errNoType
 	}
-	switch resource, _ := SplitType(e.Type); resources[resource] {
-	case KindUser:
-		e.UserID, e.OrgID = e.EntityID, "" // a user belongs to no organization but by memberships
-	case KindOrganization:
-		e.OrgID = e.EntityID
-	case KindMembership:
-		e.OrgID = raw.Data.Organization.id
-		e.UserID = raw.Data.PublicUserData.id
+	if s := ofResource(resource); s != nil {
+		s.parents(&e, &raw.Data.parents)
 	}
 	return e, nil
 }
 
-// TypeOf reads the type of a body that ParseEnvelope refused, leniently, "" if
-// there is none to be read.
+// TypeOf reads the type of a body that ParseEnvelope refused, leniently. It returns ""
+// when it cannot read one.
 func TypeOf(body []byte) string {
 	dec := jsontext.NewDecoder(bytes.NewReader(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '{' {
@@ -166,8 +173,8 @@ func TypeOf(body []byte) string {
 	return ""
 }
 
-// CheckIDs reports whether the event has an entity and whether its ids can be
-// tokens of a subject. The error is ErrNoID or ErrUnusableID.
+// CheckIDs checks that the event names an entity and that its ids can be subject tokens.
+// The error is ErrNoID or ErrUnusableID.
 func (e Envelope) CheckIDs() error {
 	if e.EntityID == "" {
 		return fmt.Errorf("%w: data.id is missing", ErrNoID)

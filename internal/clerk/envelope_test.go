@@ -52,7 +52,7 @@ func TestParseEnvelope(t *testing.T) {
 				EntityID: "orginv_1", OrgID: "org_1", UserID: "user_1",
 			},
 		},
-		"null is nobody": {
+		"null is no user": {
 			`{"type":"email.created","timestamp":1768208400426,"instance_id":null,"data":{"id":"ema_1","organization_id":null,"user_id":null}}`,
 			clerk.Envelope{Type: "email.created", EventAt: 1768208400426, EntityID: "ema_1"},
 		},
@@ -65,7 +65,7 @@ func TestParseEnvelope(t *testing.T) {
 			clerk.Envelope{Type: "user.created.again", EntityID: "user_1", UserID: "user_1"},
 		},
 		"space around": {"\r\n\t {\"type\":\"user.created\"} \n", clerk.Envelope{Type: "user.created"}},
-		"a type nobody has heard of": {
+		"an unknown type": {
 			`{"type":"spaceship.launched","data":{"id":"ship_1"}}`, clerk.Envelope{Type: "spaceship.launched", EntityID: "ship_1"},
 		},
 		"a lone surrogate and broken UTF-8 are no reason to lose an event": {
@@ -120,7 +120,7 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 		"a byte order mark":         {"\ufeff{\"type\":\"user.created\"}", clerk.ErrUndecodable},
 		"a comment":                 {`{"type":"user.created"/**/}`, clerk.ErrUndecodable},
 		"a comma too many":          {`{"type":"user.created",}`, clerk.ErrUndecodable},
-		"fault where nobody looks":  {`{"type":"user.created","data":{"unsafe_metadata":{"a":[1,}}}}`, clerk.ErrUndecodable},
+		"fault in an unread field":  {`{"type":"user.created","data":{"unsafe_metadata":{"a":[1,}}}}`, clerk.ErrUndecodable},
 		"key twice, top":            {`{"type":"user.created","type":"user.deleted"}`, clerk.ErrUndecodable},
 		"key twice, same value":     {`{"type":"user.created","type":"user.created"}`, clerk.ErrUndecodable},
 		"key twice, escaped":        {`{"type":"user.created","\u0074ype":"user.deleted"}`, clerk.ErrUndecodable},

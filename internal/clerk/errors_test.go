@@ -66,7 +66,7 @@ func parse(body []byte) (errs []error) {
 	return errs
 }
 
-// marked puts marks into an event: into about one place of n, as strings,
+// marked puts marks into an event: into about one value of n, as strings,
 // numbers, objects and arrays.
 func marked(t *rapid.T, v any, n int) any {
 	marks := []any{

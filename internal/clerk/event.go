@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Origin says how an event came into the log.
+// Origin is the way by which an event entered the log.
 type Origin string
 
 // The origins of events.
@@ -17,51 +17,50 @@ const (
 	OriginProbe   Origin = "probe"   // synthetic, see [ProbeType]
 )
 
-// Origins are all of them.
+// Origins lists them all.
 var Origins = []Origin{OriginWebhook, OriginImport, OriginProbe}
 
-// ProbeType is the type of the synthetic events that measure the way from the public
-// URL to the projector. Nothing is made of them, and Clerk sends none of that name.
+// ProbeType is the type of the synthetic events that measure the way from the public URL
+// to the projector. They change no row, and Clerk sends no events of that name.
 const (
 	ProbeResource = "clerksync"
 	ProbeType     = ProbeResource + ".probe"
 )
 
-// ProbeBody is the body of a probe. All probes are about one entity, and so share one
-// subject in the log, which costs the server memory: they are told apart by their
-// svix-ids.
+// ProbeBody returns the body of a probe. All probes name one entity, and so share one
+// subject, since every subject costs the server memory. Their svix-ids differ.
 func ProbeBody(at time.Time) []byte {
 	return fmt.Appendf(nil, `{"object":"event","type":%q,"timestamp":%d,"data":{"object":"probe","id":"probe"}}`, ProbeType, at.UnixMilli())
 }
 
-// Event is one verified delivery: the body as it came, byte for byte, and what
-// was beside it. Body is not to be changed by anyone.
+// Event is one verified delivery: the body as received, byte for byte, and its headers.
+// Body must not be modified.
 type Event struct {
 	ID         string // svix-id, the idempotency key
-	Timestamp  string // svix-timestamp, as received: when this delivery was tried. Orders nothing
+	Timestamp  string // svix-timestamp, as received: the time of the delivery attempt. It orders nothing
 	Signature  string // svix-signature, as received
 	ReceivedAt time.Time
 	Origin     Origin
-	Trace      string // traceparent of where it was stored, "" without tracing
+	Trace      string // traceparent of the request that stored it, "" without tracing
 	Body       []byte
 
-	Envelope Envelope // what Body says of itself
+	Envelope Envelope // parsed from Body
 }
 
-// WebhookPath is where Clerk's webhooks are received.
+// WebhookPath is the path of the webhook endpoint.
 const WebhookPath = "/api/webhooks/clerk"
 
 // MaxBody is the largest body of an event, in bytes. Svix delivers up to about 350 KB.
 const MaxBody = 1 << 20
 
-// Envelope is the part of an event's body that tells where the event belongs.
+// Envelope is the part of a body that names the event's type and entity.
 type Envelope struct {
 	Type       string // as Clerk wrote it, "user.created"
 	EventAt    int64  // when Clerk emitted the event, Unix milliseconds; 0 when it does not say
 	InstanceID string // "" when the event does not say (deliveries before 2025, examples)
 	EntityID   string // data.id
-	OrgID      string // the organization that the event is about or belongs to, "" for none
-	UserID     string // the user that the event is about or belongs to, "" for none
+	OrgID      string // the organization that the entity is or belongs to, "" for none
+	UserID     string // the user that the entity is or belongs to, "" for none
 }
 
 // SplitType cuts the type of an event into the resource and the action:
@@ -71,10 +70,7 @@ func SplitType(eventType string) (resource, action string) {
 	return resource, action
 }
 
-// SyncedTypes returns globs for the types of events that are synced.
-func SyncedTypes() []string { return []string{"user.*", "organization.*", "organizationMembership.*"} }
-
-// CheckGlob returns what is wrong with a glob of event types.
+// CheckGlob returns an error when a glob of event types is not valid.
 func CheckGlob(glob string) error {
 	if _, err := path.Match(glob, "user.created"); err != nil || glob == "" {
 		return fmt.Errorf("not a glob of event types such as user.* or session.created: %q", glob)
@@ -82,12 +78,12 @@ func CheckGlob(glob string) error {
 	return nil
 }
 
-// Subject is the place of the event in the log below a prefix:
+// Subject returns the subject of the event in the log, below a prefix:
 //
 //	<prefix>.<resource>.<action>.<id>.<org>.<user>
 //
-// with "-" for what there is not, or what cannot be a token. One filter thus
-// selects all of one person, one organization or one type.
+// with "-" for an id that is missing or cannot be a token. So one filter selects one
+// person, one organization or one type.
 func (e Envelope) Subject(prefix string) string {
 	resource, action := SplitType(e.Type)
 	var b strings.Builder

@@ -82,7 +82,7 @@ var outcomes = map[string][]string{
 	},
 	"no_id": {
 		"user.deleted--without-id",                                 // nothing to delete
-		"organizationMembership.created--without-public-user-data", // a member of nobody knows whom
+		"organizationMembership.created--without-public-user-data", // a membership of no user
 	},
 }
 

@@ -1,6 +1,6 @@
 package clerk
 
-// What the tests look at from inside.
+// CleanText is cleanText.
 var CleanText = cleanText
 
 const MaxMillis = maxMillis

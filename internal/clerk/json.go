@@ -11,19 +11,19 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// strict refuses a key that stands twice: two readers could take different ones.
-// Broken UTF-8 and lone surrogates are let in, because Clerk passes on what people
-// typed; cleanText replaces them before they meet PostgreSQL.
+// strict refuses duplicate keys, of which two readers could take different ones. It lets
+// in broken UTF-8 and lone surrogates, because Clerk passes on text as people typed it;
+// cleanText replaces them before they reach PostgreSQL.
 var strict = json.JoinOptions(
 	jsontext.AllowDuplicateNames(false),
 	jsontext.AllowInvalidUTF8(true),
 )
 
-// cleaned is for what was strict before cleanText, which can make keys equal.
+// cleaned is for data that cleanText changed, which can make keys equal.
 var cleaned = jsontext.AllowDuplicateNames(true)
 
-// decode reads data into v. Its errors say where the fault is and never what
-// stands there: they end up in logs and dead letters.
+// decode reads data into v. Its errors name the position of the fault and never quote the
+// data: they end up in logs and dead letters.
 func decode(data []byte, v any, options json.Options) error {
 	err := json.Unmarshal(data, v, options)
 	if err == nil {
@@ -43,8 +43,8 @@ func decode(data []byte, v any, options json.Options) error {
 	return errors.New("not JSON")
 }
 
-// pointer keeps only names that are Clerk's: below metadata the names are the
-// application's, and may be about a person.
+// pointer returns p up to public_metadata: names below it are the application's, and may
+// be personal.
 func pointer(p jsontext.Pointer) string {
 	var kept jsontext.Pointer
 	for token := range p.Tokens() {
@@ -77,12 +77,11 @@ func kindName(k jsontext.Kind) string {
 	return "value"
 }
 
-// replacement is U+FFFD, which stands for what PostgreSQL cannot hold.
+// replacement is U+FFFD, for characters that PostgreSQL cannot store.
 const replacement = `\ufffd`
 
-// cleanText returns JSON with everything replaced that jsonb and text refuse:
-// the NUL character, lone surrogates and broken UTF-8. In the usual case, when
-// there is nothing of it, data itself is returned.
+// cleanText replaces everything in JSON that jsonb and text refuse: NUL characters, lone
+// surrogates and broken UTF-8. It returns data itself when there is none, as usual.
 func cleanText(data []byte) []byte {
 	if !utf8.Valid(data) {
 		data = bytes.ToValidUTF8(data, []byte("\uFFFD"))
@@ -122,7 +121,7 @@ func cleanText(data []byte) []byte {
 	return append(out, data[min(kept, len(data)):]...)
 }
 
-// escapedRune reads an escape such as \u0041, -1 if there is none.
+// escapedRune reads an escape such as \u0041. It returns -1 if there is none.
 func escapedRune(b []byte) rune {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return -1

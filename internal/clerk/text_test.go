@@ -79,7 +79,7 @@ func texts() *rapid.Generator[string] {
 	)
 }
 
-// TestCleanTextIsWhatPostgresTakes: whatever JSON comes in, what goes out is JSON
+// TestCleanTextIsWhatPostgresTakes: whatever JSON it is given, it returns JSON
 // in valid Unicode without a NUL, that says the same otherwise.
 func TestCleanTextIsWhatPostgresTakes(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/replay"
 )
@@ -36,8 +37,9 @@ func (c *deadRetryCmd) Run(s *session) error {
 		return err
 	}
 	defer done()
+	d := config.Default()
 	return c.retryLetters(s, log, f, replay.LettersOptions{
-		Options: replay.Options{Apply: st.Apply}, Log: log, Select: selected, Instance: c.InstanceID,
+		Options: replay.Options{Apply: st.Apply, Appliers: d.Appliers, Batch: d.Batch}, Log: log, Select: selected, Instance: c.InstanceID,
 	})
 }
 

@@ -1,13 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
-	"strconv"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -24,18 +22,18 @@ type showCmd struct {
 	deployment `embed:""`
 }
 
-// shown is what is known of an entity.
+// shown is everything about an entity, the document of --json.
 type shown struct {
 	Kind      clerk.Kind     `json:"kind"`
 	ID        string         `json:"clerk_id"`
 	State     string         `json:"state"`     // live, deleted, stub, removed, unknown: see states
 	Freshness *freshness     `json:"freshness"` // null when no event about it was applied
-	Row       fields         `json:"row"`       // the row of the table, null when there is none
+	Row       store.Row      `json:"row"`       // null when there is none
 	Head      *db.EntityHead `json:"head"`
 	Events    []shownEvent   `json:"events"` // null when the event log was not read
 	Note      string         `json:"note,omitempty"`
 
-	waiting []shownEvent // newer than what is applied
+	waiting []shownEvent // newer than the row
 }
 
 type shownEvent struct {
@@ -63,11 +61,9 @@ func (c *showCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	out := &shown{Kind: kind, ID: id, Head: tables.Head, State: state(tables)}
-	if tables.Row != nil {
-		if out.Row, err = fieldsOf(tables.Row, c.Raw); err != nil {
-			return err
-		}
+	out := &shown{Kind: kind, ID: id, Head: tables.Head, State: state(tables), Row: tables.Row}
+	if !c.Raw {
+		out.Row = slices.DeleteFunc(out.Row, func(c store.Column) bool { return c.Name == "raw" })
 	}
 	if err := c.readEvents(s, out); err != nil {
 		out.Note = "the events were not read: " + err.Error()
@@ -85,8 +81,8 @@ func (c *showCmd) Run(s *session) error {
 	return s.printShown(out)
 }
 
-// findEntity returns what an argument names: a Clerk id, or the e-mail address of a
-// user.
+// findEntity returns the entity that an argument names: by a Clerk id, or by the e-mail
+// address of a user.
 func findEntity(ctx context.Context, st *store.Store, name string) (clerk.Kind, string, error) {
 	if strings.Contains(name, "@") {
 		ids, err := st.UsersByEmail(ctx, name)
@@ -111,7 +107,7 @@ func findEntity(ctx context.Context, st *store.Store, name string) (clerk.Kind, 
 	return kind, name, nil
 }
 
-// states explains the words of state that need it.
+// states explains the states that need it.
 var states = map[string]string{
 	"deleted": "its row keeps the ids, and nothing of what they stood for",
 	"stub":    "known by its id from an event about something else; its own events have not been applied",
@@ -119,7 +115,7 @@ var states = map[string]string{
 	"unknown": "its events are stored, and have not been applied",
 }
 
-// state says in a word what the tables know.
+// state returns the state of an entity in one word.
 func state(t *store.Shown) string {
 	switch {
 	case t.Head == nil:
@@ -192,17 +188,21 @@ func (s *session) printShown(out *shown) error {
 	}
 	if out.Row != nil {
 		fmt.Fprintln(s.stdout, "\nRow")
-		if err := s.printFields(out.Row); err != nil {
+		if err := s.printRow(out.Row); err != nil {
 			return err
 		}
 	}
 	if out.Head != nil {
 		fmt.Fprintln(s.stdout, "\nHead")
-		head, err := fieldsOf(out.Head, false)
+		object, err := json.Marshal(out.Head)
 		if err != nil {
 			return err
 		}
-		if err := s.printFields(head); err != nil {
+		head, err := store.ReadRow(object)
+		if err != nil {
+			return err
+		}
+		if err := s.printRow(head); err != nil {
 			return err
 		}
 	}
@@ -232,69 +232,20 @@ func (s *session) printShown(out *shown) error {
 	return nil
 }
 
-// field is a column and its value, as JSON.
-type field struct {
-	name  string
-	value json.RawMessage
-}
-
-// fields are a row, with the columns in their order.
-type fields []field
-
-// fieldsOf reads a row, by the names that the columns have. The column raw is the
-// whole of Clerk's data, and left out unless it is asked for.
-func fieldsOf(row any, raw bool) (fields, error) {
-	var all fields
-	v := reflect.ValueOf(row).Elem()
-	for i := range v.NumField() {
-		name := v.Type().Field(i).Tag.Get("json")
-		if name == "raw" && !raw {
-			continue
-		}
-		var value bytes.Buffer
-		enc := json.NewEncoder(&value)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(v.Field(i).Interface()); err != nil {
-			return nil, fmt.Errorf("read column %s: %w", name, err)
-		}
-		all = append(all, field{name, bytes.TrimSpace(value.Bytes())})
-	}
-	return all, nil
-}
-
-// MarshalJSON implements json.Marshaler: an object, null when there is no row.
-func (f fields) MarshalJSON() ([]byte, error) {
-	if f == nil {
-		return []byte("null"), nil
-	}
-	object := []byte{'{'}
-	for i, column := range f {
-		if i > 0 {
-			object = append(object, ',')
-		}
-		object = strconv.AppendQuote(object, column.name)
-		object = append(append(object, ':'), column.value...)
-	}
-	return append(object, '}'), nil
-}
-
-// text is the value for a person: a text that can be printed stands without its
-// quotes.
-func (f field) text() string {
-	var text string
-	if json.Unmarshal(f.value, &text) != nil || string(f.value) == "null" {
-		return string(f.value)
-	}
-	if text == "" || oneLine(text) != text {
-		return string(f.value)
-	}
-	return text
-}
-
-func (s *session) printFields(row fields) error {
+func (s *session) printRow(row store.Row) error {
 	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
 	for _, column := range row {
-		fmt.Fprintf(w, "  %s\t%s\n", column.name, column.text())
+		fmt.Fprintf(w, "  %s\t%s\n", column.Name, valueText(column.Value))
 	}
 	return w.Flush()
+}
+
+// valueText returns a JSON value for a person: a string that can be printed stands
+// without its quotes.
+func valueText(value json.RawMessage) string {
+	var text *string
+	if json.Unmarshal(value, &text) != nil || text == nil || *text == "" || oneLine(*text) != *text {
+		return string(value)
+	}
+	return *text
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/clerksync/clerksync/internal/units"
 )
 
-// freshness is how far the row is behind Clerk, and the event that made it. What only
-// the event log knows is null when it was not read, or does not have the event any more.
+// freshness is the lag of the row, and the event that made it. The fields that only the
+// event log has are null when it was not read or no longer has the event.
 type freshness struct {
 	EmittedAt  time.Time  `json:"emitted_at"`
 	ReceivedAt *time.Time `json:"received_at"`
@@ -18,12 +18,12 @@ type freshness struct {
 	EndToEnd   float64    `json:"end_to_end_seconds"`
 	EventSeq   int64      `json:"event_seq"`
 	SvixID     string     `json:"svix_id"`
-	Pending    *int       `json:"pending"` // events about it that are newer and wait
+	Pending    *int       `json:"pending"` // newer events that wait
 
 	eventType string
 }
 
-// freshnessOf is nil when no event about the entity was applied.
+// freshnessOf returns nil when no event about the entity was applied.
 func freshnessOf(out *shown) *freshness {
 	head := out.Head
 	if head == nil || head.EventID == "" {
@@ -46,7 +46,7 @@ func freshnessOf(out *shown) *freshness {
 	return f
 }
 
-// text is for a person, in one line.
+// text returns one line for a person.
 func (f *freshness) text() string {
 	after := func(from, to time.Time) string { return units.Seconds(to.Sub(from).Seconds()) }
 	if f.StoredAt == nil {
@@ -58,7 +58,7 @@ func (f *freshness) text() string {
 		units.Seconds(f.EndToEnd), f.EventSeq, f.eventType, f.SvixID)
 }
 
-// waitingListed is how many of the events that wait are named.
+// waitingListed bounds how many waiting events are named.
 const waitingListed = 3
 
 // waitingText names events that wait to be applied.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/replay"
 	"github.com/clerksync/clerksync/internal/store/db"
 	"github.com/clerksync/clerksync/internal/units"
@@ -52,8 +53,9 @@ func (c *verifyCmd) Run(s *session) error {
 	defer done()
 	collectGarbageAt(300) // as a replay does
 	stop := func() {}
+	defaults := config.Default()
 	v := replay.Verifier{
-		Log: log, Store: st,
+		Log: log, Store: st, Appliers: defaults.Appliers, Batch: defaults.Batch,
 		Rebuilding: func(r *replay.Events, total uint64) {
 			stop = c.progress(s, total, "applied").follow(func() uint64 { return r.Counts().Total() })
 		},

@@ -15,18 +15,17 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// Person is what there is to be erased of a user.
+// Person is what is stored about a user.
 type Person struct {
 	ID      string // Clerk id
 	Head    *db.EntityHead
-	Row     *db.User            // nil when there is none
-	Events  []*eventlog.Message // their own, and those that name them, without their bodies
+	Events  []*eventlog.Message // that name the user, without their bodies
 	Letters []*eventlog.Message // dead letters, without their bodies
 
-	addresses []string // e-mail addresses, by which letters are found that nobody could read
+	addresses []string // e-mail addresses, to find letters that could not be decoded
 }
 
-// Nothing tells whether there is nothing left to be erased.
+// Nothing reports whether nothing is left to erase.
 func (p *Person) Nothing() bool {
 	return len(p.Events)+len(p.Letters) == 0 && p.Head != nil && p.Head.Deleted
 }
@@ -36,25 +35,24 @@ type Eraser struct {
 	Log   *eventlog.Log
 	Store *store.Store
 
-	// testOnlyRemove is called before an event or a dead letter is removed. Its error
-	// leaves the rest as a killed process would.
+	// testOnlyRemove is called before an event or a dead letter is removed. On an error
+	// the rest is left as a killed process would leave it.
 	testOnlyRemove func(*eventlog.Message) error
 }
 
-// Find looks for what there is of a user. The error is [store.ErrUnknown] when there never
-// was anything, as far as one can know.
+// Find returns what is stored about a user. The error is [store.ErrUnknown] when nothing
+// is, and no tombstone is there.
 func (e *Eraser) Find(ctx context.Context, id string) (*Person, error) {
-	shown, err := e.Store.Show(ctx, clerk.KindUser, id)
+	head, err := e.Store.Head(ctx, clerk.KindUser, id)
 	if err != nil {
 		return nil, err
 	}
-	p := &Person{ID: id, Head: shown.Head}
-	if row, ok := shown.Row.(*db.User); ok {
-		p.Row = row
-		if row.PrimaryEmail != nil {
-			p.learn(*row.PrimaryEmail)
-		}
+	p := &Person{ID: id, Head: head}
+	address, err := e.Store.EmailClaimedBy(ctx, id)
+	if err != nil {
+		return nil, err
 	}
+	p.learn(address)
 	if err := e.find(ctx, p); err != nil {
 		return nil, err
 	}
@@ -64,7 +62,7 @@ func (e *Eraser) Find(ctx context.Context, id string) (*Person, error) {
 	return p, nil
 }
 
-// find looks into the log and the dead letters.
+// find reads the log and the dead letters.
 func (e *Eraser) find(ctx context.Context, p *Person) error {
 	p.Events, p.Letters = nil, nil
 	err := e.Log.PersonalEvents(ctx, p.ID, func(m *eventlog.Message) error {
@@ -76,7 +74,7 @@ func (e *Eraser) find(ctx context.Context, p *Person) error {
 	if err != nil {
 		return err
 	}
-	// All of them: one that nobody could read stands under no id.
+	// Read all letters: one that could not be decoded has no id in its subject.
 	letters, err := e.Log.Letters(ctx, eventlog.Filter{})
 	if err != nil {
 		return err
@@ -90,8 +88,7 @@ func (e *Eraser) find(ctx context.Context, p *Person) error {
 	})
 }
 
-// read takes the addresses of the person from an event of theirs, as far as it can be
-// read.
+// read collects the person's addresses from an event, as far as it can be decoded.
 func (p *Person) read(body []byte) {
 	type address struct {
 		EmailAddress string `json:"email_address"`
@@ -103,11 +100,11 @@ func (p *Person) read(body []byte) {
 			ExternalAccounts []address `json:"external_accounts"`
 			PublicUserData   struct {
 				UserID     string `json:"user_id"`
-				Identifier string `json:"identifier"` // an address, a number, or a name
+				Identifier string `json:"identifier"` // an address, a phone number or a username
 			} `json:"public_user_data"`
 		} `json:"data"`
 	}
-	_ = json.Unmarshal(body, &event) // what is of another type than it should be is left out
+	_ = json.Unmarshal(body, &event) // skips values of an unexpected type
 	if event.Data.ID == p.ID {
 		for _, a := range append(event.Data.EmailAddresses, event.Data.ExternalAccounts...) {
 			p.learn(a.EmailAddress)
@@ -124,22 +121,21 @@ func (p *Person) learn(address string) {
 	}
 }
 
-// concerns tells whether a letter is about the person: under their id, or, when its
-// place says nothing, with their id or an address of theirs in it. Letters of others
-// that have these in them are left, as their events are in the log.
+// concerns reports whether a letter names the person: in its subject or, when the subject
+// names no user, by their id or one of their addresses in the body. A letter of another
+// user stays, as that user's events stay in the log.
 func (p *Person) concerns(m *eventlog.Message) bool {
-	place := m.Event.Envelope
-	if place.UserID != "" {
-		return place.UserID == p.ID
+	subject := m.Event.Envelope
+	if subject.UserID != "" {
+		return subject.UserID == p.ID
 	}
-	if kind, _ := clerk.KindOfID(place.EntityID); kind == clerk.KindOrganization {
+	if kind, _ := clerk.KindOfID(subject.EntityID); kind == clerk.KindOrganization {
 		return false
 	}
 	return slices.ContainsFunc(append([]string{p.ID}, p.addresses...), func(word string) bool { return hasWord(m.Event.Body, word) })
 }
 
-// hasWord tells whether a word stands in a text, and not only as a part of a longer
-// one: user_1 is not user_11.
+// hasWord reports whether a text contains a whole word: user_1 is not in user_11.
 func hasWord(text []byte, word string) bool {
 	for from := 0; ; {
 		i := bytes.Index(text[from:], []byte(word))
@@ -157,12 +153,11 @@ func hasWord(text []byte, word string) bool {
 
 func inWord(c byte) bool { return clerk.ValidToken(string(rune(c))) }
 
-// Erase reduces the row of a person to what a deleted user has, and removes the events
-// that name them from the log and the dead letters. It returns how many. To do it
-// again does nothing; one that was interrupted is finished by that, or by a
-// [Sweeper].
+// Erase reduces the row of a person to that of a deleted user, removes the events that
+// name them from the log and the dead letters, and returns how many. It is idempotent: a
+// second call, or a [Sweeper], finishes an erasure that was interrupted.
 func (e *Eraser) Erase(ctx context.Context, p *Person) (events, letters int, err error) {
-	// The row may be the last to tell the address that a letter was found by.
+	// The row may be the last to have the address by which a letter was found.
 	letters, err = e.remove(ctx, p.Letters, e.Log.RemoveLetter)
 	if err != nil {
 		return 0, letters, err
@@ -174,21 +169,21 @@ func (e *Eraser) Erase(ctx context.Context, p *Person) (events, letters int, err
 	return events, letters + more, err
 }
 
-// purge removes the events that name a person who is deleted. The error is
-// [store.ErrNotDeleted] when that is no longer so.
+// purge removes the events that name a deleted person. The error is [store.ErrNotDeleted]
+// when the person is no longer deleted.
 func (e *Eraser) purge(ctx context.Context, p *Person) (events, letters int, err error) {
 	for {
-		// From here on, an event that is applied and names the person takes the mark
-		// away that FinishErase looks for. What is stored and not yet applied does so
-		// later, and the sweeper comes again.
+		// From here on, applying an event that names the person clears the mark that
+		// FinishErase checks. An event that is applied later does so too, and the sweeper
+		// erases again.
 		if err := e.Store.BeginErase(ctx, p.ID); err != nil {
 			return events, letters, err
 		}
 		if err := e.find(ctx, p); err != nil {
 			return events, letters, err
 		}
-		// The letters first: whoever goes on after an interruption finds some of them
-		// by what the events say.
+		// The letters first: after an interruption some of them are found only by the
+		// addresses in the events.
 		n, err := e.remove(ctx, p.Letters, e.Log.RemoveLetter)
 		letters += n
 		if err != nil {

@@ -26,7 +26,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// What nobody else has.
+// Values that only this person has.
 const (
 	adaID      = "user_Ada"
 	adaEmail   = "ada.vq7x@mail.example"
@@ -73,7 +73,7 @@ func tracesIn(text []byte) []string {
 	return found
 }
 
-// tracesBelow looks at every byte of every file below a folder.
+// tracesBelow reads every byte of every file below a folder.
 func tracesBelow(t *testing.T, dir string) []string {
 	t.Helper()
 	var found []string
@@ -96,7 +96,7 @@ func tracesBelow(t *testing.T, dir string) []string {
 	return found
 }
 
-// tracesInTables looks at every row of every table that is not PostgreSQL's own.
+// tracesInTables reads every row of every table that is not PostgreSQL's own.
 func tracesInTables(w *world) []string {
 	w.T.Helper()
 	var found []string
@@ -250,7 +250,7 @@ func TestNothingOfAPersonIsLeft(t *testing.T) {
 }
 
 // TestFilesOfPostgreSQLNeedAVacuum: rows of before are in them until then. The
-// write-ahead log is not looked at: it is overwritten in its own time.
+// write-ahead log is not read: PostgreSQL overwrites it in time.
 func TestFilesOfPostgreSQLNeedAVacuum(t *testing.T) {
 	t.Parallel()
 	// A temporary folder belongs to root alone, and PostgreSQL does not run as root.
@@ -339,7 +339,7 @@ func TestWhoIsFound(t *testing.T) {
 		p, err := w.eraser().Find(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, want, []int{len(p.Events), len(p.Letters)}, id)
-		require.Equal(t, id == "user_1", p.Row != nil)
+		require.Equal(t, id == "user_1", p.Head != nil)
 		for _, m := range append(p.Events, p.Letters...) {
 			require.Nil(t, m.Event.Body)
 		}
@@ -354,7 +354,7 @@ func TestWhoIsFound(t *testing.T) {
 	require.True(t, w.erased("user_2"), "what is not known to the tables yet leaves a tombstone too")
 }
 
-// TestLettersOfOthersStay: of somebody else who has the address by now, and of an
+// TestLettersOfOthersStay: of another user who has the address by now, and of an
 // organization that the person has made; and who has a longer id or address.
 func TestLettersOfOthersStay(t *testing.T) {
 	t.Parallel()
@@ -373,7 +373,7 @@ func TestLettersOfOthersStay(t *testing.T) {
 	require.Equal(t, []string{"msg_other", "msg_org", "msg_orgmem_2_1_1", "msg_longer"}, testkit.IDs(w.Letters()))
 }
 
-// TestLateEventIsErasedToo: it stays stale, whatever it is about, and goes with the
+// TestLateEventIsErasedToo: it stays stale, whatever its entity, and is erased with the
 // next sweep.
 func TestLateEventIsErasedToo(t *testing.T) {
 	t.Parallel()
@@ -425,7 +425,7 @@ func TestEventDuringTheErasure(t *testing.T) {
 			require.Empty(t, w.Events())
 			continue
 		}
-		// Stored behind what the erasure looked at, it is found once it is applied.
+		// Stored after the erasure read the log, it is found once it is applied.
 		require.Equal(t, []string{late.ID}, testkit.IDs(w.Events()))
 		require.Equal(t, store.Stale, w.Apply(late, seq))
 		require.False(t, w.erased("user_1"))

@@ -6,8 +6,8 @@ import (
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
 
-// SetRemove has f called before an event or a dead letter is removed.
+// SetRemove sets the hook that is called before an event or a dead letter is removed.
 func (e *Eraser) SetRemove(f func(*eventlog.Message) error) { e.testOnlyRemove = f }
 
-// SetInterval is how often the sweeper looks.
+// SetInterval sets the time between two sweeps.
 func (s *Sweeper) SetInterval(d time.Duration) { s.testOnlyInterval = d }

@@ -11,7 +11,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestLettersOfAPerson are those under their id, and those that nobody could read and
+// TestLettersOfAPerson are those under their id, and those that could not be decoded and
 // that have the id, or an address that is known by then, in them.
 func TestLettersOfAPerson(t *testing.T) {
 	t.Parallel()

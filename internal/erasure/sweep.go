@@ -14,19 +14,18 @@ import (
 )
 
 const (
-	// sweepInterval is how often the sweeper looks. It costs a look into an index with
-	// nothing in it.
+	// sweepInterval is the time between two sweeps. One costs a lookup in an index that is
+	// usually empty.
 	sweepInterval = 15 * time.Second
 
-	// sweepBatch is how many people it takes at once.
+	// sweepBatch bounds the users of one query.
 	sweepBatch = 100
 
-	// maxFailures is after how many people who cannot be erased the others wait too.
+	// maxFailures ends a sweep: so many failures are not due to single users.
 	maxFailures = 3
 )
 
-// Sweeper erases the people who were deleted a while ago. Several, in several
-// processes, do no harm.
+// Sweeper erases users some time after their delete. Several processes may run one.
 type Sweeper struct {
 	eraser  Eraser
 	after   time.Duration
@@ -44,8 +43,7 @@ type sweeperMetrics struct {
 	failures prometheus.Counter
 }
 
-// NewSweeper makes a sweeper for those who were deleted longer than after ago, by the
-// time at which the delete was applied.
+// NewSweeper makes a sweeper of users whose delete was applied longer than after ago.
 func NewSweeper(e Eraser, after time.Duration, registry prometheus.Registerer, logger *slog.Logger) *Sweeper {
 	f := promauto.With(registry)
 	return &Sweeper{eraser: e, after: after, logger: logger, metrics: sweeperMetrics{
@@ -78,12 +76,11 @@ func (s *Sweeper) Start() {
 	})
 }
 
-// Stop ends it. An erasure in progress is finished after the next start. It can be called
-// again, and before Start.
+// Stop stops the sweeper. An erasure in progress is finished after the next start. It can
+// be called again, and before Start.
 func (s *Sweeper) Stop(ctx context.Context) error { return s.loop.Stop(ctx) }
 
-// sweep erases all whose time has come. One who cannot be erased does not keep the
-// others waiting.
+// sweep erases all users that are due. A failure does not delay the others.
 func (s *Sweeper) sweep(ctx context.Context) error {
 	for {
 		due, err := s.eraser.Store.UsersToErase(ctx, time.Now().Add(-s.after), sweepBatch)
@@ -93,7 +90,7 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 		var failed error
 		users, removed, failures := 0, 0, 0
 		for _, id := range due {
-			// Not Erase: who was restored a moment ago is not to be deleted again.
+			// Not Erase, which would delete a user that was just restored.
 			events, letters, err := s.eraser.purge(ctx, &Person{ID: id})
 			s.metrics.events.Add(float64(events + letters))
 			removed += events + letters
@@ -106,7 +103,7 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 				return ctx.Err()
 			default:
 				if failures++; failures == maxFailures {
-					return err // it is not about one of them
+					return err
 				}
 				failed = err
 			}

@@ -18,7 +18,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// sweeping is a sweeper at work, which looks all the time.
+// sweeping is a running sweeper with a short interval.
 type sweeping struct {
 	*erasure.Sweeper
 	registry *prometheus.Registry
@@ -45,7 +45,7 @@ func (s *sweeping) metric(t testing.TB, name string) float64 {
 	return 0
 }
 
-// sweep runs a sweeper until nobody is due.
+// sweep runs a sweeper until no user is due.
 func (w *world) sweep(t testing.TB, after time.Duration) { w.sweepWith(t, w.eraser(), after) }
 
 func (w *world) sweepWith(t testing.TB, e *erasure.Eraser, after time.Duration) {
@@ -58,7 +58,7 @@ func (w *world) sweepWith(t testing.TB, e *erasure.Eraser, after time.Duration) 
 
 func (w *world) waitSwept(t testing.TB, after time.Duration) {
 	t.Helper()
-	testkit.Eventually(t, "nobody is left to be erased", func() (bool, any) {
+	testkit.Eventually(t, "no user is left to erase", func() (bool, any) {
 		due, err := w.Store.UsersToErase(context.Background(), time.Now().Add(-after), 10)
 		return err == nil && len(due) == 0, fmt.Sprint(due, err)
 	})
@@ -94,8 +94,8 @@ func TestSweeperWaitsUntilTheTimeHasCome(t *testing.T) {
 	require.Contains(t, s.output.String(), `msg="deleted users were erased" users=1 events=2`)
 }
 
-// TestSweeperAtOnce: with no time to wait, a deleted user is erased as soon as it
-// looks, and without being told.
+// TestSweeperAtOnce: with no time to wait, a deleted user is erased at the
+// next sweep.
 func TestSweeperAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -148,12 +148,12 @@ func TestTwoSweepersAtOnce(t *testing.T) {
 		require.Zero(t, s.metric(t, "clerksync_erase_failures_total"), s.output.String())
 	}
 	require.Empty(t, w.Events())
-	for i := range n { // the slower one may have begun with somebody anew
+	for i := range n { // the slower one may have begun the same user again
 		require.NotNil(t, w.Head(fmt.Sprint("user_", i)).ErasedAt)
 	}
 }
 
-// TestSweeperStopsInTheMiddle, and what it had in hand is finished at the next start.
+// TestSweeperStopsInTheMiddle, and the erasure in progress is finished at the next start.
 func TestSweeperStopsInTheMiddle(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -186,7 +186,7 @@ func TestSweeperStopsInTheMiddle(t *testing.T) {
 }
 
 // TestSweeperGoesOnAfterAFailure: it says so, without anything of the person, and
-// those who come after the one who fails are erased.
+// the users after the one that fails are erased.
 func TestSweeperGoesOnAfterAFailure(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -362,10 +362,7 @@ func TestJSONOfAReading(t *testing.T) {
 // TestOutageHasNoAddress: pages show fixed words only.
 func TestOutageHasNoAddress(t *testing.T) {
 	t.Parallel()
-	st, err := store.Open(t.Context(), store.Options{URL: "postgres://someone:hunter2@127.0.0.1:1/db"})
-	require.NoError(t, err)
-	defer st.Close()
-	err = st.Ping(t.Context())
+	err := testkit.OpenStore(t, "postgres://someone:hunter2@127.0.0.1:1/db").Ping(t.Context())
 	require.Error(t, err)
 	require.Equal(t, "PostgreSQL refuses connections", store.Outage(err))
 	require.Equal(t, "PostgreSQL cannot be reached", store.Outage(errors.New("hunter2")))
@@ -375,9 +372,7 @@ func TestOutageHasNoAddress(t *testing.T) {
 func TestPostgreSQLOutOfOurReach(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	st, err := store.Open(t.Context(), store.Options{URL: "postgres://someone:hunter2@127.0.0.1:1/db"})
-	require.NoError(t, err)
-	t.Cleanup(st.Close)
+	st := testkit.OpenStore(t, "postgres://someone:hunter2@127.0.0.1:1/db")
 	logger := slog.New(slog.DiscardHandler)
 	alone := w.await(NewMeter(w.log, st, false, logger), "nobody reaches it", func(r *Reading) bool { return r.State == Stuck })
 	require.Contains(t, alone.Verdict, "stuck: PostgreSQL refuses connections since ")

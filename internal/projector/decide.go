@@ -8,21 +8,21 @@ import (
 	"github.com/clerksync/clerksync/internal/store"
 )
 
-// action is what to do with a batch after an attempt to apply it.
+// action is the next step for a batch after an attempt to apply it.
 type action int
 
 const (
-	settle action = iota // it is applied: acknowledge all of it
-	halve                // one of it is refused: find out which
-	park                 // this one is refused: it becomes a dead letter
-	retry                // nothing is wrong with it: try again after a pause
+	settle action = iota // the batch is applied: acknowledge it
+	halve                // one of its events is refused: find it
+	park                 // the only event is refused: it becomes a dead letter
+	retry                // the error is temporary: try again after a pause
 )
 
-// decide is the one place where that is decided. size is the number of events in
-// the batch, attempt counts from 1.
+// decide returns the action for the result of an attempt, and the pause before a retry.
+// size is the number of events in the batch; attempt counts from 1.
 //
-// There is no number of attempts after which an event is given up: what PostgreSQL
-// does not refuse for its content gets in as soon as PostgreSQL is well.
+// No number of attempts makes it give up: an event that PostgreSQL does not refuse for its
+// content is applied as soon as PostgreSQL is healthy.
 func decide(err error, size, attempt int) (action, time.Duration) {
 	switch {
 	case err == nil:
@@ -36,12 +36,12 @@ func decide(err error, size, attempt int) (action, time.Duration) {
 }
 
 const (
-	minBackoff = 20 * time.Millisecond // a deadlock or a race between two batches is over by then
-	maxBackoff = 5 * time.Second       // when PostgreSQL is back, nobody should wait for us
+	minBackoff = 20 * time.Millisecond // by then a deadlock or a race between two batches is over
+	maxBackoff = 5 * time.Second       // bounds the delay after PostgreSQL is back
 )
 
-// backoff doubles from attempt to attempt, less up to a half by chance, so that
-// appliers that failed together do not come back together.
+// backoff doubles with every attempt, less up to a half at random, so that appliers that
+// failed together do not retry together.
 func backoff(attempt int) time.Duration {
 	d := maxBackoff
 	if attempt < 10 {

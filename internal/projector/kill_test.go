@@ -77,7 +77,7 @@ func TestKilledBetweenCommitAndAck(t *testing.T) {
 					}
 				}
 				if rapid.Bool().Draw(r, "at once") {
-					cancel() // not even what is in work is finished
+					cancel() // not even batches in flight are finished
 				}
 			}
 			if err := p.Stop(ctx); err != nil && last {

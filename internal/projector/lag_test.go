@@ -79,7 +79,7 @@ func TestLagsAreMeasured(t *testing.T) {
 	}
 }
 
-// TestBusyAppliers are those that have a batch.
+// TestBusyAppliers counts the appliers that have a batch.
 func TestBusyAppliers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-// base is when the tests take place, in Unix milliseconds.
+// base is the time of the tests, in Unix milliseconds.
 const base = int64(1767225600000)
 
 // patience is for what takes as long as it takes, on a busy machine.
@@ -50,7 +50,7 @@ type running struct {
 func (w *world) start(change ...func(*Options)) *running {
 	w.t.Helper()
 	r := &running{t: w.t, registry: prometheus.NewRegistry()}
-	o := Options{Log: w.log, Apply: w.store.Apply, Registry: r.registry}
+	o := Options{Log: w.log, Apply: w.store.Apply, Registry: r.registry, Appliers: 4, Batch: 500}
 	for _, f := range change {
 		f(&o)
 	}
@@ -68,7 +68,7 @@ func (r *running) stop() {
 	}
 }
 
-// user is the i-th event of a test, each about a user of its own.
+// user returns the i-th event of a test, each of another user.
 func user(i int) *clerk.Event {
 	return testkit.Event(fmt.Sprint("msg_", i), "user.created", base+int64(i),
 		testkit.UserData(fmt.Sprint("user_", i), fmt.Sprintf("%d@example.com", i), "name", base, base))

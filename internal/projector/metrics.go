@@ -59,7 +59,7 @@ func newInstruments(registry prometheus.Registerer) *instruments {
 	return m
 }
 
-// registerState adds what is so at the moment of a scrape.
+// registerState adds the gauges that are read at a scrape.
 func (p *Projector) registerState(registry prometheus.Registerer) {
 	f := promauto.With(registry)
 	f.NewGaugeFunc(prometheus.GaugeOpts{

@@ -140,7 +140,7 @@ func TestNATSAwayAndBack(t *testing.T) {
 		w.append(userEvents(100*i, 100*(i+1))...)
 		w.awaitUsers(100 * (i + 1))
 	}
-	// An ack that was on its way is lost, and its event comes again after the ack wait:
+	// An ack in flight is lost, and its event is redelivered after the ack wait:
 	// all rows are there, though not all is acknowledged.
 	require.Empty(t, w.deadLetters())
 	r.stop()
@@ -149,8 +149,8 @@ func TestNATSAwayAndBack(t *testing.T) {
 	server.Stop()
 }
 
-// TestStopWithPostgreSQLThatHangs ends when its context does, and says so; what was
-// in work is not lost.
+// TestStopWithPostgreSQLThatHangs ends when its context does, and says so; batches
+// in flight are not lost.
 func TestStopWithPostgreSQLThatHangs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -178,7 +178,7 @@ func TestStopWithPostgreSQLThatHangs(t *testing.T) {
 	p.close()
 
 	w.start()
-	within(t, 20*time.Second, "what was in work is delivered again, not only after the ack wait", w.awaitDrained)
+	within(t, 20*time.Second, "events in flight are delivered again before the ack wait", w.awaitDrained)
 	require.Equal(t, 100, w.users())
 }
 
@@ -195,16 +195,16 @@ func TestStopFinishesTheBatchAndGivesBackTheRest(t *testing.T) {
 		return true
 	}})
 	r.Start()
-	within(t, patience, "a first batch", func() { <-committed }) // it is in work from here on
+	within(t, patience, "a first batch", func() { <-committed }) // it is in flight from here on
 	testkit.Eventually(t, "the feed is full", func() (bool, any) { return len(r.feed) == cap(r.feed), len(r.feed) })
 
 	stopped := make(chan error, 1)
 	go func() { stopped <- r.Stop(context.Background()) }()
 	select {
 	case err := <-stopped:
-		t.Fatalf("stopped while a batch is in work: %v", err)
+		t.Fatalf("stopped while a batch is in flight: %v", err)
 	case <-r.abort.Done():
-		t.Fatal("the batch in work was cut short")
+		t.Fatal("the batch in flight was cut short")
 	default:
 	}
 	testkit.Eventually(t, "the consumer has ended", func() (bool, any) { // and closed the feed
@@ -230,7 +230,7 @@ func TestStopWithoutStart(t *testing.T) {
 }
 
 // TestConsumerDeleted: the consumer is deleted under the projector, which
-// makes it again and goes on.
+// makes it again and continues.
 func TestConsumerDeleted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -16,56 +16,43 @@ import (
 	"github.com/clerksync/clerksync/internal/tracing"
 )
 
-const (
-	// DefaultAppliers batches are in work at once: one in PostgreSQL while another
-	// is decoded or acknowledged, with PostgreSQL on other cores than ours.
-	DefaultAppliers = 4
+// maxBatchBytes bounds a batch of large events.
+const maxBatchBytes = 8 << 20
 
-	// DefaultBatch is the largest number of events in a transaction. Beyond some
-	// hundreds the price of a transaction is spread thin, and others wait for the
-	// locks.
-	DefaultBatch = 500
-
-	// maxBatchBytes bounds a batch of large events.
-	maxBatchBytes = 8 << 20
-)
-
-// Log is where events come from, and where those go that can never be applied.
+// Log is the source of events and the store of dead letters.
 type Log interface {
-	// Consume delivers events until ctx ends, or until there are no more: then it
-	// returns nil. It never calls deliver twice at once.
+	// Consume delivers events until ctx ends or there are no more, and then returns nil.
+	// It never calls deliver concurrently.
 	Consume(ctx context.Context, deliver func(*eventlog.Message)) error
 
 	Park(ctx context.Context, e *clerk.Event, d eventlog.Death) error
 }
 
-// Options say what is projected, and how.
+// Options configure a Projector.
 type Options struct {
 	Log Log
 
-	// Apply is how a batch gets into the tables, [store.Store.Apply] for one.
+	// Apply applies a batch, as [store.Store.Apply] does.
 	Apply func(context.Context, []store.Entry) ([]store.Outcome, error)
 
-	Appliers int // 0 is [DefaultAppliers]
-	Batch    int // 0 is [DefaultBatch]
+	Appliers int // batches applied concurrently; 0 is 1
+	Batch    int // the most events in a transaction; 0 is 1
 	Logger   *slog.Logger
 	Tracer   *tracing.Tracer // nil when nothing is traced
 
-	// Registry gets the metrics. Nil, as of a replay, whose events are old: no lag is
-	// measured.
+	// Registry gets the metrics. Without one, as in a replay, whose events are old, no lag
+	// is measured.
 	Registry prometheus.Registerer
 
-	// Settled is called with every event of which nothing more is to be done, by
-	// several goroutines. Nil when nobody wants to know.
+	// Settled, if set, is called with every event that is settled, by several goroutines.
 	Settled func(*eventlog.Message, store.Outcome)
 
-	// testOnlyCommitted is called after a batch was committed and before it is
-	// acknowledged. When it returns false, the batch is left as a killed process
-	// would leave it.
+	// testOnlyCommitted is called between the commit of a batch and its acks. When it
+	// returns false, the batch is left as a killed process would leave it.
 	testOnlyCommitted func() bool
 }
 
-// Projector applies what the log delivers.
+// Projector applies the events of a log.
 type Projector struct {
 	log          Log
 	applyEntries func(context.Context, []store.Entry) ([]store.Outcome, error)
@@ -74,7 +61,7 @@ type Projector struct {
 	logger       *slog.Logger
 	tracer       *tracing.Tracer
 	metrics      *instruments
-	lags         bool // are measured
+	lags         bool // lag is measured
 	settled      func(*eventlog.Message, store.Outcome)
 
 	testOnlyCommitted func() bool
@@ -84,31 +71,25 @@ type Projector struct {
 	workers  sync.WaitGroup
 	failing  atomic.Pointer[failure]
 	busy     atomic.Int64  // appliers
-	done     atomic.Uint64 // events that were settled
+	done     atomic.Uint64 // settled events
 
-	stopping context.Context // its end ends the consumer, and the patience with what fails
+	stopping context.Context // its end stops the consumer and the retries
 	stop     context.CancelFunc
-	abort    context.Context // its end cuts the work in flight short
+	abort    context.Context // its end cancels batches in flight
 	cut      context.CancelFunc
 }
 
-// failure is why nothing gets into PostgreSQL, and since when.
+// failure is the reason why batches fail, and since when.
 type failure struct {
 	err   error
 	since time.Time
 }
 
-// New makes a projector, which does nothing until it is started.
+// New makes a projector. It does nothing until it is started.
 func New(o Options) *Projector {
 	p := &Projector{
-		log: o.Log, applyEntries: o.Apply, appliers: o.Appliers, batch: o.Batch, logger: o.Logger, tracer: o.Tracer,
+		log: o.Log, applyEntries: o.Apply, appliers: max(1, o.Appliers), batch: max(1, o.Batch), logger: o.Logger, tracer: o.Tracer,
 		metrics: newInstruments(o.Registry), settled: o.Settled, testOnlyCommitted: o.testOnlyCommitted, lags: o.Registry != nil,
-	}
-	if p.appliers == 0 {
-		p.appliers = DefaultAppliers
-	}
-	if p.batch == 0 {
-		p.batch = DefaultBatch
 	}
 	if p.logger == nil {
 		p.logger = slog.New(slog.DiscardHandler)
@@ -120,7 +101,7 @@ func New(o Options) *Projector {
 	return p
 }
 
-// Start begins to project and returns. It is called once, before Stop.
+// Start begins to project and returns. It must be called once, before Stop.
 func (p *Projector) Start() {
 	p.consumer.Go(func() {
 		defer close(p.feed)
@@ -131,14 +112,14 @@ func (p *Projector) Start() {
 	}
 }
 
-// Wait returns when there are no more events and all that came are settled, or when
-// the projector was stopped.
+// Wait returns when there are no more events and all are settled, or when the projector
+// was stopped.
 func (p *Projector) Wait() {
 	p.consumer.Wait()
 	p.workers.Wait()
 }
 
-// consume feeds the appliers until ctx ends, or the events.
+// consume feeds the appliers until ctx or the events end.
 func (p *Projector) consume(ctx context.Context) {
 	deliver := func(m *eventlog.Message) {
 		if ctx.Err() != nil {
@@ -161,9 +142,8 @@ func (p *Projector) consume(ctx context.Context) {
 	}
 }
 
-// Stop ends the projection in three steps: no more events are taken; the batches
-// in work are finished, unless PostgreSQL does not take them, as long as ctx lasts;
-// the rest is given back. It can be called again.
+// Stop takes no more events, finishes the batches in flight within ctx unless they fail,
+// and returns the rest to the log. It can be called again.
 func (p *Projector) Stop(ctx context.Context) error {
 	p.stop()
 	unhurried := context.AfterFunc(ctx, p.cut)
@@ -173,8 +153,7 @@ func (p *Projector) Stop(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Failing returns why PostgreSQL takes nothing at the moment and since when, nil
-// when all is well.
+// Failing returns why batches fail and since when, nil when they do not.
 func (p *Projector) Failing() (since time.Time, err error) {
 	if f := p.failing.Load(); f != nil {
 		return f.since, f.err
@@ -182,10 +161,10 @@ func (p *Projector) Failing() (since time.Time, err error) {
 	return time.Time{}, nil
 }
 
-// Appliers are how many batches can be applied at once, and how many are.
+// Appliers returns how many batches can be applied concurrently, and how many are.
 func (p *Projector) Appliers() (all, busy int) { return p.appliers, int(p.busy.Load()) }
 
-// Settled is how many events nothing more is to be done of, since the start.
+// Settled returns how many events were settled since the start.
 func (p *Projector) Settled() uint64 { return p.done.Load() }
 
 // work is one applier.
@@ -197,8 +176,7 @@ func (p *Projector) work() {
 	}
 }
 
-// collect makes a batch of what is there: a lone event is not kept waiting for
-// company.
+// collect makes a batch of the events that are there. It does not wait for more.
 func (p *Projector) collect(first *eventlog.Message) []*eventlog.Message {
 	batch := []*eventlog.Message{first}
 	for bytes := len(first.Event.Body); len(batch) < p.batch && bytes < maxBatchBytes; {
@@ -216,7 +194,7 @@ func (p *Projector) collect(first *eventlog.Message) []*eventlog.Message {
 	return batch
 }
 
-// item is a stored event and what it says.
+// item is a stored event and its change.
 type item struct {
 	message *eventlog.Message
 	change  *clerk.Change
@@ -244,7 +222,7 @@ func (p *Projector) project(batch []*eventlog.Message) {
 	}
 }
 
-// apply applies the items, all of them or half by half, however long it takes.
+// apply applies the items, all or half by half, and retries without end.
 func (p *Projector) apply(items []item) {
 	entries := make([]store.Entry, len(items))
 	for i, it := range items {
@@ -277,7 +255,7 @@ func (p *Projector) apply(items []item) {
 			p.park(items[0].message, eventlog.ReasonRefused, err)
 			return
 		case retry:
-			if p.stopping.Err() != nil { // whoever comes after us tries again
+			if p.stopping.Err() != nil { // the log delivers them again
 				for _, it := range items {
 					p.giveBack(it.message)
 				}
@@ -289,7 +267,7 @@ func (p *Projector) apply(items []item) {
 	}
 }
 
-// transact tries once to apply the items, and returns the span of that.
+// transact makes one attempt to apply the items, and returns its span.
 func (p *Projector) transact(items []item, entries []store.Entry) ([]store.Outcome, *tracing.Applying, error) {
 	ctx, span := p.tracer.Apply(p.abort, len(items))
 	if span != nil {
@@ -309,9 +287,8 @@ func (p *Projector) transact(items []item, entries []store.Entry) ([]store.Outco
 	return outcomes, span, err
 }
 
-// observe measures an event that was just applied. An import says nothing of how far
-// the rows are behind Clerk, and nor does an event that does not say when it was
-// emitted.
+// observe measures the lag of an event that was just applied. An import, or an event
+// without a time, says nothing about the lag behind Clerk.
 func (p *Projector) observe(it item, outcome store.Outcome, applied time.Time) {
 	if !p.lags {
 		return
@@ -323,12 +300,12 @@ func (p *Projector) observe(it item, outcome store.Outcome, applied time.Time) {
 	}
 }
 
-// fail notes that a batch did not get in. A single failure is usual: two batches
-// met.
+// fail records a failed attempt. It logs from the second on: the first may be a race
+// between two batches.
 func (p *Projector) fail(err error, attempt, size int, pause time.Duration) {
 	p.metrics.retries.Inc()
 	now := &failure{err, time.Now()}
-	if was := p.failing.Load(); was != nil { // what is wrong may have changed: it is still as long that something is
+	if was := p.failing.Load(); was != nil { // the cause may have changed, the outage goes on
 		now.since = was.since
 	}
 	p.failing.Store(now)
@@ -337,7 +314,7 @@ func (p *Projector) fail(err error, attempt, size int, pause time.Duration) {
 	}
 }
 
-// park makes a dead letter of an event, however long it takes.
+// park makes a dead letter of an event, and retries without end.
 func (p *Projector) park(m *eventlog.Message, reason string, cause error) {
 	death := eventlog.Death{Reason: reason, Err: cause, Attempts: m.Deliveries, Seq: m.Seq}
 	for attempt := 1; ; attempt++ {
@@ -357,14 +334,14 @@ func (p *Projector) park(m *eventlog.Message, reason string, cause error) {
 	p.settle(m, store.Dead, nil)
 }
 
-// settle acknowledges an event of which nothing more is to be done. span is that of the
-// transaction that applied it, nil when there was none.
+// settle acknowledges an event that is done. span is that of the transaction that applied
+// it, nil when there was none.
 func (p *Projector) settle(m *eventlog.Message, outcome store.Outcome, span *tracing.Applying) {
 	p.tracer.Project(tracing.Projected{
 		Traceparent: m.Event.Trace, Seq: m.Seq, Deliveries: m.Deliveries, DeliveredAt: m.DeliveredAt, Outcome: string(outcome), Applying: span,
 	})
 	if err := m.Ack(); err != nil {
-		p.logger.Warn("an event was not acknowledged and will come again", "seq", m.Seq, "err", err)
+		p.logger.Warn("an event was not acknowledged and will be delivered again", "seq", m.Seq, "err", err)
 	}
 	p.metrics.applied.WithLabelValues(string(outcome)).Inc()
 	p.done.Add(1)
@@ -375,11 +352,11 @@ func (p *Projector) settle(m *eventlog.Message, outcome store.Outcome, span *tra
 
 func (p *Projector) giveBack(m *eventlog.Message) {
 	if err := m.Return(); err != nil {
-		p.logger.Debug("an event was not given back and will come again later", "seq", m.Seq, "err", err)
+		p.logger.Debug("an event was not returned to the log and will be delivered again later", "seq", m.Seq, "err", err)
 	}
 }
 
-// wait waits for d, or for the end of ctx.
+// wait waits for d or the end of ctx.
 func wait(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

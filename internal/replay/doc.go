@@ -1,5 +1,5 @@
-// Package replay applies stored events once more: those of the log that a filter
-// selects, or dead letters. It hands them to the projector, beside the one that is at
-// work on the log, publishes nothing that is in the log already, and counts what
-// became of them. Built on it is the proof that the tables are what the log says.
+// Package replay applies stored events again: events of the log that a filter selects, or
+// dead letters. It runs a projector of its own, concurrently with the workers, publishes
+// nothing that is in the log already, and counts the outcomes. Verify and restore are
+// built on it.
 package replay

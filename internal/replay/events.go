@@ -15,16 +15,16 @@ type Events struct {
 	events *events
 }
 
-// NewEvents makes a replay of what a scan reads. What can never be applied is parked
-// in log, in the place of the letter that it may have already; without log it is only
-// counted.
+// NewEvents makes a replay of the events that a scan reads. An event that can never be
+// applied is parked in log, where it replaces a letter that it already has; without log
+// it is only counted.
 func NewEvents(scan *eventlog.Scan, log *eventlog.Log, o Options) *Events {
 	s := &events{scan: scan, log: log, ended: map[uint64]bool{}}
 	return &Events{newReplay(s, o), s}
 }
 
-// Settled is the sequence up to which everything that was selected is done, 0 when
-// nothing is: a replay that was stopped can go on behind it.
+// Settled returns the sequence up to which all selected events are done, 0 when none is:
+// a replay that was stopped can resume after it.
 func (r *Events) Settled() uint64 {
 	r.events.mu.Lock()
 	defer r.events.mu.Unlock()
@@ -36,8 +36,8 @@ type events struct {
 	log  *eventlog.Log
 
 	mu    sync.Mutex
-	begun []uint64        // sequences of the events in work, in order
-	ended map[uint64]bool // those of them that are done, behind one that is not
+	begun []uint64        // sequences of the events in flight, in order
+	ended map[uint64]bool // those that are done, after one that is not
 	done  uint64
 }
 

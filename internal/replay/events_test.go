@@ -47,7 +47,7 @@ func TestReplayParksOnce(t *testing.T) {
 	}
 }
 
-// TestReplayStopsInTheMiddle, and goes on behind the place that it names.
+// TestReplayStopsInTheMiddle, and resumes after the sequence that it names.
 func TestReplayStopsInTheMiddle(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -14,43 +14,43 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// Reason says why a row may differ from what the log says.
+// Reason is why a row may differ from the log.
 type Reason string
 
-// The reasons. The last two are explained by nothing that clerksync does.
+// The reasons. Nothing that clerksync does explains the last two.
 const (
 	Restored Reason = "restored" // its tombstone was lifted by hand
 	Erased   Reason = "erased"   // the person was erased
-	Cut      Reason = "cut"      // its event is not in the log any more
-	Pending  Reason = "pending"  // an event about it is stored and not applied yet
-	Moved    Reason = "moved"    // it changed while it was looked at
+	Cut      Reason = "cut"      // its event is no longer in the log
+	Pending  Reason = "pending"  // an event about it is not applied yet
+	Moved    Reason = "moved"    // it changed during the comparison
 	Parked   Reason = "parked"   // an event about it is a dead letter
-	Follows  Reason = "follows"  // another entity differs, and this row depends on it
+	Follows  Reason = "follows"  // it depends on another entity, which differs
 	Missed   Reason = "missed"   // an event was not applied
-	Changed  Reason = "changed"  // the row was changed by somebody else, or by another version
+	Changed  Reason = "changed"  // the row was changed by other means, or made by another version
 )
 
-// Explained tells whether the reason is one that is to be expected.
+// Explained reports whether a difference for this reason is expected.
 func (r Reason) Explained() bool { return r != Missed && r != Changed }
 
-const whyMoved = "it changed while it was looked at"
+const whyMoved = "it changed during the comparison"
 
-const whyChanged = "the row was changed by somebody else, or made by another version of clerksync: clerksync replay --reapply writes it anew"
+const whyChanged = "the row was not changed by clerksync, or was made by another version of it: clerksync replay --reapply writes it again"
 
-// explainer finds reasons.
+// explainer finds the reasons of differences.
 type explainer struct {
 	log    *eventlog.Log
 	state  eventlog.State  // of the log, before the tables were read
-	to     uint64          // what the rebuilt tables have
-	parked map[uint64]bool // places of dead letters
+	to     uint64          // the last sequence in the rebuilt tables
+	parked map[uint64]bool // sequences of events that are dead letters
 
 	tables, scratch *store.Store
-	differ          map[entity]bool   // entities, and seats, of which the heads differ
-	claims          map[string]string // addresses that one of them claims here or there, and who it is
+	differ          map[entity]bool   // entities and seats whose heads differ
+	claims          map[string]string // addresses that one of them claims in either copy, and its id
 }
 
-// note keeps of what differs by itself what others may differ because of: heads, and
-// addresses. A row that was only changed by hand moves no other.
+// note records the heads and addresses of a finding because of which other rows may
+// differ. A row that was only changed by hand affects no other.
 func (e *explainer) note(f *Finding) {
 	switch {
 	case f.Table == "entity_heads":
@@ -78,11 +78,11 @@ func (e *explainer) explain(ctx context.Context, d *store.Difference) (Reason, s
 	case live != nil && live.RestoredAt != nil && log != nil && log.Deleted && !live.Deleted:
 		return Restored, "restored by hand at " + live.RestoredAt.UTC().Format(time.RFC3339) + ": the log still has the delete", nil
 	case live != nil && live.Deleted && (live.ErasedAt != nil || live.Erasing):
-		return Erased, "the person was erased: the log has no events about them any more", nil
+		return Erased, "the person was erased: the log no longer has events about them", nil
 	}
 	order := version(live).Compare(version(log))
 	switch {
-	case live != nil && (log == nil || order > 0): // the tables know more
+	case live != nil && (log == nil || order > 0): // the tables have a newer version
 		seq := uint64(live.EventSeq)
 		if seq > e.to {
 			return Moved, whyMoved, nil
@@ -92,10 +92,10 @@ func (e *explainer) explain(ctx context.Context, d *store.Difference) (Reason, s
 			return "", "", err
 		}
 		if !there {
-			return Cut, fmt.Sprintf("the event that made it (sequence %d) is not in the log any more: it was older than the log keeps, or was erased", seq), nil
+			return Cut, fmt.Sprintf("the event that made it (sequence %d) is no longer in the log: it was older than the log keeps, or was erased", seq), nil
 		}
 		return Changed, fmt.Sprintf("the log has the event that made it (sequence %d), and it says something else", seq), nil
-	case log != nil && (live == nil || order < 0): // the log knows more
+	case log != nil && (live == nil || order < 0): // the log has a newer version
 		seq := uint64(log.EventSeq)
 		switch {
 		case seq > e.state.AppliedThrough:
@@ -111,11 +111,11 @@ func (e *explainer) explain(ctx context.Context, d *store.Difference) (Reason, s
 	return Changed, whyChanged, nil
 }
 
-// explainFollower looks at a row that may differ because of another entity, when it is
-// known which ones differ by themselves.
+// explainFollower explains a row that may differ because of another entity, once it is
+// known which entities differ by themselves.
 func (e *explainer) explainFollower(ctx context.Context, d *store.Difference) (Reason, string, error) {
 	if d.Kind == clerk.KindUser {
-		address, err := e.address(ctx, d)
+		address, err := e.scratch.EmailClaimedBy(ctx, d.ClerkID)
 		if err != nil {
 			return "", "", err
 		}
@@ -132,7 +132,7 @@ func (e *explainer) explainFollower(ctx context.Context, d *store.Difference) (R
 		}
 		for _, id := range claimants {
 			if e.differ[entity{clerk.KindUser, id}] {
-				return Follows, fmt.Sprintf("of those who claim the address one holds it, and %s, who claims it too, differs", id), nil
+				return Follows, fmt.Sprintf("one of the users that claim the address holds it, and %s, another of them, differs", id), nil
 			}
 		}
 		return Changed, whyChanged, nil
@@ -141,39 +141,25 @@ func (e *explainer) explainFollower(ctx context.Context, d *store.Difference) (R
 	if d.OnlyIn == "log" {
 		has = e.scratch
 	}
-	shown, err := has.Show(ctx, d.Kind, d.ClerkID)
+	m, err := has.Membership(ctx, d.ClerkID)
 	if err != nil {
 		return "", "", err
 	}
-	row, ok := shown.Row.(*db.MembershipGetRow)
-	if !ok {
+	if m == nil {
 		return Moved, whyMoved, nil
 	}
-	for _, other := range []entity{{clerk.KindUser, row.UserClerkID}, {clerk.KindOrganization, row.OrgID}} {
+	for _, other := range []entity{{clerk.KindUser, m.UserID}, {clerk.KindOrganization, m.OrgID}} {
 		if e.differ[other] {
 			return Follows, fmt.Sprintf("it has a row while its user and its organization are live, and %s differs", other.id), nil
 		}
 	}
-	if e.differ[entity{"seat", row.UserClerkID + "/" + row.OrgID}] {
+	if e.differ[entity{"seat", m.UserID + "/" + m.OrgID}] {
 		return Follows, "of several memberships of one user in one organization the latest has a row, and another of them differs", nil
 	}
 	return Changed, whyChanged, nil
 }
 
-// address is that of a user of whom it differs who holds it.
-func (e *explainer) address(ctx context.Context, d *store.Difference) (string, error) {
-	shown, err := e.scratch.Show(ctx, clerk.KindUser, d.ClerkID)
-	if err != nil {
-		return "", err
-	}
-	row, ok := shown.Row.(*db.User)
-	if !ok || row.PrimaryEmail == nil {
-		return "", nil
-	}
-	return *row.PrimaryEmail, nil
-}
-
-// holds tells whether an event is in the log.
+// holds reports whether an event is in the log.
 func (e *explainer) holds(ctx context.Context, seq uint64) (bool, error) {
 	if seq < e.state.First {
 		return false, nil

@@ -44,7 +44,7 @@ func replayEverything(natsURL, databaseURL string) error {
 	if err != nil {
 		return err
 	}
-	st, err := store.Open(ctx, store.Options{URL: databaseURL})
+	st, err := store.Open(ctx, store.Options{URL: databaseURL, Schema: "clerk"})
 	if err != nil {
 		return err
 	}
@@ -53,11 +53,11 @@ func replayEverything(natsURL, databaseURL string) error {
 		return err
 	}
 	fmt.Println("begins")
-	return replay.NewEvents(scan, log, replay.Options{Apply: st.Apply, Batch: 20}).Run(ctx)
+	return replay.NewEvents(scan, log, replay.Options{Apply: st.Apply, Appliers: appliers, Batch: 20}).Run(ctx)
 }
 
 // TestReplayKilled: processes that replay everything are killed at any moment, two at
-// once, beside a projector that applies the same events. The rows are those of the
+// once, concurrently with a projector that applies the same events. The rows are those of the
 // history in order, and nothing is left that stops the next.
 func TestReplayKilled(t *testing.T) {
 	t.Parallel()

@@ -11,20 +11,20 @@ import (
 	"github.com/clerksync/clerksync/internal/store"
 )
 
-// LettersOptions say which dead letters are tried again.
+// LettersOptions select the dead letters to retry.
 type LettersOptions struct {
 	Options
 	Log    *eventlog.Log
-	Select func(*eventlog.Message) bool // nil takes all that are read
+	Select func(*eventlog.Message) bool // nil selects all
 
-	// Instance is the Clerk instance whose events are taken. Without it, a letter that
-	// was parked because of its instance stays where it is.
+	// Instance is the Clerk instance whose events are accepted. Without it, a letter that
+	// was parked because of its instance stays parked.
 	Instance string
 }
 
-// NewLetters makes a replay of the dead letters that a scan reads. A letter whose
-// event gets in, or is found to be there, is removed; one that is dead once more is
-// replaced, with one attempt more.
+// NewLetters makes a replay of the dead letters that a scan reads. A letter whose event is
+// applied, or was applied already, is removed; one that is dead again is replaced, with
+// one attempt more.
 func NewLetters(scan *eventlog.Scan, o LettersOptions) *Replay {
 	s := &letters{scan: scan, o: o, letters: map[*clerk.Event]*eventlog.Message{}}
 	r := newReplay(s, o.Options)
@@ -38,7 +38,7 @@ type letters struct {
 	dead *atomic.Uint64
 
 	mu      sync.Mutex
-	letters map[*clerk.Event]*eventlog.Message // of the events in work
+	letters map[*clerk.Event]*eventlog.Message // of the events in flight
 }
 
 func (s *letters) next(ctx context.Context) (*eventlog.Message, error) {
@@ -50,7 +50,7 @@ func (s *letters) next(ctx context.Context) (*eventlog.Message, error) {
 		if s.o.Select != nil && !s.o.Select(letter) {
 			continue
 		}
-		if err := s.checkInstance(letter); err != nil { // of which the projector knows nothing
+		if err := s.checkInstance(letter); err != nil { // the projector does not check it
 			d := eventlog.Death{Reason: clerk.Reason(err), Err: err, Attempts: 1}
 			if err := s.o.Log.ParkAgain(ctx, letter.Event, d, letter); err != nil {
 				return nil, err
@@ -59,7 +59,7 @@ func (s *letters) next(ctx context.Context) (*eventlog.Message, error) {
 			continue
 		}
 		m := *letter
-		if m.Seq, err = s.place(ctx, letter); err != nil {
+		if m.Seq, err = s.sequence(ctx, letter); err != nil {
 			return nil, err
 		}
 		s.mu.Lock()
@@ -69,8 +69,8 @@ func (s *letters) next(ctx context.Context) (*eventlog.Message, error) {
 	}
 }
 
-// checkInstance looks whether an event that was parked because of its instance is of
-// the right one now.
+// checkInstance checks whether an event that was parked because of its instance is of the
+// right one now.
 func (s *letters) checkInstance(letter *eventlog.Message) error {
 	if letter.Letter().Reason != clerk.ErrWrongInstance.Error() {
 		return nil
@@ -88,10 +88,10 @@ func (s *letters) checkInstance(letter *eventlog.Message) error {
 	return nil
 }
 
-// place is where the event of a letter stands in the log. An event that was parked on
-// its arrival is put there first, if it can be read by now: the log is to have all
-// that the tables are made of.
-func (s *letters) place(ctx context.Context, letter *eventlog.Message) (uint64, error) {
+// sequence returns the sequence of a letter's event in the log. It first stores an event
+// that was parked on arrival, if it can be read by now: the log must have every event that
+// the tables are made of.
+func (s *letters) sequence(ctx context.Context, letter *eventlog.Message) (uint64, error) {
 	if seq := letter.Letter().LogSeq; seq != 0 {
 		return seq, nil
 	}

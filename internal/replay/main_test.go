@@ -12,6 +12,12 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
+// Replays and workers of the tests run with these, the configuration's defaults.
+const (
+	appliers = 4
+	batch    = 500
+)
+
 // world is a log and tables of a test's own.
 type world struct {
 	*testkit.World
@@ -47,7 +53,7 @@ func (w *world) scan(f eventlog.Filter) *eventlog.Scan {
 // replay replays what a filter selects.
 func (w *world) replay(f eventlog.Filter) replay.Counts {
 	w.T.Helper()
-	r := replay.NewEvents(w.scan(f), w.Log, replay.Options{Apply: w.Store.Apply})
+	r := replay.NewEvents(w.scan(f), w.Log, replay.Options{Apply: w.Store.Apply, Appliers: appliers, Batch: batch})
 	w.Check(r.Run(w.t.Context()))
 	return r.Counts()
 }
@@ -58,7 +64,7 @@ func (w *world) retry(change ...func(*replay.LettersOptions)) replay.Counts {
 	scan, err := w.Log.Letters(context.Background(), eventlog.Filter{})
 	w.Check(err)
 	defer scan.Close()
-	o := replay.LettersOptions{Log: w.Log, Options: replay.Options{Apply: w.Store.Apply}}
+	o := replay.LettersOptions{Log: w.Log, Options: replay.Options{Apply: w.Store.Apply, Appliers: appliers, Batch: batch}}
 	for _, f := range change {
 		f(&o)
 	}
@@ -67,7 +73,7 @@ func (w *world) retry(change ...func(*replay.LettersOptions)) replay.Counts {
 	return r.Counts()
 }
 
-// erase removes what there is about a user.
+// erase removes everything about a user.
 func (w *world) erase(id string) {
 	w.t.Helper()
 	e := erasure.Eraser{Log: w.Log, Store: w.Store}

@@ -10,14 +10,14 @@ import (
 	"github.com/clerksync/clerksync/internal/store"
 )
 
-// Planned is what a replay would do to the row of an entity.
+// Planned is the change that a replay would make to the row of an entity.
 type Planned struct {
 	store.Planned
 	Seq uint64 // of the event that would make the row
 }
 
-// Planner stands in for the tables in a replay that only tells what it would do. It
-// works on one batch at a time, so the replay needs one applier only.
+// Planner replaces the tables in a replay that only reports what it would do. It plans one
+// batch at a time, so more than one applier is no use.
 type Planner struct {
 	store   *store.Store
 	reapply bool
@@ -41,8 +41,8 @@ func NewPlanner(st *store.Store, reapply bool) *Planner {
 	return &Planner{store: st, reapply: reapply, planned: map[entity]plan{}}
 }
 
-// Apply tells what store.Apply would do after all that was planned before. It keeps
-// what is planned for each entity, and nothing for events that would do nothing.
+// Apply returns what store.Apply would do after all that was planned before. It records
+// the change of each entity that would win.
 func (p *Planner) Apply(ctx context.Context, entries []store.Entry) ([]store.Outcome, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,7 +79,7 @@ func (p *Planner) Apply(ctx context.Context, entries []store.Entry) ([]store.Out
 	return outcomes, nil
 }
 
-// Planned is what would become of the rows, by kind and id.
+// Planned returns the changes to the rows, by kind and id.
 func (p *Planner) Planned() []Planned {
 	p.mu.Lock()
 	defer p.mu.Unlock()

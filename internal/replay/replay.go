@@ -14,19 +14,19 @@ import (
 	"github.com/clerksync/clerksync/internal/store"
 )
 
-// Apply is how a batch gets into the tables: [store.Store.Apply], or
-// [store.Store.Reapply], with which equal versions win too.
+// Apply applies a batch: [store.Store.Apply], or [store.Store.Reapply], with which equal
+// versions win too.
 type Apply func(context.Context, []store.Entry) ([]store.Outcome, error)
 
-// Options say how events are replayed.
+// Options configure a replay.
 type Options struct {
 	Apply    Apply
-	Appliers int // 0 is the projector's default
-	Batch    int // 0 is the projector's default
+	Appliers int // batches applied concurrently; 0 is 1
+	Batch    int // the most events in a transaction; 0 is 1
 	Logger   *slog.Logger
 }
 
-// Counts are events by what applying them did.
+// Counts are numbers of events by outcome.
 type Counts struct {
 	Applied   uint64 `json:"applied"`
 	Stale     uint64 `json:"stale"`
@@ -35,30 +35,29 @@ type Counts struct {
 	Dead      uint64 `json:"dead"`
 }
 
-// Total is the number of events.
+// Total returns the number of events.
 func (c Counts) Total() uint64 { return c.Applied + c.Stale + c.Duplicate + c.Ignored + c.Dead }
 
-// Replay is a replay that can be looked at while it runs.
+// Replay applies events again. Its counts can be read while it runs.
 type Replay struct {
 	source  source
 	options Options
 	counts  map[store.Outcome]*atomic.Uint64
 }
 
-// source is where the events of a replay come from.
+// source delivers the events of a replay.
 type source interface {
 	// next returns the next event, [io.EOF] after the last.
 	next(ctx context.Context) (*eventlog.Message, error)
 
-	// park keeps an event that can never be applied.
+	// park stores an event that can never be applied.
 	park(ctx context.Context, e *clerk.Event, d eventlog.Death) error
 
-	// settled is told what became of an event.
+	// settled receives the outcome of an event.
 	settled(ctx context.Context, m *eventlog.Message, outcome store.Outcome) error
 }
 
-// stopTimeout is how long the batches in work have to be finished when a replay is
-// stopped.
+// stopTimeout bounds how long a replay that is stopped finishes its batches in flight.
 const stopTimeout = 10 * time.Second
 
 func newReplay(s source, o Options) *Replay {
@@ -69,7 +68,7 @@ func newReplay(s source, o Options) *Replay {
 	return r
 }
 
-// Counts is what was done up to now.
+// Counts returns the counts so far.
 func (r *Replay) Counts() Counts {
 	return Counts{
 		Applied: r.counts[store.Applied].Load(), Stale: r.counts[store.Stale].Load(), Duplicate: r.counts[store.Duplicate].Load(),
@@ -77,8 +76,8 @@ func (r *Replay) Counts() Counts {
 	}
 }
 
-// Run replays until the end, or until ctx ends. To run it again, from the beginning
-// or in part, changes nothing that was done.
+// Run replays until the end, or until ctx ends. A second run, of all or a part, changes
+// nothing.
 func (r *Replay) Run(ctx context.Context) error {
 	feed := &feed{replay: r, ctx: ctx}
 	p := projector.New(projector.Options{
@@ -102,18 +101,17 @@ func (r *Replay) Run(ctx context.Context) error {
 	return feed.err()
 }
 
-// feed is the log of the projector that a replay runs.
+// feed is the log of a replay's projector.
 type feed struct {
 	replay *Replay
 	ctx    context.Context // of the replay
 
 	mu     sync.Mutex
-	failed error // the first thing that went wrong
+	failed error // the first error
 }
 
 // Consume implements projector.Log. When the events cannot be read to the end, the
-// projector finishes with those that came, and the replay returns the error: a log
-// that cannot be read is something to be looked at, not to be waited for.
+// projector finishes those that it has and the replay returns the error, without a retry.
 func (f *feed) Consume(ctx context.Context, deliver func(*eventlog.Message)) error {
 	for ctx.Err() == nil && f.err() == nil {
 		m, err := f.replay.source.next(ctx)
@@ -135,7 +133,7 @@ func (f *feed) Park(ctx context.Context, e *clerk.Event, d eventlog.Death) error
 }
 
 func (f *feed) settled(m *eventlog.Message, outcome store.Outcome) {
-	// What is applied is applied, also when the replay is being stopped.
+	// The event is applied, also when the replay is being stopped.
 	if err := f.replay.source.settled(context.WithoutCancel(f.ctx), m, outcome); err != nil {
 		f.fail(err)
 		return

@@ -17,16 +17,15 @@ import (
 // ErrNothingLeft means that the log has no event to restore an entity from.
 var ErrNothingLeft = errors.New("nothing is left to restore it from: the log holds no event about it but its delete")
 
-// ErrUnfinished means that an entity is restored as of the time when the log was read,
-// and not all that was stored since is applied. A replay of it does that.
-var ErrUnfinished = errors.New("it is restored, but not all that was stored meanwhile is applied")
+// ErrUnfinished means that an entity is restored as of the time when the log was read, and
+// not all events stored since are applied. A replay of the entity applies them.
+var ErrUnfinished = errors.New("it is restored, but events stored since are not all applied")
 
-// cascade is how long before the delete of a user or an organization the deletes of
-// its memberships, which it brought about, may have been emitted. Whoever left
-// earlier had left.
+// cascade is how long before the delete of a user or an organization Clerk may emit the
+// deletes of its memberships. A membership that ended earlier is not restored.
 const cascade = 10 * time.Second
 
-// Restoration is what a restore would bring back.
+// Restoration lists the events that a restore would apply.
 type Restoration struct {
 	Kind        clerk.Kind
 	ID          string
@@ -37,7 +36,7 @@ type Restoration struct {
 	last uint64 // sequence up to which the log was read
 }
 
-// RestoredEvent is an event that is applied anew.
+// RestoredEvent is an event that is applied again.
 type RestoredEvent struct {
 	Change   *clerk.Change
 	Seq      uint64
@@ -50,16 +49,16 @@ type Restorer struct {
 	Store *store.Store
 }
 
-// Prepare looks for what there is to restore an entity from. The error is
+// Prepare reads the events to restore an entity from. The error is
 // [store.ErrUnknown], [store.ErrNotDeleted] or [ErrNothingLeft].
 func (r *Restorer) Prepare(ctx context.Context, kind clerk.Kind, id string) (*Restoration, error) {
-	shown, err := r.Store.Show(ctx, kind, id)
+	head, err := r.Store.Head(ctx, kind, id)
 	switch {
 	case err != nil:
 		return nil, err
-	case shown.Head == nil:
+	case head == nil:
 		return nil, fmt.Errorf("%s: %w", id, store.ErrUnknown)
-	case !shown.Head.Deleted:
+	case !head.Deleted:
 		return nil, fmt.Errorf("%s: %w", id, store.ErrNotDeleted)
 	}
 	plan := &Restoration{Kind: kind, ID: id}
@@ -71,7 +70,7 @@ func (r *Restorer) Prepare(ctx context.Context, kind clerk.Kind, id string) (*Re
 		return nil, fmt.Errorf("%s: %w", id, ErrNothingLeft)
 	}
 	plan.Entity = states[id].newest
-	plan.DeletedAt = states[id].left(shown.Head)
+	plan.DeletedAt = states[id].left(head)
 	if kind == clerk.KindMembership {
 		return plan, nil
 	}
@@ -84,12 +83,12 @@ func (r *Restorer) Prepare(ctx context.Context, kind clerk.Kind, id string) (*Re
 		if s.newest.Change == nil {
 			continue
 		}
-		// A delete may say nothing but its own id, so that only the head tells of it.
-		shown, err := r.Store.Show(ctx, clerk.KindMembership, id)
+		// A delete may name nothing but its own id: then only the head has it.
+		head, err := r.Store.Head(ctx, clerk.KindMembership, id)
 		if err != nil {
 			return nil, err
 		}
-		if left := s.left(shown.Head); !left.IsZero() && left.Before(plan.DeletedAt.Add(-cascade)) {
+		if left := s.left(head); !left.IsZero() && left.Before(plan.DeletedAt.Add(-cascade)) {
 			continue
 		}
 		plan.Memberships = append(plan.Memberships, s.newest)
@@ -98,7 +97,7 @@ func (r *Restorer) Prepare(ctx context.Context, kind clerk.Kind, id string) (*Re
 	return plan, nil
 }
 
-// around selects what has to do with an entity.
+// around selects the events that name an entity.
 func around(kind clerk.Kind, id string) eventlog.Filter {
 	switch kind {
 	case clerk.KindUser:
@@ -109,14 +108,14 @@ func around(kind clerk.Kind, id string) eventlog.Filter {
 	return eventlog.Filter{Entity: id}
 }
 
-// remembered is what the log says of an entity.
+// remembered is the history of an entity in the log.
 type remembered struct {
-	newest  RestoredEvent // of the events that are no deletes
+	newest  RestoredEvent // event that is no delete
 	deletes []time.Time   // when they were emitted
 }
 
-// left is when the entity went, zero when it did not: the first delete that counts, as
-// those from before it was restored do not.
+// left returns when the entity was deleted, zero when it was not: the time of the first
+// delete that was not lifted by a restore.
 func (s *remembered) left(head *db.EntityHead) time.Time {
 	deletes := s.deletes
 	if head != nil && head.Deleted {
@@ -160,9 +159,9 @@ func (r *Restorer) read(ctx context.Context, f eventlog.Filter, plan *Restoratio
 	return states, err
 }
 
-// Restore lifts the tombstone and brings back what was prepared. The error is
-// [store.ErrNotDeleted] when somebody else was faster, and wraps [ErrUnfinished] when
-// only what was stored since Prepare is missing.
+// Restore lifts the tombstone and restores what was prepared. The error is
+// [store.ErrNotDeleted] when another process restored it first, and wraps [ErrUnfinished]
+// when only events stored since Prepare are missing.
 func (r *Restorer) Restore(ctx context.Context, plan *Restoration) error {
 	entries := []store.Entry{{Change: plan.Entity.Change, Seq: plan.Entity.Seq}}
 	for _, m := range plan.Memberships {
@@ -172,14 +171,14 @@ func (r *Restorer) Restore(ctx context.Context, plan *Restoration) error {
 		return err
 	}
 	if err := r.follow(ctx, plan); err != nil {
-		return fmt.Errorf("%w from %d on: %w", ErrUnfinished, plan.last+1, err)
+		return fmt.Errorf("%w, from sequence %d on: %w", ErrUnfinished, plan.last+1, err)
 	}
 	return nil
 }
 
-// follow applies what came since the log was read: it may have been stale against the
-// tombstone, or be a membership that was applied and got no row beside it. The latter
-// is why it is applied even where it was.
+// follow applies the events stored since the log was read. They may have been stale
+// against the tombstone; a membership may have been applied and got no row, which is why
+// equal versions are applied again.
 func (r *Restorer) follow(ctx context.Context, plan *Restoration) error {
 	f := around(plan.Kind, plan.ID)
 	f.From = plan.last + 1

@@ -46,7 +46,7 @@ func (w *world) memberships() []string {
 }
 
 // TestRestoredUserHasTheMembershipsOfThatTime, however their end was told: not at all,
-// before or after the delete of the user, whole or by the bare id. Whoever had left
+// before or after the delete of the user, whole or by the bare id. A member who had left
 // long before does not come back.
 func TestRestoredUserHasTheMembershipsOfThatTime(t *testing.T) {
 	t.Parallel()
@@ -119,7 +119,7 @@ func TestOrganizationIsRestored(t *testing.T) {
 	require.Equal(t, want, w.Rows("SELECT to_jsonb(o)::text FROM organizations o"))
 }
 
-// TestMembershipIsRestored alone, unless somebody has its seat by now.
+// TestMembershipIsRestored alone, unless another membership has its seat by now.
 func TestMembershipIsRestored(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -179,7 +179,7 @@ func TestUnfinishedRestoreSaysSo(t *testing.T) {
 	nc.Close()
 	err := w.restorer().Restore(t.Context(), plan)
 	require.ErrorIs(t, err, replay.ErrUnfinished)
-	require.ErrorContains(t, err, "it is restored, but not all that was stored meanwhile is applied from 3 on: ")
+	require.ErrorContains(t, err, "it is restored, but events stored since are not all applied, from sequence 3 on: ")
 	require.False(t, w.Head("user_1").Deleted)
 }
 

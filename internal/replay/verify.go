@@ -11,7 +11,7 @@ import (
 	"github.com/clerksync/clerksync/internal/store"
 )
 
-// Finding is a difference and why it may be.
+// Finding is a difference and its reason.
 type Finding struct {
 	*store.Difference
 	Reason Reason
@@ -19,17 +19,17 @@ type Finding struct {
 }
 
 const (
-	// maxFindings are kept; the rest is counted.
+	// maxFindings bounds the findings kept; the rest is counted.
 	maxFindings = 10_000
 
-	// maxRounds is how often the tables are compared when they move meanwhile.
+	// maxRounds bounds the comparisons of tables that change.
 	maxRounds = 5
 
-	// roundDelay is what a worker gets to apply what is stored.
+	// roundDelay gives a worker time to apply what is stored.
 	roundDelay = 500 * time.Millisecond
 )
 
-// Report is what a verification found.
+// Report is the result of a verification.
 type Report struct {
 	Events      Counts // of the rebuild
 	From, To    uint64 // sequences of the log that were applied
@@ -38,7 +38,7 @@ type Report struct {
 	Differences int
 }
 
-// Unexplained is how many differences have no reason that is to be expected.
+// Unexplained returns how many differences are not expected.
 func (r *Report) Unexplained() int {
 	total := 0
 	for reason, n := range r.ByReason {
@@ -49,17 +49,20 @@ func (r *Report) Unexplained() int {
 	return total
 }
 
-// Verifier proves that the tables are what the log says: it applies the whole log to
-// tables of its own, and compares.
+// Verifier proves that the tables follow from the log: it applies the whole log to scratch
+// tables and compares.
 type Verifier struct {
 	Log   *eventlog.Log
 	Store *store.Store
+
+	Appliers int // of the rebuild, as in [Options]
+	Batch    int
 
 	Rebuilding func(r *Events, total uint64) // before a part of the log is applied
 	Comparing  func()                        // before the tables are compared
 }
 
-// Run verifies. Live workers go on meanwhile: rows that they change are looked at
+// Run verifies. It can run concurrently with workers: rows that they change are compared
 // again.
 func (v *Verifier) Run(ctx context.Context) (_ *Report, err error) {
 	scratch, drop, err := v.Store.CreateScratch(ctx)
@@ -90,7 +93,7 @@ func (v *Verifier) Run(ctx context.Context) (_ *Report, err error) {
 	}
 }
 
-// rebuild applies what the log has beyond what was applied before.
+// rebuild applies the events of the log that it has not applied before.
 func (v *Verifier) rebuild(ctx context.Context, scratch *store.Store, report *Report) error {
 	state, err := v.Log.State(ctx)
 	if err != nil {
@@ -111,7 +114,7 @@ func (v *Verifier) rebuild(ctx context.Context, scratch *store.Store, report *Re
 	if err != nil {
 		return err
 	}
-	r := NewEvents(scan, nil, Options{Apply: scratch.Apply})
+	r := NewEvents(scan, nil, Options{Apply: scratch.Apply, Appliers: v.Appliers, Batch: v.Batch})
 	if v.Rebuilding != nil {
 		v.Rebuilding(r, total)
 	}
@@ -172,7 +175,7 @@ func (v *Verifier) compare(ctx context.Context, scratch *store.Store, report *Re
 	return nil
 }
 
-// parked are the places in the log of the events that are dead letters.
+// parked returns the sequences of the events that are dead letters.
 func (v *Verifier) parked(ctx context.Context) (map[uint64]bool, error) {
 	letters, err := v.Log.Letters(ctx, eventlog.Filter{})
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 
 // work starts a worker. It is stopped by what is returned, or with the test.
 func (w *world) work() (stop func()) {
-	p := projector.New(projector.Options{Log: w.Log, Apply: w.Store.Apply})
+	p := projector.New(projector.Options{Log: w.Log, Apply: w.Store.Apply, Appliers: appliers, Batch: batch})
 	p.Start()
 	stop = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
@@ -54,7 +54,7 @@ func worked(t *testing.T, events ...*clerk.Event) *world {
 
 func (w *world) verify() *replay.Report {
 	w.T.Helper()
-	v := replay.Verifier{Log: w.Log, Store: w.Store}
+	v := replay.Verifier{Log: w.Log, Store: w.Store, Appliers: appliers, Batch: batch}
 	report, err := v.Run(context.Background())
 	w.Check(err)
 	w.requireNoScratch()
@@ -93,7 +93,7 @@ func found(r *replay.Report) []finding {
 	return all
 }
 
-// requireReasons looks at the reasons of all findings.
+// requireReasons checks the reasons of all findings.
 func requireReasons(t *testing.T, r *replay.Report, want ...replay.Reason) {
 	t.Helper()
 	var got []replay.Reason
@@ -153,7 +153,7 @@ func TestVerifyFindsNothing(t *testing.T) {
 			_, err := w.Store.Apply(t.Context(), []store.Entry{{Change: testkit.Change(history[i]), Seq: seqs[history[i]]}})
 			require.NoError(t, err)
 		}
-		report, err := (&replay.Verifier{Log: w.Log, Store: w.Store}).Run(t.Context())
+		report, err := (&replay.Verifier{Log: w.Log, Store: w.Store, Appliers: appliers, Batch: batch}).Run(t.Context())
 		require.NoError(t, err)
 		require.Empty(t, found(report))
 		require.Zero(t, report.Differences)
@@ -202,8 +202,8 @@ func TestVerifyNamesWhatWasChangedByHand(t *testing.T) {
 	require.JSONEq(t, `"name"`, string(report.Findings[0].Columns[0].InLog))
 	require.Contains(t, report.Findings[0].Why, "clerksync replay --reapply")
 
-	// What the text says helps.
-	r := replay.NewEvents(w.scan(eventlog.Filter{}), w.Log, replay.Options{Apply: w.Store.Reapply})
+	// The fix that the text names works.
+	r := replay.NewEvents(w.scan(eventlog.Filter{}), w.Log, replay.Options{Apply: w.Store.Reapply, Appliers: appliers, Batch: batch})
 	require.NoError(t, r.Run(t.Context()))
 	requireReasons(t, w.verify())
 }
@@ -322,7 +322,7 @@ func TestVerifyFindsWhatWasMissed(t *testing.T) {
 	requireReasons(t, w.verify())
 }
 
-// TestVerifyBesideLiveTraffic: what changes while it is looked at is no finding.
+// TestVerifyBesideLiveTraffic: rows that change during the comparison are no findings.
 func TestVerifyBesideLiveTraffic(t *testing.T) {
 	t.Parallel()
 	w := worked(t, users(0, 50)...)
@@ -354,12 +354,12 @@ func TestVerifyBesideLiveTraffic(t *testing.T) {
 	requireReasons(t, w.verify())
 }
 
-// TestVerifyWaitsForTheWorker: what moves at the first look is looked at again.
+// TestVerifyWaitsForTheWorker: rows that change during the first comparison are compared again.
 func TestVerifyWaitsForTheWorker(t *testing.T) {
 	t.Parallel()
 	w := worked(t, user(1))
 	rounds := 0
-	v := replay.Verifier{Log: w.Log, Store: w.Store, Comparing: func() {
+	v := replay.Verifier{Log: w.Log, Store: w.Store, Appliers: appliers, Batch: batch, Comparing: func() {
 		if rounds++; rounds == 1 {
 			w.Append(userAt(1, 9, "new@example.com"), user(2))
 			w.settle()
@@ -379,7 +379,7 @@ func TestVerifyIsStopped(t *testing.T) {
 	tables := testkit.Tables(t, w.Store)
 	for _, when := range []string{"rebuilding", "comparing", "at once"} {
 		ctx, cancel := context.WithCancel(t.Context())
-		v := replay.Verifier{Log: w.Log, Store: w.Store}
+		v := replay.Verifier{Log: w.Log, Store: w.Store, Appliers: appliers, Batch: batch}
 		switch when {
 		case "rebuilding":
 			v.Rebuilding = func(_ *replay.Events, total uint64) {
@@ -405,8 +405,8 @@ func TestTwoVerifyAtOnce(t *testing.T) {
 	t.Parallel()
 	w := worked(t, user(1))
 	var second error
-	v := replay.Verifier{Log: w.Log, Store: w.Store, Comparing: func() {
-		_, second = (&replay.Verifier{Log: w.Log, Store: w.Store}).Run(context.Background())
+	v := replay.Verifier{Log: w.Log, Store: w.Store, Appliers: appliers, Batch: batch, Comparing: func() {
+		_, second = (&replay.Verifier{Log: w.Log, Store: w.Store, Appliers: appliers, Batch: batch}).Run(context.Background())
 	}}
 	report, err := v.Run(t.Context())
 	require.NoError(t, err)

@@ -11,23 +11,22 @@ import (
 	"github.com/clerksync/clerksync/internal/clerk"
 )
 
-// Outcome is what applying an event did.
+// Outcome says what applying an event did.
 type Outcome string
 
-// The outcomes. Ignored and Dead are not of this package's making; they are here
-// because the five belong together.
+// The outcomes. The projector decides Ignored and Dead; the five belong together.
 const (
 	Applied   Outcome = "applied"
-	Stale     Outcome = "stale"     // a newer version is there
-	Duplicate Outcome = "duplicate" // this very version is there
+	Stale     Outcome = "stale"     // the head has a newer version
+	Duplicate Outcome = "duplicate" // the head has this version
 	Ignored   Outcome = "ignored"   // events of this type are not synced
-	Dead      Outcome = "dead"      // can never be applied
+	Dead      Outcome = "dead"      // it can never be applied
 )
 
-// Outcomes are all of them.
+// Outcomes lists them all.
 var Outcomes = []Outcome{Applied, Stale, Duplicate, Ignored, Dead}
 
-// Entry is a change and its place in the log.
+// Entry is a change and its position in the log.
 type Entry struct {
 	Change *clerk.Change
 	Seq    uint64 // sequence in the log
@@ -35,10 +34,10 @@ type Entry struct {
 
 func (e Entry) key() key { return key{e.Change.Kind, e.Change.ID} }
 
-// kindSeat is the place of one user in one organization, see sql/.
+// kindSeat is the kind of a seat: one user in one organization, see sql/.
 const kindSeat clerk.Kind = "seat"
 
-// key names a head. The fields are in the order in which the heads are locked.
+// key names a head. Its fields are in lock order.
 type key struct {
 	kind clerk.Kind
 	id   string
@@ -48,7 +47,7 @@ func compareKeys(a, b key) int {
 	return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.id, b.id))
 }
 
-// candidate is what a batch has to say of a head.
+// candidate is the version that a batch has for a head.
 type candidate struct {
 	version clerk.Version
 	seq     uint64
@@ -56,8 +55,8 @@ type candidate struct {
 	won     bool
 }
 
-// batch is the work of one Apply: the greatest version for every head that the
-// changes touch.
+// batch is the work of one Apply: the greatest version of every head that the changes
+// touch.
 type batch struct {
 	entries    []Entry
 	reapply    bool // equal versions win too
@@ -66,10 +65,9 @@ type batch struct {
 	heads      map[key]head // of the changes that lost
 }
 
-// newBatch collects what the changes say: of their entities, of the parents that
-// memberships name, and of seats. The latter two take part whether or not the
-// membership itself wins; so what becomes of them does not depend on the order of
-// arrival.
+// newBatch collects the candidates for entities, for the parents that memberships name,
+// and for seats. Parents and seats take part whether or not the membership itself wins,
+// so that the order of arrival does not matter to them.
 func newBatch(entries []Entry, reapply bool) *batch {
 	b := &batch{entries: entries, reapply: reapply, candidates: make(map[key]*candidate, len(entries)), heads: make(map[key]head)}
 	for _, e := range entries {
@@ -104,17 +102,17 @@ func (b *batch) won(kind clerk.Kind) func(yield func(string, *candidate) bool) {
 	}
 }
 
-// Apply applies changes in one transaction, and tells for each what it did. The
-// order of the changes and whether they were applied before do not matter.
+// Apply applies changes in one transaction and returns the outcome of each. It is
+// idempotent, and the order of the changes does not matter.
 //
-// The error is [ErrRefused] when PostgreSQL refuses the content of one of the
-// changes; any other error is temporary. Nothing was changed then.
+// The error is [ErrRefused] when PostgreSQL refuses the content of a change; any other
+// error is temporary. On an error nothing was changed.
 func (s *Store) Apply(ctx context.Context, entries []Entry) ([]Outcome, error) {
 	return s.apply(ctx, newBatch(entries, false))
 }
 
-// Reapply is Apply, but that it writes the rows of versions that are there already
-// once more: for when what is made of an event has changed.
+// Reapply is Apply that also writes the rows of versions equal to the head: for a
+// projection whose code changed.
 func (s *Store) Reapply(ctx context.Context, entries []Entry) ([]Outcome, error) {
 	return s.apply(ctx, newBatch(entries, true))
 }
@@ -135,19 +133,17 @@ func (s *Store) apply(ctx context.Context, b *batch) ([]Outcome, error) {
 	return b.outcomes(), nil
 }
 
-// writeRows writes what follows from the heads that were advanced: parents first,
-// because of the foreign keys.
+// writeRows writes what follows from the heads that were advanced.
 func (s *Store) writeRows(ctx context.Context, tx pgx.Tx, b *batch) error {
-	if err := s.writeUsers(ctx, tx, b); err != nil {
-		return err
+	for _, t := range tables {
+		if err := t.write(s, ctx, tx, b); err != nil {
+			return err
+		}
 	}
-	if err := s.writeOrganizations(ctx, tx, b); err != nil {
-		return err
-	}
-	return s.writeMemberships(ctx, tx, b)
+	return nil
 }
 
-// outcomes tells what became of every entry.
+// outcomes returns the outcome of every entry.
 func (b *batch) outcomes() []Outcome {
 	outcomes := make([]Outcome, len(b.entries))
 	for i, e := range b.entries {

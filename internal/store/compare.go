@@ -13,22 +13,22 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// The statements of this file are not in queries/: they name two schemas, of which
-// one is made at run time, and what sqlc generates knows one.
+// The statements of this file are not in queries/: they name two schemas, one of them
+// made at run time, and sqlc knows one.
 
-// Difference is a row, or a head, that is not what the log says.
+// Difference is a row, or a head, that differs from the log.
 type Difference struct {
 	Table   string
 	Kind    clerk.Kind // of the entity; of a head also "seat"
 	ClerkID string
-	OnlyIn  string // "tables" or "log", "" when it is in both
+	OnlyIn  string // "tables" or "log"; "" when it is in both
 	Columns []ColumnDifference
 
-	// The heads of the entity, which tell why; nil when there is none.
+	// The heads of the entity, which explain it; nil when there is none.
 	HeadInTables, HeadInLog *db.EntityHead
 }
 
-// ColumnDifference is a column of a row that is in both, in the order of the table.
+// ColumnDifference is a column that differs in a row that is in both.
 type ColumnDifference struct {
 	Name     string          `json:"name"`
 	InTables json.RawMessage `json:"tables"`
@@ -39,24 +39,25 @@ type ColumnDifference struct {
 type comparison struct {
 	table string
 	kind  clerk.Kind // "" when the table has a column for it
-	skip  []string   // columns that differ in tables that are equal
+	skip  []string   // columns that may differ in equal tables
 }
 
-var comparisons = []comparison{
-	{"users", clerk.KindUser, nil},
-	{"organizations", clerk.KindOrganization, nil},
-	{"org_memberships", clerk.KindMembership, nil},
-	{"entity_heads", "", []string{"applied_at", "event_seq", "erasing", "erased_at", "restored_at"}},
+func comparisons() []comparison {
+	var all []comparison
+	for _, t := range tables {
+		all = append(all, comparison{table: t.name, kind: t.kind})
+	}
+	return append(all, comparison{table: "entity_heads", skip: []string{"applied_at", "event_seq", "erasing", "erased_at", "restored_at"}})
 }
 
-// Compare calls f for every difference between these tables and those of a scratch
-// copy, see [Store.CreateScratch]: by table, kind and Clerk id. All is read as of
-// one moment. The copy should have the same events applied as the tables had then.
+// Compare calls f for every difference between these tables and a scratch copy, see
+// [Store.CreateScratch], ordered by table, kind and Clerk id. It reads one snapshot of
+// both, and expects the same events to be applied to both.
 //
-// Columns that somebody added to the tables are not compared.
+// Columns that an operator added to the tables are not compared.
 func (s *Store) Compare(ctx context.Context, scratch *Store, f func(*Difference) error) error {
-	// Nobody may have analyzed it yet, and all of it is to be read.
-	if _, err := scratch.pool.Exec(ctx, "ANALYZE users, organizations, org_memberships, entity_heads"); err != nil {
+	// Autovacuum may not have analyzed it yet, and Compare reads all of it.
+	if _, err := scratch.pool.Exec(ctx, "ANALYZE "+strings.Join(tableNames(), ", ")); err != nil {
 		return wrap("analyze the scratch tables", err)
 	}
 	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
@@ -64,12 +65,12 @@ func (s *Store) Compare(ctx context.Context, scratch *Store, f func(*Difference)
 		return wrap("compare", err)
 	}
 	defer tx.Rollback(ctx) // nothing was written
-	// Unlike any other statement of ours these read whole tables, and take their time.
+	// Unlike any other statement of ours, these read whole tables.
 	if _, err := tx.Exec(ctx, `SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on;
 		SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0`); err != nil {
 		return wrap("compare", err)
 	}
-	for _, c := range comparisons {
+	for _, c := range comparisons() {
 		if err := c.run(ctx, tx, s.schema, scratch.schema, f); err != nil {
 			return err
 		}
@@ -107,8 +108,8 @@ func (c comparison) run(ctx context.Context, tx pgx.Tx, live, scratch string, f 
 	return wrap(doing, rows.Err())
 }
 
-// statement joins the two tables once and returns what differs. $1 are the names of
-// the columns. The rest is looked up only for what differs.
+// statement joins the two tables and returns the rows that differ. $1 is the names of
+// the columns. The subqueries run only for rows that differ.
 func (c comparison) statement(live, scratch string, columns []string) string {
 	var a, b, differ []string
 	for i, name := range columns {

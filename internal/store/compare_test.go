@@ -35,8 +35,8 @@ func differences(t *testing.T, s, scratch *store.Store) []*store.Difference {
 	return all
 }
 
-// TestEqualTablesDoNotDiffer: however the same events came in, and whoever added
-// columns to the tables.
+// TestEqualTablesDoNotDiffer: whatever the order of the events, and whatever columns
+// an operator added.
 func TestEqualTablesDoNotDiffer(t *testing.T) {
 	t.Parallel()
 	s := testkit.Store(t)

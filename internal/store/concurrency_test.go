@@ -13,7 +13,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// together applies each batch in a goroutine of its own, all at once, and none may
+// together applies each batch in its own goroutine, all concurrently, and none may
 // fail.
 func together(t *testing.T, s *store.Store, batches ...[]store.Entry) {
 	t.Helper()
@@ -56,7 +56,7 @@ func TestUserDeletedWhileMembershipCreated(t *testing.T) {
 }
 
 // TestManyUsersRaceForOneAddress: the greatest version holds it in the end, and
-// nobody gets an error, whether batches have one claimant or many.
+// no batch fails, whether batches have one claimant or many.
 func TestManyUsersRaceForOneAddress(t *testing.T) {
 	t.Parallel()
 	s := testkit.Store(t)
@@ -74,7 +74,7 @@ func TestManyUsersRaceForOneAddress(t *testing.T) {
 			batches[w] = append(batches[w],
 				entry(userAt(int64(1000*round+at), fmt.Sprint("user_", i), fmt.Sprintf("round-%d@example.com", round))))
 		}
-		if round%2 == 0 { // each claimant in a transaction of its own
+		if round%2 == 0 { // each claimant in its own transaction
 			var single [][]store.Entry
 			for _, entries := range batches {
 				for i := range entries {

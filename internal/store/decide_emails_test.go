@@ -89,7 +89,7 @@ func TestDecideEmails(t *testing.T) {
 }
 
 // TestDecideEmailsProperty plays what is done with the answer on a table of users:
-// afterwards every address has at most one holder, and exactly one if somebody live
+// afterwards every address has at most one holder, and exactly one if a live user
 // claims it: the one with the greatest version.
 func TestDecideEmailsProperty(t *testing.T) {
 	t.Parallel()
@@ -117,7 +117,7 @@ func TestDecideEmailsProperty(t *testing.T) {
 				claims[fmt.Sprint("u", rapid.IntRange(0, 7).Draw(t, "user"))] = c
 			}
 
-			// What UserEmailClaimMany returns: everybody who claims, by the table, an
+			// UserEmailClaimMany returns every claimant, according to the table, of an
 			// address that the batch claims or claimed until now; with the version of the
 			// heads, which are advanced by then.
 			addresses := map[string]bool{}

@@ -1,7 +1,6 @@
-// Package store is the PostgreSQL side: it applies batches of changes to the
-// synced tables, all or nothing, and reads them back.
+// Package store is the PostgreSQL side: it applies batches of changes to the synced
+// tables, all or nothing, and reads the tables.
 //
-// What decides between two states of one entity is here, in Apply and in
-// queries/heads.sql. The SQL itself stands in sql/ and queries/; package db
-// below is generated from it.
+// Which version of an entity wins is decided here, in Apply and in queries/heads.sql,
+// and nowhere else. The SQL is in sql/ and queries/; package db is generated from it.
 package store

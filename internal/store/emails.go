@@ -15,29 +15,29 @@ type claim struct {
 	version clerk.Version
 }
 
-// claimant is a user that claims an address by what the table says.
+// claimant is a user that claims an address according to the table.
 type claimant struct {
 	id    string
 	claim claim
 	holds bool // its email is set
 }
 
-// emails says what has to happen to users.email when a batch of users is
-// written. users.email is unique though two users may claim one address: a
-// changed address can overtake the change that freed it.
+// emails are the changes to users.email when a batch of users is written. The column is
+// unique though two users may claim one address: a changed address can overtake the
+// change that freed it.
 type emails struct {
-	release []string          // users that have to let go of their address, before anything is written
-	held    map[string]string // what users of the batch hold, by Clerk id
-	grant   []string          // users outside of the batch that get the address they claim, after all
+	release []string          // users that lose their address, before any row is written
+	held    map[string]string // addresses that users of the batch hold, by Clerk id
+	grant   []string          // users outside the batch that get the address they claim, after all rows are written
 }
 
-// resolveEmails decides who holds the addresses that users of the batch claim or
-// claimed until now.
+// resolveEmails decides which users hold the addresses that users of the batch claim or
+// claimed before.
 func (s *Store) resolveEmails(ctx context.Context, tx pgx.Tx, ids, addresses []string, claims map[string]claim) (emails, error) {
-	if err := s.q.UserEmailLockMany(ctx, tx, &db.UserEmailLockManyParams{Addresses: addresses, ClerkIds: ids}); err != nil {
+	if err := s.q.UserEmailLockMany(ctx, tx, &db.UserEmailLockManyParams{Address: addresses, ClerkID: ids}); err != nil {
 		return emails{}, err
 	}
-	rows, err := s.q.UserEmailClaimMany(ctx, tx, &db.UserEmailClaimManyParams{Addresses: addresses, ClerkIds: ids})
+	rows, err := s.q.UserEmailClaimMany(ctx, tx, &db.UserEmailClaimManyParams{Address: addresses, ClerkID: ids})
 	if err != nil {
 		return emails{}, err
 	}
@@ -50,10 +50,9 @@ func (s *Store) resolveEmails(ctx context.Context, tx pgx.Tx, ids, addresses []s
 	return decideEmails(claims, claimants), nil
 }
 
-// decideEmails gives every address to the live claimant with the greatest
-// version. claims is what the users of the batch claim from now on, claimants are
-// all that the table has for the addresses in question, users of the batch with
-// their former claim among them.
+// decideEmails gives every address to the live claimant with the greatest version.
+// claims are the new claims of the users of the batch; claimants are all that the table
+// has for these addresses, users of the batch with their former claim among them.
 func decideEmails(claims map[string]claim, claimants []claimant) emails {
 	type holder struct {
 		id      string
@@ -62,8 +61,8 @@ func decideEmails(claims map[string]claim, claimants []claimant) emails {
 	holders := make(map[string]holder, len(claims))
 	bid := func(id string, c claim) {
 		h, taken := holders[c.address]
-		// Two users' events can share a version only when made by hand; the id
-		// then decides, so that the result is the same in every order.
+		// Two users' events share a version only when made by hand. The id then
+		// decides, so that every order gives the same result.
 		if d := c.version.Compare(h.version); c.address != "" && (!taken || d > 0 || d == 0 && id > h.id) {
 			holders[c.address] = holder{id, c.version}
 		}

@@ -34,7 +34,7 @@ func TestTwoUsersSwapAddresses(t *testing.T) {
 }
 
 // TestHolderLeavesNextClaimantGetsIt: three users claim one address; it is passed on
-// in the order of their versions, whichever way the holder goes.
+// in the order of their versions, whatever makes the holder lose it.
 func TestHolderLeavesNextClaimantGetsIt(t *testing.T) {
 	t.Parallel()
 	s := testkit.Store(t)

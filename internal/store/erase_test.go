@@ -17,9 +17,9 @@ import (
 )
 
 func headOf(t require.TestingT, s *store.Store, kind clerk.Kind, id string) *db.EntityHead {
-	shown, err := s.Show(context.Background(), kind, id)
+	head, err := s.Head(context.Background(), kind, id)
 	require.NoError(t, err)
-	return shown.Head
+	return head
 }
 
 func userHead(t require.TestingT, s *store.Store, id string) *db.EntityHead {
@@ -94,7 +94,7 @@ func TestEventThatNamesThePersonUndoesTheErasure(t *testing.T) {
 		"membership":        {joinedAt(1, "orgmem_2"), store.Applied, 1, true},
 		"end of membership": {leftAt(6, "orgmem_2", 1), store.Applied, 1, true},
 		"another user":      {userAt(9, "user_2", addressA), store.Applied, 1, false},
-		"bare id":           {leftBareAt(6, "orgmem_2"), store.Applied, 1, false}, // names nobody
+		"bare id":           {leftBareAt(6, "orgmem_2"), store.Applied, 1, false}, // names no user
 	} {
 		for _, finished := range []bool{false, true} {
 			empty(t, s)
@@ -123,7 +123,7 @@ func TestEventThatNamesThePersonUndoesTheErasure(t *testing.T) {
 	}
 }
 
-// TestErasureChangesNoRowAndNoOutcome: whenever it takes place, every event does
+// TestErasureChangesNoRowAndNoOutcome: whenever it happens, every event does
 // what it does without it.
 func TestErasureChangesNoRowAndNoOutcome(t *testing.T) {
 	t.Parallel()
@@ -156,7 +156,7 @@ func TestErasureChangesNoRowAndNoOutcome(t *testing.T) {
 	})
 }
 
-// TestUsersToErase: the first deleted first, none twice, and only those that were
+// TestUsersToErase: the oldest delete first, none twice, and only users that were
 // deleted before, by the time that it was applied.
 func TestUsersToErase(t *testing.T) {
 	t.Parallel()
@@ -184,7 +184,7 @@ func TestUsersToErase(t *testing.T) {
 func TestSweepReadsOnlyWhatIsToBeErased(t *testing.T) {
 	t.Parallel()
 	url := testkit.DatabaseURL(t)
-	s, err := store.Open(t.Context(), store.Options{URL: url, MaxConns: 1})
+	s, err := store.Open(t.Context(), store.Options{URL: url, Schema: "clerk", MaxConns: 1})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	sweep := func(want int) {
@@ -213,7 +213,7 @@ func TestSweepReadsOnlyWhatIsToBeErased(t *testing.T) {
 func TestUpdateOfAHeadTouchesNoIndex(t *testing.T) {
 	t.Parallel()
 	url := testkit.DatabaseURL(t)
-	s, err := store.Open(t.Context(), store.Options{URL: url, MaxConns: 1})
+	s, err := store.Open(t.Context(), store.Options{URL: url, Schema: "clerk", MaxConns: 1})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	for at := range int64(10) {

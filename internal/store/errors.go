@@ -4,16 +4,16 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrRefused means that PostgreSQL refuses the content of an event: to try again
-// would not help. Every other error of [Store.Apply] is worth another try.
+// ErrRefused means that PostgreSQL refuses the content of an event: a retry would not
+// help. Every other error of [Store.Apply] is worth a retry.
 var ErrRefused = errors.New("refused")
 
-// wrap makes PostgreSQL's errors this package's. The texts of errors about
-// content quote the content, so only the code and the constraint's name are kept
-// of them.
+// wrap turns PostgreSQL's errors into this package's. Of an error about content it keeps
+// only the code and the name of the constraint, since the text quotes the content.
 func wrap(doing string, err error) error {
 	if err == nil {
 		return nil
@@ -32,8 +32,8 @@ func wrap(doing string, err error) error {
 	return fmt.Errorf("%s: %w by PostgreSQL with SQLSTATE %s%s", doing, ErrRefused, pg.Code, where)
 }
 
-// serverError is an error of PostgreSQL's that is not about content. Its detail and its
-// hint are left out: they may quote some.
+// serverError is an error of PostgreSQL that is not about content. Its detail and hint
+// are left out: they may quote some.
 type serverError struct {
 	doing, message, code string
 }
@@ -42,19 +42,20 @@ func (e *serverError) Error() string {
 	return fmt.Sprintf("%s: %s (SQLSTATE %s)", e.doing, e.message, e.code)
 }
 
-// refused tells an error about content from one that passes.
+// refused reports whether an error is about content, and not temporary.
 func refused(pg *pgconn.PgError) bool {
-	switch pg.Code {
-	case "23505": // unique_violation: on our own index a race between two batches
-		return pg.ConstraintName != "users_email_key"
-	case "54001": // statement_too_complex: JSON nested deeper than the server's stack
-		return true
+	if pg.Code == pgerrcode.UniqueViolation {
+		return pg.ConstraintName != "users_email_key" // there it is a race between two batches
 	}
-	switch pg.Code[:min(2, len(pg.Code))] {
-	case "22", // data exception
-		"23", // integrity constraint violation: of a constraint that someone added, or a row that someone removed
-		"54": // program limit exceeded: a value too long for an index
+	switch class(pg.Code) {
+	case class(pgerrcode.DataException),
+		class(pgerrcode.IntegrityConstraintViolation), // of a constraint that an operator added, or a row that one removed
+		class(pgerrcode.ProgramLimitExceeded):         // a value too long for an index, JSON nested deeper than the server's stack
 		return true
 	}
 	return false
 }
+
+// class returns the class of an SQLSTATE. pgerrcode's own functions know only the codes
+// that were there when it was made.
+func class(code string) string { return code[:min(2, len(code))] }

@@ -11,13 +11,13 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// head is what is needed to know of a head that a change has lost against.
+// head is the part of a head that a change which lost is compared with.
 type head struct {
 	version    clerk.Version
 	restoredAt *time.Time
 }
 
-// lifted tells whether a version is a delete from before the entity was restored.
+// lifted reports whether a version is a delete from before the entity was restored.
 // HeadAdvanceMany has the same rule; both must agree.
 func (h head) lifted(v clerk.Version) bool {
 	return v.Deleted && h.restoredAt != nil && !time.UnixMilli(v.EventAt).After(*h.restoredAt)
@@ -37,28 +37,27 @@ func (s *Store) advanceHeads(ctx context.Context, tx pgx.Tx, b *batch) error {
 	return nil
 }
 
-// passGate has the candidates of the given keys, which are sorted, compared with
-// the heads.
+// passGate compares the candidates of the given keys, which are sorted, with the heads.
 func (s *Store) passGate(ctx context.Context, tx pgx.Tx, b *batch, keys []key) error {
 	p := &db.HeadAdvanceManyParams{
-		Kinds:      make([]string, 0, len(keys)),
-		ClerkIds:   make([]string, 0, len(keys)),
-		Deleteds:   make([]bool, 0, len(keys)),
-		UpdatedAts: make([]time.Time, 0, len(keys)),
-		EventAts:   make([]time.Time, 0, len(keys)),
-		EventIds:   make([]string, 0, len(keys)),
-		EventSeqs:  make([]int64, 0, len(keys)),
-		Reapply:    b.reapply,
+		Kind:      make([]string, 0, len(keys)),
+		ClerkID:   make([]string, 0, len(keys)),
+		Deleted:   make([]bool, 0, len(keys)),
+		UpdatedAt: make([]time.Time, 0, len(keys)),
+		EventAt:   make([]time.Time, 0, len(keys)),
+		EventID:   make([]string, 0, len(keys)),
+		EventSeq:  make([]int64, 0, len(keys)),
+		Reapply:   b.reapply,
 	}
 	for _, k := range keys {
 		c := b.candidates[k]
-		p.Kinds = append(p.Kinds, string(k.kind))
-		p.ClerkIds = append(p.ClerkIds, k.id)
-		p.Deleteds = append(p.Deleteds, c.version.Deleted)
-		p.UpdatedAts = append(p.UpdatedAts, time.UnixMilli(c.version.UpdatedAt))
-		p.EventAts = append(p.EventAts, time.UnixMilli(c.version.EventAt))
-		p.EventIds = append(p.EventIds, c.version.EventID)
-		p.EventSeqs = append(p.EventSeqs, int64(c.seq))
+		p.Kind = append(p.Kind, string(k.kind))
+		p.ClerkID = append(p.ClerkID, k.id)
+		p.Deleted = append(p.Deleted, c.version.Deleted)
+		p.UpdatedAt = append(p.UpdatedAt, time.UnixMilli(c.version.UpdatedAt))
+		p.EventAt = append(p.EventAt, time.UnixMilli(c.version.EventAt))
+		p.EventID = append(p.EventID, c.version.EventID)
+		p.EventSeq = append(p.EventSeq, int64(c.seq))
 	}
 	rows, err := s.q.HeadAdvanceMany(ctx, tx, p)
 	if err != nil {
@@ -85,17 +84,16 @@ func (s *Store) passGate(ctx context.Context, tx pgx.Tx, b *batch, keys []key) e
 	return s.passGate(ctx, tx, b, again)
 }
 
-// readLost reads the heads that changes lost against: they tell which are stale
-// and which are duplicates.
+// readLost reads the heads that changes lost against: they tell stale from duplicate.
 func (s *Store) readLost(ctx context.Context, tx pgx.Tx, b *batch) error {
 	var lost db.HeadGetManyParams
 	for _, k := range b.keys {
 		if c := b.candidates[k]; c.change != nil && !c.won {
-			lost.Kinds = append(lost.Kinds, string(k.kind))
-			lost.ClerkIds = append(lost.ClerkIds, k.id)
+			lost.Kind = append(lost.Kind, string(k.kind))
+			lost.ClerkID = append(lost.ClerkID, k.id)
 		}
 	}
-	if len(lost.ClerkIds) == 0 {
+	if len(lost.ClerkID) == 0 {
 		return nil
 	}
 	rows, err := s.q.HeadGetMany(ctx, tx, &lost)
@@ -110,13 +108,13 @@ func (s *Store) readLost(ctx context.Context, tx pgx.Tx, b *batch) error {
 	return nil
 }
 
-// secondChances replaces the deletes that lost because they do not count any more,
-// where the batch has another change that would win: a delete outranks what may
-// well be newer than the head. It returns the keys, sorted.
+// secondChances replaces deletes that lost because a restore lifted them by the next best
+// change of the batch, which may still be newer than the head. It returns the keys,
+// sorted.
 func (b *batch) secondChances() []key {
 	var keys []key
 	for _, k := range b.keys {
-		h := b.heads[k] // of a winner there is none
+		h := b.heads[k] // zero for a winner
 		if !h.lifted(b.candidates[k].version) {
 			continue
 		}

@@ -10,7 +10,7 @@ import (
 // OldestVersion is the oldest PostgreSQL that is supported.
 const OldestVersion = 15
 
-// Inspection is what the database is like.
+// Inspection describes the database server and the rights of the role.
 type Inspection struct {
 	*db.ServerGetRow
 	SchemaExists bool
@@ -18,22 +18,22 @@ type Inspection struct {
 	Missing      []*db.PrivilegeMissingListRow // on tables that are there
 }
 
-// Inspect looks at the server, and at what may be done there.
+// Inspect reads the settings of the server and the rights of the role.
 func (s *Store) Inspect(ctx context.Context) (*Inspection, error) {
-	if err := s.Ping(ctx); err != nil { // a connection made meanwhile would count as its clock
+	if err := s.Ping(ctx); err != nil { // the time to connect would count as an offset of its clock
 		return nil, err
 	}
 	asked := time.Now()
 	server, err := s.q.ServerGet(ctx, s.pool)
 	if err != nil {
-		return nil, wrap("ask PostgreSQL", err)
+		return nil, wrap("read server settings", err)
 	}
 	i := &Inspection{ServerGetRow: server, SchemaExists: server.Schema != "", ClockOff: server.At.Sub(asked.Add(time.Since(asked) / 2))}
 	if !i.SchemaExists {
 		i.Schema = s.schema
 	}
-	if i.Missing, err = s.q.PrivilegeMissingList(ctx, s.pool); err != nil {
-		return nil, wrap("ask PostgreSQL for privileges", err)
+	if i.Missing, err = s.q.PrivilegeMissingList(ctx, s.pool, tableNames()); err != nil {
+		return nil, wrap("read privileges", err)
 	}
 	return i, nil
 }

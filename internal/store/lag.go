@@ -9,21 +9,21 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// Ref names an event and the entity it is about.
+// Ref names an event and its entity.
 type Ref struct {
 	Kind clerk.Kind
 	ID   string
 	Seq  uint64 // sequence in the log
 }
 
-// AppliedAt is when events were applied, by their sequences. Those are missing that are
-// not applied, or not what made their entity what it is.
+// AppliedAt returns when events were applied, by sequence. It leaves out an event that is
+// not applied, or is no longer the newest of its entity.
 func (s *Store) AppliedAt(ctx context.Context, refs []Ref) (map[uint64]time.Time, error) {
 	var p db.HeadAppliedManyParams
 	for _, r := range refs {
-		p.Kinds = append(p.Kinds, string(r.Kind))
-		p.ClerkIds = append(p.ClerkIds, r.ID)
-		p.EventSeqs = append(p.EventSeqs, int64(r.Seq))
+		p.Kind = append(p.Kind, string(r.Kind))
+		p.ClerkID = append(p.ClerkID, r.ID)
+		p.EventSeq = append(p.EventSeq, int64(r.Seq))
 	}
 	rows, err := s.q.HeadAppliedMany(ctx, s.pool, &p)
 	if err != nil {
@@ -36,8 +36,7 @@ func (s *Store) AppliedAt(ctx context.Context, refs []Ref) (map[uint64]time.Time
 	return at, nil
 }
 
-// SaveReading keeps how far the rows are behind, for the view sync_lag. What reading is
-// made of, the view says.
+// SaveReading stores a reading of the lag for the view sync_lag, which names its fields.
 func (s *Store) SaveReading(ctx context.Context, reading json.RawMessage) error {
 	return wrap("write sync_status", s.q.SyncStatusWrite(ctx, s.pool, reading))
 }

@@ -14,22 +14,22 @@ import (
 	"github.com/clerksync/clerksync/sql"
 )
 
-// migrationsTable is where goose keeps which migrations were applied, in the
-// schema of the synced tables.
+// migrationsTable is goose's list of applied migrations, in the schema of the synced
+// tables.
 const migrationsTable = "clerksync_migrations"
 
-// Migration is one step of the database's schema.
+// Migration is one step of the schema.
 type Migration struct {
 	Version   int64
 	Name      string
 	AppliedAt time.Time // zero when it is pending
 }
 
-// ErrPending means that the tables are older than this program.
+// ErrPending means that the tables are older than this version of clerksync.
 var ErrPending = errors.New("pending migrations")
 
-// Migrate creates the schema, if it is missing, and applies the pending
-// migrations, one process at a time. It returns those that it applied.
+// Migrate creates the schema, if it is missing, and applies the pending migrations, one
+// process at a time. It returns those that it applied.
 func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 	if err := s.createSchema(ctx); err != nil {
 		return nil, err
@@ -50,15 +50,14 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 	return applied, nil
 }
 
-// Migrations lists all migrations, those that were applied and those pending. It
-// changes nothing.
+// Migrations returns all migrations, applied and pending. It changes nothing.
 func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 	provider, err := s.migrations()
 	if err != nil {
 		return nil, err
 	}
 	defer provider.Close()
-	// goose would create its table to look into it.
+	// goose would create its table in order to read it.
 	var exists bool
 	if err := s.pool.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", migrationsTable).Scan(&exists); err != nil {
 		return nil, wrap("read migrations", err)
@@ -100,17 +99,17 @@ func (s *Store) CheckMigrated(ctx context.Context) error {
 }
 
 func (s *Store) createSchema(ctx context.Context) error {
-	// CREATE SCHEMA IF NOT EXISTS asks for a privilege that a careful operator
-	// does not grant, even when there is nothing to create.
+	// CREATE SCHEMA IF NOT EXISTS needs a privilege that a careful operator does not
+	// grant, even when there is nothing to create.
 	var exists bool
 	if err := s.pool.QueryRow(ctx, "SELECT to_regnamespace(current_setting('search_path')) IS NOT NULL").Scan(&exists); err != nil {
-		return wrap("look for the schema", err)
+		return wrap("find the schema", err)
 	}
 	if exists {
 		return nil
 	}
-	// IF NOT EXISTS alone is an error for one of two processes that create it at the
-	// same time. 64 is beside the locks of UserEmailLockMany.
+	// IF NOT EXISTS alone fails for one of two processes that create it concurrently.
+	// 64 is outside the stripes of UserEmailLockMany.
 	return wrap("create the schema", pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(1668050795, 64)"); err != nil {
 			return err
@@ -121,8 +120,8 @@ func (s *Store) createSchema(ctx context.Context) error {
 }
 
 func (s *Store) migrations() (*goose.Provider, error) {
-	// Every second, for five minutes; goose would look every five seconds, and hold up
-	// the start of the second of two processes for as long.
+	// Retry every second, for five minutes. goose's five seconds would delay the start of
+	// the second of two processes by as much.
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
 	if err != nil {
 		return nil, fmt.Errorf("make the migration lock: %w", err)

@@ -75,7 +75,7 @@ func TestMigrationsGoDownAgain(t *testing.T) {
 	require.NoError(t, err)
 	_, err = provider.DownTo(t.Context(), 1)
 	require.NoError(t, err)
-	require.EqualError(t, s.CheckMigrated(t.Context()), "pending migrations: 2 of 3")
+	require.EqualError(t, s.CheckMigrated(t.Context()), "pending migrations: 3 of 4")
 	_, err = provider.DownTo(t.Context(), 0)
 	require.NoError(t, err)
 	var tables int
@@ -170,4 +170,11 @@ func TestRoleThatMayNotCreateSchemas(t *testing.T) {
 	elsewhere := openSchema(t, u.String(), "elsewhere")
 	_, err = elsewhere.Migrate(t.Context())
 	require.ErrorContains(t, err, "create the schema: permission denied for database")
+}
+
+// TestOpenNeedsASchema: which one is the configuration's default, and no other.
+func TestOpenNeedsASchema(t *testing.T) {
+	t.Parallel()
+	_, err := store.Open(t.Context(), store.Options{URL: "postgres://127.0.0.1:1/db"})
+	require.EqualError(t, err, "open database: no schema is named")
 }

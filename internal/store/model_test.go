@@ -246,7 +246,7 @@ func TestRowsAreThoseOfTheModel(t *testing.T) {
 
 		requireModel(r, m, s)
 		if len(events) > 0 {
-			require.Equal(r, m.again(), apply(r, s, entries), "outcomes when all comes again")
+			require.Equal(r, m.again(), apply(r, s, entries), "outcomes when all is applied again")
 			requireModel(r, m, s)
 		}
 	})
@@ -267,7 +267,7 @@ func requireRows(t require.TestingT, table string, want, got map[string]row) {
 
 // anything draws events that need not make a history: updates after deletes, many
 // deletes of one entity, memberships without parents, everything within a few
-// milliseconds. What a membership binds, and when it was made, stays the same.
+// milliseconds. The user, the organization and the creation of a membership never change.
 func anything() *rapid.Generator[[]*clerk.Event] {
 	return rapid.Custom(func(t *rapid.T) []*clerk.Event {
 		var events []*clerk.Event

@@ -22,8 +22,7 @@ func TestAnyOrderSameRows(t *testing.T) {
 	rapid.Check(t, order.check)
 }
 
-// FuzzOrder is the same for the fuzzer, which looks for histories by what they
-// make the code do.
+// FuzzOrder is the same for the fuzzer, which finds histories by coverage.
 func FuzzOrder(f *testing.F) {
 	order := newOrderTest(f)
 	f.Fuzz(rapid.MakeFuzz(order.check))

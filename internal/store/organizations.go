@@ -19,19 +19,19 @@ func (s *Store) writeOrganizations(ctx context.Context, tx pgx.Tx, b *batch) err
 		if c.change != nil && c.change.Organization != nil {
 			o = *c.change.Organization
 		}
-		p.Ids = append(p.Ids, clerk.UUID(id))
-		p.ClerkIds = append(p.ClerkIds, id)
-		p.Names = append(p.Names, o.Name)
-		p.Slugs = append(p.Slugs, o.Slug)
-		p.ImageUrls = append(p.ImageUrls, o.ImageURL)
-		p.CreatedBys = append(p.CreatedBys, o.CreatedBy)
-		p.PublicMetadatas = append(p.PublicMetadatas, json.RawMessage(o.PublicMetadata))
-		p.Raws = append(p.Raws, json.RawMessage(o.Raw))
-		p.CreatedAts = append(p.CreatedAts, time.UnixMilli(o.CreatedAt))
-		p.UpdatedAts = append(p.UpdatedAts, time.UnixMilli(o.UpdatedAt))
-		p.DeletedAts = append(p.DeletedAts, deletedAt(c))
+		p.ID = append(p.ID, clerk.UUID(id))
+		p.ClerkID = append(p.ClerkID, id)
+		p.Name = append(p.Name, o.Name)
+		p.Slug = append(p.Slug, o.Slug)
+		p.ImageUrl = append(p.ImageUrl, o.ImageURL)
+		p.CreatedBy = append(p.CreatedBy, o.CreatedBy)
+		p.PublicMetadata = append(p.PublicMetadata, json.RawMessage(o.PublicMetadata))
+		p.Raw = append(p.Raw, json.RawMessage(o.Raw))
+		p.CreatedAt = append(p.CreatedAt, time.UnixMilli(o.CreatedAt))
+		p.UpdatedAt = append(p.UpdatedAt, time.UnixMilli(o.UpdatedAt))
+		p.DeletedAt = append(p.DeletedAt, deletedAt(c))
 	}
-	if len(p.ClerkIds) == 0 {
+	if len(p.ClerkID) == 0 {
 		return nil
 	}
 	return s.q.OrganizationUpsertMany(ctx, tx, p)

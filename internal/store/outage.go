@@ -8,12 +8,12 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Outage says in a few words what is wrong with PostgreSQL when it takes nothing. They
-// are fixed words: an error's own text can have an address or a user's name in it, and
-// this is shown on pages.
+// Outage returns in fixed words why PostgreSQL cannot be used. The text of an error can
+// contain an address or the name of a role, and this is shown on pages.
 func Outage(err error) string {
 	var refusal *serverError
 	var pg *pgconn.PgError
@@ -23,7 +23,7 @@ func Outage(err error) string {
 		return outageOf(refusal.code)
 	case errors.As(err, &pg):
 		return outageOf(pg.Code)
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist): // the latter: no socket
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist): // the latter: there is no socket
 		return "PostgreSQL refuses connections"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "PostgreSQL does not answer in time"
@@ -31,30 +31,30 @@ func Outage(err error) string {
 	return "PostgreSQL cannot be reached"
 }
 
-// outageOf explains an SQLSTATE, see PostgreSQL's appendix "Error Codes".
+// outageOf explains an SQLSTATE.
 func outageOf(code string) string {
 	switch code {
-	case "28P01", "28000":
+	case pgerrcode.InvalidPassword, pgerrcode.InvalidAuthorizationSpecification:
 		return "PostgreSQL does not let clerksync in: role or password"
-	case "3D000":
+	case pgerrcode.InvalidCatalogName:
 		return "the database does not exist"
-	case "42501":
+	case pgerrcode.InsufficientPrivilege:
 		return "PostgreSQL refuses access: a privilege is missing"
-	case "42P01", "42703", "3F000":
+	case pgerrcode.UndefinedTable, pgerrcode.UndefinedColumn, pgerrcode.InvalidSchemaName:
 		return "a table or a column is missing"
-	case "25006":
+	case pgerrcode.ReadOnlySQLTransaction:
 		return "PostgreSQL is read-only"
-	case "53100":
+	case pgerrcode.DiskFull:
 		return "PostgreSQL's disk is full"
-	case "53300":
+	case pgerrcode.TooManyConnections:
 		return "PostgreSQL has no connection left"
-	case "57P01", "57P02":
+	case pgerrcode.AdminShutdown, pgerrcode.CrashShutdown:
 		return "PostgreSQL is stopping"
-	case "57P03":
+	case pgerrcode.CannotConnectNow:
 		return "PostgreSQL is starting or recovering"
-	case "57014":
+	case pgerrcode.QueryCanceled:
 		return "PostgreSQL takes longer than the time limit of a statement"
-	case "40001", "40P01", "55P03":
+	case pgerrcode.SerializationFailure, pgerrcode.DeadlockDetected, pgerrcode.LockNotAvailable:
 		return "PostgreSQL has locks in the way"
 	}
 	return fmt.Sprintf("PostgreSQL answers with SQLSTATE %s", code)

@@ -63,22 +63,3 @@ func TestPrimaryKeysSurviveARebuild(t *testing.T) {
 	require.Equal(t, "7e24f05e-c4c8-5667-b9d8-d2a1f3fc7401", organizations(t, s)["org_1"]["id"])
 	require.Equal(t, "5500092b-cc91-5af3-bb80-336da1b316cf", memberships(t, s)["orgmem_1"]["id"])
 }
-
-// TestShow reads one entity: row and head.
-func TestShow(t *testing.T) {
-	t.Parallel()
-	s := testkit.Store(t)
-	shown, err := s.Show(t.Context(), clerk.KindUser, "user_1")
-	require.NoError(t, err)
-	require.Nil(t, shown.Head)
-	require.Nil(t, shown.Row)
-	batch(t, s, userAt(1, "user_1", addressA), joinedAt(1, "orgmem_1"), leftAt(2, "orgmem_1", 1))
-	for kind, id := range map[clerk.Kind]string{clerk.KindUser: "user_1", clerk.KindOrganization: "org_1", clerk.KindMembership: "orgmem_1"} {
-		shown, err := s.Show(t.Context(), kind, id)
-		require.NoError(t, err)
-		require.NotNil(t, shown.Head)
-		require.Equal(t, id, shown.Head.ClerkID)
-		require.Equal(t, kind == clerk.KindMembership, shown.Row == nil, "a membership that is not live has a head and no row")
-		require.Equal(t, kind == clerk.KindMembership, shown.Head.Deleted)
-	}
-}

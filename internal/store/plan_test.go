@@ -21,7 +21,7 @@ func TestBatchReadsNoMoreThanItTouches(t *testing.T) {
 	t.Parallel()
 	url := testkit.DatabaseURL(t)
 	connection := func() *store.Store { // one connection: the plans are its own
-		s, err := store.Open(t.Context(), store.Options{URL: url, MaxConns: 1})
+		s, err := store.Open(t.Context(), store.Options{URL: url, Schema: "clerk", MaxConns: 1})
 		require.NoError(t, err)
 		t.Cleanup(s.Close)
 		return s
@@ -82,7 +82,7 @@ func readings(t *testing.T, s *store.Store) reading {
 	return r
 }
 
-// mixedBatch is about n events on the users, organizations and memberships from
+// mixedBatch returns n events on the users, organizations and memberships from
 // first on: of everything that a batch can do something.
 func mixedBatch(first, n int, at int64) []store.Entry {
 	var events []*clerk.Event

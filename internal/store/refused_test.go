@@ -82,7 +82,7 @@ func TestDeepestJSONThatCanBeDecoded(t *testing.T) {
 	}
 }
 
-// TestConstraintOfTheApplication: a constraint that somebody added to our tables
+// TestConstraintOfTheApplication: a constraint that an operator added to our tables
 // refuses the content, and is named.
 func TestConstraintOfTheApplication(t *testing.T) {
 	t.Parallel()
@@ -181,7 +181,7 @@ func TestTimeoutsAreNoRefusal(t *testing.T) {
 // TestURLIsNotInErrors: it has the password in it.
 func TestURLIsNotInErrors(t *testing.T) {
 	t.Parallel()
-	_, err := store.Open(t.Context(), store.Options{URL: "postgres://u:hunter2@host:notaport/db"})
+	_, err := store.Open(t.Context(), store.Options{URL: "postgres://u:hunter2@host:notaport/db", Schema: "clerk"})
 	require.EqualError(t, err, "parse DATABASE_URL: it is not of the form postgres://user:password@host:port/database")
 	s := testkit.OpenStore(t, "postgres://u:hunter2@127.0.0.1:1/db")
 	err = s.Ping(t.Context())

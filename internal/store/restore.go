@@ -10,15 +10,15 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// Restore lifts the tombstone of an entity and brings back the rows that went with
-// it. entries are the newest event about the entity itself that is no delete, and
-// the newest one about each membership that was live when the entity was deleted.
-// The rows are then as if the entity, and what went with it, had never been
-// deleted. A delete that Clerk emitted before now does not count again.
+// Restore lifts the tombstone of an entity and restores its row and its memberships.
+// entries are the newest event of the entity that is no delete, and the newest one of
+// each membership that was live when the entity was deleted. The rows are then as if
+// none of them had been deleted. A delete that Clerk emitted before now does not count
+// again.
 //
-// The error is [ErrNotDeleted] when the entity is not deleted. Events that were
-// stored after the entries were read have to be applied once more afterwards: they
-// may have been stale against the tombstone.
+// The error is [ErrNotDeleted] when the entity is not deleted. Events that were stored
+// after the entries were read must be applied again afterwards: they may have been stale
+// against the tombstone.
 func (s *Store) Restore(ctx context.Context, kind clerk.Kind, id string, entries []Entry) ([]Outcome, error) {
 	doing := "restore " + id
 	lower := make(map[clerk.Kind][]string)
@@ -32,8 +32,7 @@ func (s *Store) Restore(ctx context.Context, kind clerk.Kind, id string, entries
 	if !about {
 		return nil, fmt.Errorf("%s: no event to restore it from", doing)
 	}
-	// What is equal to the head wins, as the heads of the stubs among the parents
-	// are made before their rows.
+	// Equal versions win: the heads of parents that are stubs are made before their rows.
 	b := newBatch(entries, true)
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if err := s.lockHeads(ctx, tx, b); err != nil {
@@ -47,7 +46,7 @@ func (s *Store) Restore(ctx context.Context, kind clerk.Kind, id string, entries
 			return ErrNotDeleted
 		}
 		for kind, ids := range lower {
-			if err := s.q.HeadLowerMany(ctx, tx, &db.HeadLowerManyParams{Kind: string(kind), ClerkIds: ids}); err != nil {
+			if err := s.q.HeadLowerMany(ctx, tx, &db.HeadLowerManyParams{Kind: string(kind), ClerkID: ids}); err != nil {
 				return err
 			}
 		}
@@ -62,9 +61,8 @@ func (s *Store) Restore(ctx context.Context, kind clerk.Kind, id string, entries
 	return b.outcomes(), nil
 }
 
-// lockHeads locks all heads of a batch in the order in which everybody does, those
-// that are not there yet too: at version zero it passes the gate, and nothing wins
-// but the new.
+// lockHeads locks all heads of a batch in lock order. It creates those that are missing,
+// by passing the gate at version zero, where nothing else wins.
 func (s *Store) lockHeads(ctx context.Context, tx pgx.Tx, b *batch) error {
 	zero := &batch{keys: b.keys, candidates: make(map[key]*candidate, len(b.keys))}
 	for _, k := range b.keys {

@@ -23,7 +23,7 @@ type deletion struct {
 	restore []store.Entry // what brings all of it back
 }
 
-// deletionAt reads the delete at a place of a history.
+// deletionAt reads the delete at a position of a history.
 func deletionAt(history []store.Entry, at int) deletion {
 	d := deletion{kind: history[at].Change.Kind, id: history[at].Change.ID, lifted: history[at : at+1 : at+1]}
 	newest := map[string]store.Entry{}      // of the entity and its memberships, what is no delete
@@ -55,7 +55,7 @@ func deletionAt(history []store.Entry, at int) deletion {
 }
 
 // TestRestoredIsAsIfNeverDeleted: user, organization or membership; afterwards the
-// deletes that were lifted may come again, alone or among all the rest.
+// deletes that were lifted may be applied again, alone or among all the rest.
 func TestRestoredIsAsIfNeverDeleted(t *testing.T) {
 	t.Parallel()
 	s := testkit.Store(t)
@@ -77,7 +77,7 @@ func TestRestoredIsAsIfNeverDeleted(t *testing.T) {
 		want := testkit.Tables(r, s)
 
 		empty(t, s)
-		// What is not about the entity may arrive after it was restored.
+		// Events of other entities may arrive after it was restored.
 		now := slices.Clone(d.lifted)
 		var later []store.Entry
 		for _, e := range without {
@@ -216,10 +216,10 @@ func TestRestoreRefuses(t *testing.T) {
 // another membership has taken the seat.
 func TestRestoreOfAUserWhoseMembershipCannotComeBack(t *testing.T) {
 	t.Parallel()
-	for name, meanwhile := range map[string]*clerk.Event{"organization": orgDeletedAt(7, "org_1"), "seat": leftAt(9, "orgmem_2", 8)} {
+	for name, between := range map[string]*clerk.Event{"organization": orgDeletedAt(7, "org_1"), "seat": leftAt(9, "orgmem_2", 8)} {
 		s := testkit.Store(t)
 		user, joined := userAt(1, "user_1", addressA), joinedAt(1, "orgmem_1")
-		batch(t, s, user, joined, userDeletedAt(5, "user_1"), meanwhile)
+		batch(t, s, user, joined, userDeletedAt(5, "user_1"), between)
 		outcomes, err := s.Restore(t.Context(), clerk.KindUser, "user_1", []store.Entry{entry(user), entry(joined)})
 		require.NoError(t, err)
 		require.Equal(t, []store.Outcome{store.Applied, store.Applied}, outcomes)

@@ -14,7 +14,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// base is when the tests take place, in Unix milliseconds.
+// base is the time of the tests, in Unix milliseconds.
 const base = int64(1767225600000)
 
 // row is a row as a JSON object, its times in Unix milliseconds.
@@ -56,7 +56,7 @@ func memberships(t require.TestingT, s *store.Store) map[string]row {
 		FROM org_memberships m JOIN users u ON u.id = m.user_id`)
 }
 
-// emailsOf is who holds which address: users.email by Clerk id, of those that have one.
+// emailsOf returns users.email by Clerk id, of users that hold an address.
 func emailsOf(t require.TestingT, s *store.Store) map[string]string {
 	held := map[string]string{}
 	for id, u := range users(t, s) {
@@ -155,7 +155,7 @@ func leftBareAt(at int64, id string) *clerk.Event {
 }
 
 // inEveryOrder applies the events in every order, one by one and in one batch, and
-// looks at the rows each time.
+// checks the rows each time.
 func inEveryOrder(t *testing.T, events []*clerk.Event, check func(t require.TestingT, s *store.Store)) {
 	t.Helper()
 	s := testkit.Store(t)

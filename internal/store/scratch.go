@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -13,20 +15,20 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// ErrScratchInUse means that somebody else works with the scratch tables.
+// ErrScratchInUse means that another process uses the scratch tables.
 var ErrScratchInUse = errors.New("another verify is running")
 
-// ErrMayNotCreate means that the role has no right to make a schema.
+// ErrMayNotCreate means that the role may not create a schema.
 var ErrMayNotCreate = errors.New("the role in DATABASE_URL may not make a schema: GRANT CREATE ON DATABASE to it, or name another that may")
 
-// scratchComment marks a schema as one that may be dropped.
+// scratchComment marks a schema that may be dropped.
 const scratchComment = "clerksync verify: made and dropped by clerksync"
 
-// maxIdentifier is what PostgreSQL cuts a longer name to, in bytes.
+// maxIdentifier is the length to which PostgreSQL cuts names, in bytes.
 const maxIdentifier = 63
 
-// scratchSchema is the name of the scratch schema. It is cut here, and not by
-// PostgreSQL, which would leave the name of the tables themselves.
+// scratchSchema returns the name of the scratch schema. PostgreSQL would cut a long one to
+// the name of the synced schema itself.
 func scratchSchema(schema string) string {
 	const suffix = "_verify"
 	end := min(len(schema), maxIdentifier-len(suffix))
@@ -36,10 +38,10 @@ func scratchSchema(schema string) string {
 	return schema[:end] + suffix
 }
 
-// CreateScratch makes a second, empty set of the tables in a schema beside this
-// one, to apply the log to. They are not safe against a crash, and nobody else
-// works with them: the error is [ErrScratchInUse] when another process does. drop
-// removes them; what a killed process left is removed by the next.
+// CreateScratch makes an empty copy of the tables in a schema of the same database, to
+// apply the log to. It is not crash-safe, and exclusive: the error is [ErrScratchInUse]
+// when another process uses it. drop removes it; the next run removes what a killed
+// process left.
 func (s *Store) CreateScratch(ctx context.Context) (scratch *Store, drop func(context.Context) error, err error) {
 	const doing = "make the scratch tables"
 	schema := scratchSchema(s.schema)
@@ -47,7 +49,7 @@ func (s *Store) CreateScratch(ctx context.Context) (scratch *Store, drop func(co
 	if err != nil {
 		return nil, nil, wrap(doing, err)
 	}
-	// The lock lives as long as the connection, which is for nothing else.
+	// The connection holds the lock and does nothing else.
 	conn := pooled.Hijack()
 	defer func() {
 		if err != nil {
@@ -65,7 +67,7 @@ func (s *Store) CreateScratch(ctx context.Context) (scratch *Store, drop func(co
 			pgx.Identifier{schema}.Sanitize(), scratchComment))
 		return err
 	})
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "42501" { // insufficient_privilege
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == pgerrcode.InsufficientPrivilege {
 		return nil, nil, ErrMayNotCreate
 	}
 	if err != nil {
@@ -85,10 +87,10 @@ func (s *Store) CreateScratch(ctx context.Context) (scratch *Store, drop func(co
 	}, nil
 }
 
-// lockScratch takes the lock of a scratch schema. 128 keeps it apart from the
-// locks of UserEmailLockMany and of createSchema.
+// lockScratch takes the lock of a scratch schema. 128 keeps it apart from the locks of
+// UserEmailLockMany and createSchema.
 func lockScratch(ctx context.Context, conn *pgx.Conn, schema string) error {
-	// It is idle while the log is applied.
+	// The connection is idle while the log is applied.
 	if _, err := conn.Exec(ctx, "SET idle_session_timeout = 0"); err != nil {
 		return err
 	}
@@ -100,14 +102,13 @@ func lockScratch(ctx context.Context, conn *pgx.Conn, schema string) error {
 	return err
 }
 
-// closeScratch unlocks first: PostgreSQL notices a moment later that a connection
-// was closed.
+// closeScratch unlocks first: PostgreSQL notices a closed connection with a delay.
 func closeScratch(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, "SELECT pg_advisory_unlock_all()")
 	return errors.Join(err, conn.Close(ctx))
 }
 
-// dropScratch drops a scratch schema, if there is one, and nothing else.
+// dropScratch drops a schema only if it is a scratch schema.
 func dropScratch(ctx context.Context, conn *pgx.Conn, schema string) error {
 	var comment string
 	err := conn.QueryRow(ctx, "SELECT COALESCE(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = $1", schema).Scan(&comment)
@@ -136,9 +137,9 @@ func (s *Store) openScratch(ctx context.Context, schema string) (*Store, error) 
 		scratch.Close()
 		return nil, err
 	}
-	// Without a write-ahead log, as nothing is lost with them. A table that is logged
-	// cannot refer to one that is not, so the memberships are first.
-	for _, table := range []string{"org_memberships", "users", "organizations", "entity_heads"} {
+	// A crash may lose them, so they need no write-ahead log. A logged table cannot refer
+	// to an unlogged one: parents are last.
+	for _, table := range slices.Backward(tableNames()) {
 		if _, err := pool.Exec(ctx, "ALTER TABLE "+table+" SET UNLOGGED"); err != nil {
 			scratch.Close()
 			return nil, err

@@ -10,45 +10,57 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// Shown is what the tables have of one entity.
+// Shown is the head and the row of one entity.
 type Shown struct {
-	Row  any            // *db.User, *db.Organization or *db.MembershipGetRow; nil when there is none
 	Head *db.EntityHead // nil when the entity is not known
+	Row  Row            // nil when there is none; that of a membership ends with user_clerk_id
 }
 
-// Show reads one entity by its Clerk id. An entity that is not known is no error.
+// Show reads an entity by its Clerk id. An unknown entity is no error.
 func (s *Store) Show(ctx context.Context, kind clerk.Kind, id string) (*Shown, error) {
-	shown := &Shown{}
-	head, err := s.q.HeadGet(ctx, s.pool, &db.HeadGetParams{Kind: string(kind), ClerkID: id})
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return shown, nil
-	case err != nil:
-		return nil, wrap("read head", err)
+	head, err := s.Head(ctx, kind, id)
+	if err != nil || head == nil {
+		return &Shown{}, err
 	}
-	shown.Head = head
-	var row any
-	switch kind {
-	case clerk.KindUser:
-		row, err = s.q.UserGet(ctx, s.pool, id)
-	case clerk.KindOrganization:
-		row, err = s.q.OrganizationGet(ctx, s.pool, id)
-	case clerk.KindMembership:
-		row, err = s.q.MembershipGet(ctx, s.pool, id)
-	}
-	switch {
-	case errors.Is(err, pgx.ErrNoRows): // a membership that is not live
-		return shown, nil
-	case err != nil:
-		return nil, wrap("read row", err)
-	}
-	shown.Row = row
-	return shown, nil
+	k := key{kind, id}
+	rows, err := s.rowsOf(ctx, s.pool, []key{k})
+	return &Shown{head, rows[k]}, wrap("read row", err)
 }
 
-// UsersByEmail returns the Clerk ids of the users that claim an address, the one
-// that holds it first.
+// Head returns the head of an entity, nil when the entity is not known.
+func (s *Store) Head(ctx context.Context, kind clerk.Kind, id string) (*db.EntityHead, error) {
+	head, err := s.q.HeadGet(ctx, s.pool, &db.HeadGetParams{Kind: string(kind), ClerkID: id})
+	return orNil("read head", head, err)
+}
+
+// Membership returns whom the row of a membership binds, nil when it has no row.
+func (s *Store) Membership(ctx context.Context, id string) (*db.MembershipGetRow, error) {
+	m, err := s.q.MembershipGet(ctx, s.pool, id)
+	return orNil("read membership", m, err)
+}
+
+// EmailClaimedBy returns the address that a user claims, "" when there is none.
+func (s *Store) EmailClaimedBy(ctx context.Context, id string) (string, error) {
+	address, err := s.q.UserEmailGet(ctx, s.pool, id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	return address, wrap("read user", err)
+}
+
+// UsersByEmail returns the Clerk ids of the users that claim an address, its holder first.
 func (s *Store) UsersByEmail(ctx context.Context, address string) ([]string, error) {
 	ids, err := s.q.UserFindByEmail(ctx, s.pool, address)
-	return ids, wrap("look for users", err)
+	return ids, wrap("find users", err)
+}
+
+// orNil returns nil for a row that is not there.
+func orNil[T any](doing string, row *T, err error) (*T, error) {
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, nil
+	case err != nil:
+		return nil, wrap(doing, err)
+	}
+	return row, nil
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -12,29 +13,29 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// DefaultSchema is where the tables are unless told otherwise.
-const DefaultSchema = "clerk"
-
-// Options say how to reach the database.
+// Options configure a Store.
 type Options struct {
-	URL             string // connection string or URL, as libpq and pgx take it
-	Schema          string // "" is DefaultSchema
+	URL             string // connection string or URL, as pgx accepts it
+	Schema          string // of the tables
 	ApplicationName string // shown in pg_stat_activity
 	MaxConns        int32  // 0 is pgx's default
 }
 
-// Store is a pool of connections to the database of the synced tables.
+// Store reads and writes the synced tables. It is safe for concurrent use.
 type Store struct {
 	pool   *pgxpool.Pool
 	q      *db.Queries
 	schema string
 }
 
-// Open makes a pool. It does not connect: see [Store.Ping].
+// Open makes a pool of connections. It does not connect: see [Store.Ping].
 func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.Schema == "" {
+		return nil, errors.New("open database: no schema is named")
+	}
 	config, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
-		// The error of the parser quotes the URL, and with it the password.
+		// The parser's error quotes the URL, and so the password.
 		return nil, fmt.Errorf("parse DATABASE_URL: it is not of the form postgres://user:password@host:port/database")
 	}
 	if o.MaxConns > 0 {
@@ -42,9 +43,6 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if o.ApplicationName == "" {
 		o.ApplicationName = "clerksync"
-	}
-	if o.Schema == "" {
-		o.Schema = DefaultSchema
 	}
 	setDefault := func(key, value string) {
 		if _, ok := config.ConnConfig.RuntimeParams[key]; !ok {
@@ -56,10 +54,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	setDefault("timezone", "UTC")
 	setDefault("statement_timeout", "60s")
 	setDefault("idle_in_transaction_session_timeout", "60s")
-	// Every statement finds its rows by key, in the order in which it is written:
-	// what is given first, then what belongs to it. A plan made while a table was
-	// still small, or not yet analyzed, could read all of it, and would be kept while
-	// the table grows.
+	// Every statement finds its rows by key, and joins in the order in which it is written.
+	// A plan made while a table was small, or not analyzed, could read all of it, and would
+	// be kept while the table grows.
 	setDefault("enable_seqscan", "off")
 	setDefault("enable_hashjoin", "off")
 	setDefault("enable_mergejoin", "off")
@@ -83,7 +80,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// pingError says in one line what pgx says in one for every address it tried.
+// pingError puts pgx's error, a line for each address it tried, into one line.
 type pingError struct{ err error }
 
 func (e *pingError) Error() string {
@@ -92,8 +89,8 @@ func (e *pingError) Error() string {
 
 func (e *pingError) Unwrap() error { return e.err }
 
-// Close closes the connections, after those in use have come back.
+// Close waits for connections in use to be returned, and closes them all.
 func (s *Store) Close() { s.pool.Close() }
 
-// Pool is the pool itself, for tests and tools that look at the tables.
+// Pool returns the pool, for tests that query the tables.
 func (s *Store) Pool() *pgxpool.Pool { return s.pool }

@@ -11,8 +11,8 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// writeUsers writes the users that won: as Clerk has them, as a stub when only
-// the id is known, as a tombstone when deleted.
+// writeUsers writes the users that won: in full, as a stub when only the id is known, or
+// as a tombstone when deleted.
 func (s *Store) writeUsers(ctx context.Context, tx pgx.Tx, b *batch) error {
 	p := &db.UserUpsertManyParams{}
 	claims := make(map[string]claim)
@@ -22,31 +22,31 @@ func (s *Store) writeUsers(ctx context.Context, tx pgx.Tx, b *batch) error {
 			u = *c.change.User
 		}
 		claims[id] = claim{address: u.PrimaryEmail, version: c.version}
-		p.Ids = append(p.Ids, clerk.UUID(id))
-		p.ClerkIds = append(p.ClerkIds, id)
-		p.PrimaryEmails = append(p.PrimaryEmails, u.PrimaryEmail)
-		p.EmailVerifieds = append(p.EmailVerifieds, u.EmailVerified)
-		p.FirstNames = append(p.FirstNames, u.FirstName)
-		p.LastNames = append(p.LastNames, u.LastName)
-		p.Usernames = append(p.Usernames, u.Username)
-		p.PhoneNumbers = append(p.PhoneNumbers, u.PhoneNumber)
-		p.ImageUrls = append(p.ImageUrls, u.ImageURL)
-		p.ExternalIds = append(p.ExternalIds, u.ExternalID)
-		p.PublicMetadatas = append(p.PublicMetadatas, json.RawMessage(u.PublicMetadata))
-		p.Banneds = append(p.Banneds, u.Banned)
-		p.Lockeds = append(p.Lockeds, u.Locked)
-		p.Deprovisioneds = append(p.Deprovisioneds, u.Deprovisioned)
-		p.LastSignInAts = append(p.LastSignInAts, time.UnixMilli(u.LastSignInAt))
-		p.Raws = append(p.Raws, json.RawMessage(u.Raw))
-		p.CreatedAts = append(p.CreatedAts, time.UnixMilli(u.CreatedAt))
-		p.UpdatedAts = append(p.UpdatedAts, time.UnixMilli(u.UpdatedAt))
-		p.DeletedAts = append(p.DeletedAts, deletedAt(c))
+		p.ID = append(p.ID, clerk.UUID(id))
+		p.ClerkID = append(p.ClerkID, id)
+		p.PrimaryEmail = append(p.PrimaryEmail, u.PrimaryEmail)
+		p.EmailVerified = append(p.EmailVerified, u.EmailVerified)
+		p.FirstName = append(p.FirstName, u.FirstName)
+		p.LastName = append(p.LastName, u.LastName)
+		p.Username = append(p.Username, u.Username)
+		p.PhoneNumber = append(p.PhoneNumber, u.PhoneNumber)
+		p.ImageUrl = append(p.ImageUrl, u.ImageURL)
+		p.ExternalID = append(p.ExternalID, u.ExternalID)
+		p.PublicMetadata = append(p.PublicMetadata, json.RawMessage(u.PublicMetadata))
+		p.Banned = append(p.Banned, u.Banned)
+		p.Locked = append(p.Locked, u.Locked)
+		p.Deprovisioned = append(p.Deprovisioned, u.Deprovisioned)
+		p.LastSignInAt = append(p.LastSignInAt, time.UnixMilli(u.LastSignInAt))
+		p.Raw = append(p.Raw, json.RawMessage(u.Raw))
+		p.CreatedAt = append(p.CreatedAt, time.UnixMilli(u.CreatedAt))
+		p.UpdatedAt = append(p.UpdatedAt, time.UnixMilli(u.UpdatedAt))
+		p.DeletedAt = append(p.DeletedAt, deletedAt(c))
 	}
-	if len(p.ClerkIds) == 0 {
+	if len(p.ClerkID) == 0 {
 		return nil
 	}
 
-	emails, err := s.resolveEmails(ctx, tx, p.ClerkIds, p.PrimaryEmails, claims)
+	emails, err := s.resolveEmails(ctx, tx, p.ClerkID, p.PrimaryEmail, claims)
 	if err != nil {
 		return err
 	}
@@ -55,8 +55,8 @@ func (s *Store) writeUsers(ctx context.Context, tx pgx.Tx, b *batch) error {
 			return err
 		}
 	}
-	for _, id := range p.ClerkIds {
-		p.Emails = append(p.Emails, emails.held[id])
+	for _, id := range p.ClerkID {
+		p.Email = append(p.Email, emails.held[id])
 	}
 	if err := s.q.UserUpsertMany(ctx, tx, p); err != nil {
 		return err

@@ -1,4 +1,3 @@
-// Package testkit is what the tests are made of: a real PostgreSQL and real
-// event logs that the tests start themselves, signed deliveries, and histories of
-// a Clerk instance. It is never part of the program.
+// Package testkit starts the real PostgreSQL and event logs of the tests, and generates
+// events and histories of a Clerk instance. It is never linked into the program.
 package testkit

@@ -11,8 +11,8 @@ import (
 // Object is a JSON object.
 type Object = map[string]any
 
-// Event makes an event as the log would hold it: type, time of emission in Unix
-// milliseconds, data.
+// Event makes an event as the log holds it. at is the time of emission in Unix
+// milliseconds.
 func Event(id, eventType string, at int64, data Object) *clerk.Event {
 	body, err := json.Marshal(Object{
 		"object": "event", "type": eventType, "timestamp": at, "instance_id": "ins_test", "data": data,
@@ -30,7 +30,7 @@ func Event(id, eventType string, at int64, data Object) *clerk.Event {
 	return e
 }
 
-// UserData is the data of a user with one verified address, "" for none.
+// UserData returns the data of a user with one verified address, "" for none.
 func UserData(id, email, name string, createdAt, updatedAt int64) Object {
 	data := Object{
 		"object": "user", "id": id, "first_name": name, "last_name": nil, "external_id": nil, "username": nil,
@@ -46,7 +46,7 @@ func UserData(id, email, name string, createdAt, updatedAt int64) Object {
 	return data
 }
 
-// OrganizationData is the data of an organization.
+// OrganizationData returns the data of an organization.
 func OrganizationData(id, name string, createdAt, updatedAt int64) Object {
 	return Object{
 		"object": "organization", "id": id, "name": name, "slug": "slug", "created_by": "",
@@ -54,7 +54,7 @@ func OrganizationData(id, name string, createdAt, updatedAt int64) Object {
 	}
 }
 
-// MembershipData is the data of a membership.
+// MembershipData returns the data of a membership.
 func MembershipData(id, user, org, role string, createdAt, updatedAt int64) Object {
 	return Object{
 		"object": "organization_membership", "id": id, "role": role, "permissions": []string{"org:sys_memberships:read"},
@@ -64,12 +64,12 @@ func MembershipData(id, user, org, role string, createdAt, updatedAt int64) Obje
 	}
 }
 
-// DeletedData is the data of a delete.
+// DeletedData returns the data of a delete.
 func DeletedData(object, id string) Object {
 	return Object{"object": object, "id": id, "deleted": true}
 }
 
-// Change parses an event that is known to be synced.
+// Change parses an event of a synced type.
 func Change(e *clerk.Event) *clerk.Change {
 	c, err := clerk.ParseChange(e)
 	if err != nil || c == nil {

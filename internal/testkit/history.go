@@ -9,9 +9,9 @@ import (
 	"github.com/clerksync/clerksync/internal/clerk"
 )
 
-// Histories draws what a Clerk instance could have emitted, in the order of
-// emission: sign-ups, joins, leaves, re-joins, traded addresses, deletes with and
-// without the events of what they take along, and much within one millisecond.
+// Histories draws events that a Clerk instance could emit, in the order of emission:
+// sign-ups, joins, leaves, re-joins, traded addresses, deletes with and without the
+// events of their cascade, and many in one millisecond.
 //
 // The world is small, so that a short history has collisions in it.
 func Histories() *rapid.Generator[[]*clerk.Event] {
@@ -24,8 +24,8 @@ func Histories() *rapid.Generator[[]*clerk.Event] {
 	})
 }
 
-// ManyHistories are some histories of more than a few events, each with people of its
-// own, who share e-mail addresses.
+// ManyHistories returns the events of n histories of at least 25 events each. Each has
+// its own users; e-mail addresses are shared.
 func ManyHistories(n int) []*clerk.Event {
 	ids := regexp.MustCompile(`"(user|org|orgmem)_([0-9]+)"`)
 	var all []*clerk.Event
@@ -79,7 +79,7 @@ type world struct {
 
 var addresses = []string{"", "a@example.com", "b@example.com", "c@example.com"}
 
-// emit appends an event. Its id is drawn too: ids have nothing to do with order.
+// emit appends an event. Its id is drawn too: ids do not order events.
 func (w *world) emit(eventType string, data Object) {
 	id := fmt.Sprintf("msg_%02x%d", rapid.Byte().Draw(w.t, "id"), len(w.events))
 	w.events = append(w.events, Event(id, eventType, w.now+rapid.Int64Range(0, 2).Draw(w.t, "emitted"), data))
@@ -135,8 +135,7 @@ func (w *world) step() {
 			w.emit("organizationMembership.updated", MembershipData(m.id, m.user, m.org, m.role, m.created, w.now))
 		}
 	case 11:
-		// Nobody knows for certain whether the events of what a delete takes along
-		// are sent.
+		// Clerk does not document whether it emits the events of a cascade.
 		cascade := rapid.Bool().Draw(w.t, "cascade")
 		if rapid.Bool().Draw(w.t, "user") {
 			if u := w.user(); u != nil {
@@ -174,7 +173,7 @@ func (w *world) org() *org {
 
 func (w *world) membership() *membership {
 	var all []*membership
-	for _, u := range w.users { // not in the order of the map, which is another every time
+	for _, u := range w.users { // not the order of the map, which is random
 		for _, o := range w.orgs {
 			if m := w.live[u.id+o.id]; m != nil {
 				all = append(all, m)
@@ -221,7 +220,7 @@ func (w *world) leave(m *membership, emit bool) {
 		w.emit("organizationMembership.deleted", DeletedData("organization_membership", m.id))
 		return
 	}
-	// Whether a delete bumps updated_at is not known either.
+	// Nor does it document whether a delete bumps updated_at.
 	updated := rapid.SampledFrom([]int64{m.created, w.now}).Draw(w.t, "updated")
 	w.emit("organizationMembership.deleted", MembershipData(m.id, m.user, m.org, m.role, m.created, updated))
 }

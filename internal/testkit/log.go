@@ -9,7 +9,7 @@ import (
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
 
-// NATS starts a server of the test's own, without fsync.
+// NATS starts a server for one test, without fsync.
 func NATS(t testing.TB) *embeddednats.Server {
 	t.Helper()
 	n, err := embeddednats.Start(t.Context(), embeddednats.Options{Dir: t.TempDir()})
@@ -31,7 +31,7 @@ func Connect(t testing.TB, n *embeddednats.Server) *nats.Conn {
 	return nc
 }
 
-// Log opens an event log on a server of the test's own.
+// Log opens an event log on a server for one test.
 func Log(t testing.TB) *eventlog.Log {
 	t.Helper()
 	return OpenLog(t, Connect(t, NATS(t)))

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Output collects what is written, for others to read meanwhile.
+// Output is a buffer that can be read while it is written.
 type Output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -18,7 +18,7 @@ func (o *Output) Write(p []byte) (int, error) {
 	return o.text.Write(p)
 }
 
-// String is all that was written so far.
+// String returns everything written so far.
 func (o *Output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Pass lets time go by in a bubble of synctest, where nobody waits for it, until
-// everybody in the bubble has done what was due. Outside of one it panics.
+// Pass advances the clock of a synctest bubble, and waits until every goroutine in the
+// bubble is idle. Outside a bubble it panics.
 func Pass(d time.Duration) {
 	synctest.Wait()
 	<-time.After(d)

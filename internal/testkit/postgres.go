@@ -17,8 +17,8 @@ import (
 	"github.com/clerksync/clerksync/internal/store"
 )
 
-// Main runs the tests of a package, ends the PostgreSQL server they shared, and
-// fails if a goroutine is left behind.
+// Main runs the tests of a package, stops the PostgreSQL server that they share, and fails
+// on leaked goroutines.
 func Main(m *testing.M) {
 	code := m.Run()
 	if err := shared.stop(); err != nil {
@@ -26,8 +26,8 @@ func Main(m *testing.M) {
 		code = 1
 	}
 	if code == 0 {
-		// A NATS server that stops while it takes in an atomic batch forgets to close
-		// the store of the batch.
+		// A NATS server that stops during an atomic batch does not close the store of the
+		// batch.
 		if err := goleak.Find(
 			goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop"),
 			goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
@@ -40,8 +40,8 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// shared is the server of this test process: started when first asked for, with
-// a migrated database that the others are copies of.
+// shared is the server of this test process, started on first use. It has a migrated
+// database that the tests' databases are copied from.
 var shared cluster
 
 type cluster struct {
@@ -50,13 +50,13 @@ type cluster struct {
 	dir    string
 	err    error
 	count  atomic.Int64
-	copy   sync.Mutex // a template is copied by one at a time
+	copy   sync.Mutex // PostgreSQL copies a template for one session at a time
 }
 
 const template = "clerksync_template"
 
 func (p *cluster) run() {
-	// A temporary folder belongs to root alone, and PostgreSQL does not run as root.
+	// Only root can read a temporary folder of root, and PostgreSQL does not run as root.
 	p.dir, p.err = os.MkdirTemp("", "clerksync-test-")
 	if p.err != nil {
 		return
@@ -78,7 +78,7 @@ func (p *cluster) run() {
 	if p.err = p.exec(ctx, "CREATE DATABASE "+template); p.err != nil {
 		return
 	}
-	s, err := store.Open(ctx, store.Options{URL: p.server.URL(template)})
+	s, err := store.Open(ctx, store.Options{URL: p.server.URL(template), Schema: "clerk"})
 	if err != nil {
 		p.err = err
 		return
@@ -112,11 +112,10 @@ func (p *cluster) stop() error {
 	return err
 }
 
-// DatabaseURL makes a database with the tables in it for one test, and returns
-// its URL.
+// DatabaseURL makes a migrated database for one test and returns its URL.
 func DatabaseURL(t testing.TB) string { return newDatabase(t, " TEMPLATE "+template) }
 
-// EmptyDatabaseURL makes a database without the tables.
+// EmptyDatabaseURL makes an empty database for one test and returns its URL.
 func EmptyDatabaseURL(t testing.TB) string { return newDatabase(t, "") }
 
 func newDatabase(t testing.TB, clause string) string {
@@ -139,7 +138,7 @@ func newDatabase(t testing.TB, clause string) string {
 	return shared.server.URL(name)
 }
 
-// Store opens a store on a database of the test's own.
+// Store opens a store on a database for one test.
 func Store(t testing.TB) *store.Store {
 	t.Helper()
 	return OpenStore(t, DatabaseURL(t))
@@ -148,7 +147,7 @@ func Store(t testing.TB) *store.Store {
 // OpenStore opens a store on a database.
 func OpenStore(t testing.TB, url string) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{URL: url, MaxConns: 8})
+	s, err := store.Open(t.Context(), store.Options{URL: url, Schema: "clerk", MaxConns: 8})
 	if err != nil {
 		t.Fatalf("open the store: %v", err)
 	}

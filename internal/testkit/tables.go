@@ -8,9 +8,8 @@ import (
 	"github.com/clerksync/clerksync/internal/store"
 )
 
-// tableQueries read every table whole, in a fixed order, without what differs
-// from run to run: when, and from which place in the log, a head was applied, and
-// when it was erased or restored.
+// tableQueries read every table in a fixed order, without the columns of a head that
+// differ from run to run.
 var tableQueries = []string{
 	`SELECT 'user ' || to_jsonb(u)::text FROM users u ORDER BY clerk_id`,
 	`SELECT 'organization ' || to_jsonb(o)::text FROM organizations o ORDER BY clerk_id`,
@@ -18,13 +17,13 @@ var tableQueries = []string{
 	`SELECT 'head ' || (to_jsonb(h) - 'applied_at' - 'event_seq' - 'erased_at' - 'restored_at')::text FROM entity_heads h ORDER BY kind, clerk_id`,
 }
 
-// T is what is needed of a test: those of package testing and of rapid have it.
+// T is implemented by the tests of package testing and of rapid.
 type T interface {
 	Helper()
 	Fatal(...any)
 }
 
-// Tables returns all rows of all tables, a line each.
+// Tables returns all rows of all tables, one line each.
 func Tables(t T, s *store.Store) []string {
 	t.Helper()
 	var lines []string
@@ -55,7 +54,7 @@ func Truncate(t T, s *store.Store) {
 	}
 }
 
-// InOrder are the rows of a history that is applied once, in order.
+// InOrder applies a history once, in order, and returns the rows.
 func InOrder(t testing.TB, s *store.Store, history []*clerk.Event) []string {
 	t.Helper()
 	Truncate(t, s)

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Patience is how long a test waits for what has to happen. A busy machine needs
-// some; a test that passes does not use it.
+// Patience bounds how long a test waits for a condition. Only a test that fails, or a busy
+// machine, uses it up.
 const Patience = 30 * time.Second
 
-// Eventually waits until a condition holds. The condition returns the state, to be
-// reported when it does not.
+// Eventually waits until a condition holds. On failure it reports the last state that the
+// condition returned.
 func Eventually(t testing.TB, what string, condition func() (ok bool, state any)) {
 	t.Helper()
 	deadline := time.After(Patience)

@@ -13,7 +13,7 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// World is an event log and the tables, both of a test's own.
+// World is an event log and the tables of one test.
 type World struct {
 	T     T
 	NC    *nats.Conn // of the log
@@ -21,7 +21,7 @@ type World struct {
 	Store *store.Store
 }
 
-// NewWorld makes an empty one.
+// NewWorld makes an empty world.
 func NewWorld(t testing.TB) *World {
 	t.Helper()
 	nc := Connect(t, NATS(t))
@@ -48,7 +48,7 @@ func (w *World) Append(events ...*clerk.Event) uint64 {
 	return last
 }
 
-// Apply applies an event that is stored, as the worker does.
+// Apply applies a stored event, as the worker does.
 func (w *World) Apply(e *clerk.Event, seq uint64) store.Outcome {
 	w.T.Helper()
 	outcomes, err := w.Store.Apply(context.Background(), []store.Entry{{Change: Change(e), Seq: seq}})
@@ -64,7 +64,7 @@ func (w *World) Emit(events ...*clerk.Event) {
 	}
 }
 
-// Park makes a dead letter of an event, which is stored under a sequence.
+// Park makes a dead letter of an event that has a sequence in the log.
 func (w *World) Park(e *clerk.Event, seq uint64) {
 	w.T.Helper()
 	w.Check(w.Log.Park(context.Background(), e, eventlog.Death{Reason: "undecodable", Err: errors.New("why"), Attempts: 1, Seq: seq}))
@@ -104,16 +104,16 @@ func (w *World) Empty() {
 	}
 }
 
-// Head reads the head of an entity, nil when there is none.
+// Head returns the head of an entity, nil when there is none.
 func (w *World) Head(id string) *db.EntityHead {
 	w.T.Helper()
 	kind, _ := clerk.KindOfID(id)
-	shown, err := w.Store.Show(context.Background(), kind, id)
+	head, err := w.Store.Head(context.Background(), kind, id)
 	w.Check(err)
-	return shown.Head
+	return head
 }
 
-// Rows reads a column of texts.
+// Rows returns the texts that a query selects.
 func (w *World) Rows(query string) []string {
 	w.T.Helper()
 	found, err := w.Store.Pool().Query(context.Background(), query)

@@ -34,10 +34,10 @@ type EraseDueManyParams struct {
 	MaxCount      int32     `json:"max_count"`
 }
 
-// The deleted users that are not erased yet and were deleted here before a time, the
-// first deleted first. Not by Clerk's time of the delete: one that arrives late, or
-// from an import, can be taken back for as long as any other. It reads all that are
-// not erased yet, which is what the index has.
+// Returns the deleted users that are not erased and whose delete was applied before a time,
+// the oldest first. The time is not Clerk's: a delete that arrives late, or from an import,
+// can be restored for as long as any other. The index has only users that are not erased,
+// so reading all of it is cheap.
 func (q *Queries) EraseDueMany(ctx context.Context, db DBTX, arg *EraseDueManyParams) ([]string, error) {
 	rows, err := db.Query(ctx, eraseDueMany, arg.DeletedBefore, arg.MaxCount)
 	if err != nil {
@@ -74,8 +74,8 @@ const eraseUndoMany = `-- name: EraseUndoMany :exec
 UPDATE entity_heads SET erasing = false, erased_at = NULL WHERE kind = 'user' AND clerk_id = ANY($1::text[])
 `
 
-// See HeadAdvanceMany.
-func (q *Queries) EraseUndoMany(ctx context.Context, db DBTX, clerkIds []string) error {
-	_, err := db.Exec(ctx, eraseUndoMany, clerkIds)
+// Clears the marks of an erasure, see HeadAdvanceMany.
+func (q *Queries) EraseUndoMany(ctx context.Context, db DBTX, clerkID []string) error {
+	_, err := db.Exec(ctx, eraseUndoMany, clerkID)
 	return err
 }

@@ -40,14 +40,14 @@ RETURNING kind, clerk_id, erasing AS erased
 `
 
 type HeadAdvanceManyParams struct {
-	Kinds      []string    `json:"kinds"`
-	ClerkIds   []string    `json:"clerk_ids"`
-	Deleteds   []bool      `json:"deleteds"`
-	UpdatedAts []time.Time `json:"updated_ats"`
-	EventAts   []time.Time `json:"event_ats"`
-	EventIds   []string    `json:"event_ids"`
-	EventSeqs  []int64     `json:"event_seqs"`
-	Reapply    bool        `json:"reapply"`
+	Kind      []string    `json:"kind"`
+	ClerkID   []string    `json:"clerk_id"`
+	Deleted   []bool      `json:"deleted"`
+	UpdatedAt []time.Time `json:"updated_at"`
+	EventAt   []time.Time `json:"event_at"`
+	EventID   []string    `json:"event_id"`
+	EventSeq  []int64     `json:"event_seq"`
+	Reapply   bool        `json:"reapply"`
 }
 
 type HeadAdvanceManyRow struct {
@@ -56,27 +56,27 @@ type HeadAdvanceManyRow struct {
 	Erased  bool   `json:"erased"`
 }
 
-// The gate: of the given versions, those win that are greater than the head, and
-// with reapply those that are equal to it too. A delete from before the entity was
-// restored does not win. The keys are given once each.
+// The gate: advances the heads to the given versions that are greater and, with reapply,
+// to equal ones too, and returns those that win. A delete from before the entity was
+// restored does not win; Go's head.lifted has the same rule, and Version.Compare the same
+// order: they must agree. Keys must be unique.
 //
-// ON CONFLICT DO UPDATE locks the rows of the losers too, so that after this
-// statement nobody else can change the head of any of these entities, among
-// them the parents, until the transaction ends. ORDER BY makes everybody take
-// the locks in one order, without which two batches would deadlock.
+// ON CONFLICT DO UPDATE locks the rows of losers too: after this statement no other
+// transaction can change the heads of these entities, parents included, until this one
+// ends. ORDER BY is the lock order, without which two batches would deadlock.
 //
-// A head with erasing or erased_at does not move, whoever wins. It comes back with
-// erased: the event names the person, so that the erasure is to be undone by
-// EraseUndoMany, and the gate to be asked again.
+// A head with erasing or erased_at never advances here. It is returned with erased: the
+// event names the person, so EraseUndoMany must clear the marks before the key passes the
+// gate again.
 func (q *Queries) HeadAdvanceMany(ctx context.Context, db DBTX, arg *HeadAdvanceManyParams) ([]*HeadAdvanceManyRow, error) {
 	rows, err := db.Query(ctx, headAdvanceMany,
-		arg.Kinds,
-		arg.ClerkIds,
-		arg.Deleteds,
-		arg.UpdatedAts,
-		arg.EventAts,
-		arg.EventIds,
-		arg.EventSeqs,
+		arg.Kind,
+		arg.ClerkID,
+		arg.Deleted,
+		arg.UpdatedAt,
+		arg.EventAt,
+		arg.EventID,
+		arg.EventSeq,
 		arg.Reapply,
 	)
 	if err != nil {
@@ -134,18 +134,16 @@ CROSS JOIN LATERAL (SELECT kind, clerk_id, deleted, updated_at, event_at, event_
 `
 
 type HeadGetManyParams struct {
-	Kinds    []string `json:"kinds"`
-	ClerkIds []string `json:"clerk_ids"`
+	Kind    []string `json:"kind"`
+	ClerkID []string `json:"clerk_id"`
 }
 
-// The heads of the given entities: it tells a loser that is stale from one that
-// is a duplicate.
+// Returns the heads of the given entities: they tell stale from duplicate.
 //
-// OFFSET 0 keeps the two sides of the join as they are written. While the table is
-// small the planner would turn them round, to read the table first, and the plan
-// would be kept while it grows.
+// OFFSET 0 keeps the two sides of the join in the order written. While the table is small
+// the planner would read it first, and keep that plan while it grows.
 func (q *Queries) HeadGetMany(ctx context.Context, db DBTX, arg *HeadGetManyParams) ([]*EntityHead, error) {
-	rows, err := db.Query(ctx, headGetMany, arg.Kinds, arg.ClerkIds)
+	rows, err := db.Query(ctx, headGetMany, arg.Kind, arg.ClerkID)
 	if err != nil {
 		return nil, err
 	}
@@ -187,15 +185,15 @@ WHERE kind = $1 AND clerk_id = ANY($2::text[])
 `
 
 type HeadLowerManyParams struct {
-	Kind     string   `json:"kind"`
-	ClerkIds []string `json:"clerk_ids"`
+	Kind    string   `json:"kind"`
+	ClerkID []string `json:"clerk_id"`
 }
 
-// Lowers heads to version zero, so that the next event of any version wins; and
-// lifts the tombstones among them. The heads were locked by HeadAdvanceMany.
+// Lowers heads to version zero, so that the next event of any version wins, and lifts the
+// tombstones among them. HeadAdvanceMany must have locked them.
 //
-// restored_at is never before the delete that is lifted, were the clock here slow.
+// restored_at is never before the delete that is lifted, even when this clock is slow.
 func (q *Queries) HeadLowerMany(ctx context.Context, db DBTX, arg *HeadLowerManyParams) error {
-	_, err := db.Exec(ctx, headLowerMany, arg.Kind, arg.ClerkIds)
+	_, err := db.Exec(ctx, headLowerMany, arg.Kind, arg.ClerkID)
 	return err
 }

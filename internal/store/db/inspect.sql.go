@@ -12,7 +12,7 @@ import (
 
 const privilegeMissingList = `-- name: PrivilegeMissingList :many
 SELECT t.name::text AS table_name, p.privilege::text AS privilege
-FROM unnest(ARRAY['users', 'organizations', 'org_memberships', 'entity_heads']) WITH ORDINALITY AS t (name, position)
+FROM unnest($1::text[]) WITH ORDINALITY AS t (name, position)
 CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS p (privilege, position)
 WHERE NOT has_table_privilege(to_regclass(t.name), p.privilege)
 ORDER BY t.position, p.position
@@ -23,9 +23,9 @@ type PrivilegeMissingListRow struct {
 	Privilege string `json:"privilege"`
 }
 
-// What the role may not do with the tables, of what the worker has to.
-func (q *Queries) PrivilegeMissingList(ctx context.Context, db DBTX) ([]*PrivilegeMissingListRow, error) {
-	rows, err := db.Query(ctx, privilegeMissingList)
+// Returns the privileges on the given tables that the worker needs and the role lacks.
+func (q *Queries) PrivilegeMissingList(ctx context.Context, db DBTX, tableName []string) ([]*PrivilegeMissingListRow, error) {
+	rows, err := db.Query(ctx, privilegeMissingList, tableName)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ type ServerGetRow struct {
 	At                time.Time `json:"at"`
 }
 
-// What the database server says of itself.
+// Returns the server's settings and the rights of the role.
 func (q *Queries) ServerGet(ctx context.Context, db DBTX) (*ServerGetRow, error) {
 	row := db.QueryRow(ctx, serverGet)
 	var i ServerGetRow

@@ -25,9 +25,9 @@ CROSS JOIN LATERAL (
 `
 
 type HeadAppliedManyParams struct {
-	Kinds     []string `json:"kinds"`
-	ClerkIds  []string `json:"clerk_ids"`
-	EventSeqs []int64  `json:"event_seqs"`
+	Kind     []string `json:"kind"`
+	ClerkID  []string `json:"clerk_id"`
+	EventSeq []int64  `json:"event_seq"`
 }
 
 type HeadAppliedManyRow struct {
@@ -35,12 +35,10 @@ type HeadAppliedManyRow struct {
 	AppliedAt time.Time `json:"applied_at"`
 }
 
-// When the given events made the rows of their entities, for those that are still what
-// made them.
-//
-// OFFSET 0 as in HeadGetMany.
+// Returns when the given events were applied, for those that are still the newest of their
+// entity. For OFFSET 0 see HeadGetMany.
 func (q *Queries) HeadAppliedMany(ctx context.Context, db DBTX, arg *HeadAppliedManyParams) ([]*HeadAppliedManyRow, error) {
-	rows, err := db.Query(ctx, headAppliedMany, arg.Kinds, arg.ClerkIds, arg.EventSeqs)
+	rows, err := db.Query(ctx, headAppliedMany, arg.Kind, arg.ClerkID, arg.EventSeq)
 	if err != nil {
 		return nil, err
 	}

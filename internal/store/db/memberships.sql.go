@@ -21,15 +21,15 @@ WHERE m.clerk_id = ANY($1::text[])
 `
 
 type MembershipDeleteManyParams struct {
-	ClerkIds []string    `json:"clerk_ids"`
-	UserIds  []uuid.UUID `json:"user_ids"`
-	OrgIds   []string    `json:"org_ids"`
+	ClerkID []string    `json:"clerk_id"`
+	UserID  []uuid.UUID `json:"user_id"`
+	OrgID   []string    `json:"org_id"`
 }
 
-// Removes memberships that are no longer live: themselves deleted, or with a
-// deleted user or organization.
+// Removes memberships that are no longer live: deleted themselves, or with their user or
+// organization.
 func (q *Queries) MembershipDeleteMany(ctx context.Context, db DBTX, arg *MembershipDeleteManyParams) error {
-	_, err := db.Exec(ctx, membershipDeleteMany, arg.ClerkIds, arg.UserIds, arg.OrgIds)
+	_, err := db.Exec(ctx, membershipDeleteMany, arg.ClerkID, arg.UserID, arg.OrgID)
 	return err
 }
 
@@ -52,53 +52,35 @@ WHERE id = ANY(ARRAY(
 `
 
 type MembershipDeleteSupersededManyParams struct {
-	UserIds  []uuid.UUID `json:"user_ids"`
-	OrgIds   []string    `json:"org_ids"`
-	ClerkIds []string    `json:"clerk_ids"`
+	UserID  []uuid.UUID `json:"user_id"`
+	OrgID   []string    `json:"org_id"`
+	ClerkID []string    `json:"clerk_id"`
 }
 
-// Removes memberships whose user has a newer one in the same organization: the
-// user left and came back, and the delete of the old one is late or was lost.
+// Removes memberships that lost their seat to a newer one: the user left and re-joined, and
+// the delete of the old membership is late or was lost.
 func (q *Queries) MembershipDeleteSupersededMany(ctx context.Context, db DBTX, arg *MembershipDeleteSupersededManyParams) error {
-	_, err := db.Exec(ctx, membershipDeleteSupersededMany, arg.UserIds, arg.OrgIds, arg.ClerkIds)
+	_, err := db.Exec(ctx, membershipDeleteSupersededMany, arg.UserID, arg.OrgID, arg.ClerkID)
 	return err
 }
 
 const membershipGet = `-- name: MembershipGet :one
-SELECT m.id, m.clerk_id, m.user_id, m.org_id, m.role, m.permissions, m.public_metadata, m.created_at, m.updated_at, u.clerk_id AS user_clerk_id
+SELECT u.clerk_id AS user_id, m.org_id
 FROM org_memberships m
 JOIN users u ON u.id = m.user_id
 WHERE m.clerk_id = $1
 `
 
 type MembershipGetRow struct {
-	ID             uuid.UUID       `json:"id"`
-	ClerkID        string          `json:"clerk_id"`
-	UserID         uuid.UUID       `json:"user_id"`
-	OrgID          string          `json:"org_id"`
-	Role           string          `json:"role"`
-	Permissions    []string        `json:"permissions"`
-	PublicMetadata json.RawMessage `json:"public_metadata"`
-	CreatedAt      *time.Time      `json:"created_at"`
-	UpdatedAt      *time.Time      `json:"updated_at"`
-	UserClerkID    string          `json:"user_clerk_id"`
+	UserID string `json:"user_id"`
+	OrgID  string `json:"org_id"`
 }
 
+// Returns the Clerk ids of the user and the organization.
 func (q *Queries) MembershipGet(ctx context.Context, db DBTX, clerkID string) (*MembershipGetRow, error) {
 	row := db.QueryRow(ctx, membershipGet, clerkID)
 	var i MembershipGetRow
-	err := row.Scan(
-		&i.ID,
-		&i.ClerkID,
-		&i.UserID,
-		&i.OrgID,
-		&i.Role,
-		&i.Permissions,
-		&i.PublicMetadata,
-		&i.CreatedAt,
-		&i.UpdatedAt,
-		&i.UserClerkID,
-	)
+	err := row.Scan(&i.UserID, &i.OrgID)
 	return &i, err
 }
 
@@ -134,38 +116,37 @@ ON CONFLICT (clerk_id) DO UPDATE SET
 `
 
 type MembershipUpsertManyParams struct {
-	Ids             []uuid.UUID       `json:"ids"`
-	ClerkIds        []string          `json:"clerk_ids"`
-	UserIds         []uuid.UUID       `json:"user_ids"`
-	UserClerkIds    []string          `json:"user_clerk_ids"`
-	OrgIds          []string          `json:"org_ids"`
-	Roles           []string          `json:"roles"`
-	Permissions     []json.RawMessage `json:"permissions"`
-	PublicMetadatas []json.RawMessage `json:"public_metadatas"`
-	CreatedAts      []time.Time       `json:"created_ats"`
-	UpdatedAts      []time.Time       `json:"updated_ats"`
+	ID             []uuid.UUID       `json:"id"`
+	ClerkID        []string          `json:"clerk_id"`
+	UserID         []uuid.UUID       `json:"user_id"`
+	UserClerkID    []string          `json:"user_clerk_id"`
+	OrgID          []string          `json:"org_id"`
+	Role           []string          `json:"role"`
+	Permissions    []json.RawMessage `json:"permissions"`
+	PublicMetadata []json.RawMessage `json:"public_metadata"`
+	CreatedAt      []time.Time       `json:"created_at"`
+	UpdatedAt      []time.Time       `json:"updated_at"`
 }
 
-// Writes memberships whose heads were advanced in this transaction, as far as
-// their user and their organization are live and no newer membership of the two
-// is known. The heads that say so were locked by HeadAdvanceMany.
+// Writes memberships whose heads were advanced in this transaction, if their user and
+// organization are live and they have the seat. HeadAdvanceMany has locked these heads.
 //
-// They are looked up by key, each in a subquery and not by a join: while the table
-// is small, a join reads all heads of a kind, and that plan would be kept.
+// Each head is looked up by key in a subquery: while the table is small, a join would read
+// all heads of a kind, and keep that plan while it grows.
 //
-// permissions is a JSON array: PostgreSQL's arrays of arrays must be rectangular.
+// permissions is a JSON array, since PostgreSQL's arrays of arrays must be rectangular.
 func (q *Queries) MembershipUpsertMany(ctx context.Context, db DBTX, arg *MembershipUpsertManyParams) error {
 	_, err := db.Exec(ctx, membershipUpsertMany,
-		arg.Ids,
-		arg.ClerkIds,
-		arg.UserIds,
-		arg.UserClerkIds,
-		arg.OrgIds,
-		arg.Roles,
+		arg.ID,
+		arg.ClerkID,
+		arg.UserID,
+		arg.UserClerkID,
+		arg.OrgID,
+		arg.Role,
 		arg.Permissions,
-		arg.PublicMetadatas,
-		arg.CreatedAts,
-		arg.UpdatedAts,
+		arg.PublicMetadata,
+		arg.CreatedAt,
+		arg.UpdatedAt,
 	)
 	return err
 }

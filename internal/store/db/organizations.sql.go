@@ -13,29 +13,6 @@ import (
 	"github.com/google/uuid"
 )
 
-const organizationGet = `-- name: OrganizationGet :one
-SELECT id, clerk_id, name, slug, image_url, created_by, public_metadata, raw, created_at, updated_at, deleted_at FROM organizations WHERE clerk_id = $1
-`
-
-func (q *Queries) OrganizationGet(ctx context.Context, db DBTX, clerkID string) (*Organization, error) {
-	row := db.QueryRow(ctx, organizationGet, clerkID)
-	var i Organization
-	err := row.Scan(
-		&i.ID,
-		&i.ClerkID,
-		&i.Name,
-		&i.Slug,
-		&i.ImageUrl,
-		&i.CreatedBy,
-		&i.PublicMetadata,
-		&i.Raw,
-		&i.CreatedAt,
-		&i.UpdatedAt,
-		&i.DeletedAt,
-	)
-	return &i, err
-}
-
 const organizationUpsertMany = `-- name: OrganizationUpsertMany :exec
 INSERT INTO organizations (
     id, clerk_id, name, slug, image_url, created_by, public_metadata, raw, created_at, updated_at, deleted_at
@@ -71,33 +48,33 @@ ON CONFLICT (clerk_id) DO UPDATE SET
 `
 
 type OrganizationUpsertManyParams struct {
-	Ids             []uuid.UUID       `json:"ids"`
-	ClerkIds        []string          `json:"clerk_ids"`
-	Names           []string          `json:"names"`
-	Slugs           []string          `json:"slugs"`
-	ImageUrls       []string          `json:"image_urls"`
-	CreatedBys      []string          `json:"created_bys"`
-	PublicMetadatas []json.RawMessage `json:"public_metadatas"`
-	Raws            []json.RawMessage `json:"raws"`
-	CreatedAts      []time.Time       `json:"created_ats"`
-	UpdatedAts      []time.Time       `json:"updated_ats"`
-	DeletedAts      []time.Time       `json:"deleted_ats"`
+	ID             []uuid.UUID       `json:"id"`
+	ClerkID        []string          `json:"clerk_id"`
+	Name           []string          `json:"name"`
+	Slug           []string          `json:"slug"`
+	ImageUrl       []string          `json:"image_url"`
+	CreatedBy      []string          `json:"created_by"`
+	PublicMetadata []json.RawMessage `json:"public_metadata"`
+	Raw            []json.RawMessage `json:"raw"`
+	CreatedAt      []time.Time       `json:"created_at"`
+	UpdatedAt      []time.Time       `json:"updated_at"`
+	DeletedAt      []time.Time       `json:"deleted_at"`
 }
 
 // See UserUpsertMany.
 func (q *Queries) OrganizationUpsertMany(ctx context.Context, db DBTX, arg *OrganizationUpsertManyParams) error {
 	_, err := db.Exec(ctx, organizationUpsertMany,
-		arg.Ids,
-		arg.ClerkIds,
-		arg.Names,
-		arg.Slugs,
-		arg.ImageUrls,
-		arg.CreatedBys,
-		arg.PublicMetadatas,
-		arg.Raws,
-		arg.CreatedAts,
-		arg.UpdatedAts,
-		arg.DeletedAts,
+		arg.ID,
+		arg.ClerkID,
+		arg.Name,
+		arg.Slug,
+		arg.ImageUrl,
+		arg.CreatedBy,
+		arg.PublicMetadata,
+		arg.Raw,
+		arg.CreatedAt,
+		arg.UpdatedAt,
+		arg.DeletedAt,
 	)
 	return err
 }

@@ -5,20 +5,30 @@
 
 package db
 
-import "context"
+import (
+	"context"
+)
 
 const rowGetMany = `-- name: RowGetMany :many
-SELECT 'user' AS kind, u.clerk_id, to_json(u) AS columns FROM users u WHERE u.clerk_id = ANY($1::text[])
-UNION ALL
-SELECT 'organization', o.clerk_id, to_json(o) FROM organizations o WHERE o.clerk_id = ANY($2::text[])
-UNION ALL
-SELECT 'membership', m.clerk_id, to_json(m) FROM org_memberships m WHERE m.clerk_id = ANY($3::text[])
+SELECT e.kind::text AS kind, e.clerk_id::text AS clerk_id, r.columns
+FROM (
+    SELECT unnest($1::text[]) COLLATE "C" AS kind, unnest($2::text[]) COLLATE "C" AS clerk_id
+) AS e
+CROSS JOIN LATERAL (
+    SELECT to_json(u) AS columns FROM users u WHERE e.kind = 'user' AND u.clerk_id = e.clerk_id
+    UNION ALL
+    SELECT to_json(o) FROM organizations o WHERE e.kind = 'organization' AND o.clerk_id = e.clerk_id
+    UNION ALL
+    SELECT to_json(m)
+    FROM (SELECT s.id, s.clerk_id, s.user_id, s.org_id, s.role, s.permissions, s.public_metadata, s.created_at, s.updated_at, u.clerk_id AS user_clerk_id FROM org_memberships s JOIN users u ON u.id = s.user_id) AS m
+    WHERE e.kind = 'membership' AND m.clerk_id = e.clerk_id
+    OFFSET 0
+) AS r
 `
 
 type RowGetManyParams struct {
-	UserIds         []string `json:"user_ids"`
-	OrganizationIds []string `json:"organization_ids"`
-	MembershipIds   []string `json:"membership_ids"`
+	Kind    []string `json:"kind"`
+	ClerkID []string `json:"clerk_id"`
 }
 
 type RowGetManyRow struct {
@@ -27,10 +37,10 @@ type RowGetManyRow struct {
 	Columns []byte `json:"columns"`
 }
 
-// The rows of the given entities as JSON objects, the columns in the order of the
-// table.
+// Returns the rows of entities as JSON objects, their columns in the order of the table.
+// That of a membership ends with the Clerk id of its user. For OFFSET 0 see HeadGetMany.
 func (q *Queries) RowGetMany(ctx context.Context, db DBTX, arg *RowGetManyParams) ([]*RowGetManyRow, error) {
-	rows, err := db.Query(ctx, rowGetMany, arg.UserIds, arg.OrganizationIds, arg.MembershipIds)
+	rows, err := db.Query(ctx, rowGetMany, arg.Kind, arg.ClerkID)
 	if err != nil {
 		return nil, err
 	}

@@ -26,8 +26,8 @@ CROSS JOIN LATERAL (SELECT kind, clerk_id, deleted, updated_at, event_at, event_
 `
 
 type UserEmailClaimManyParams struct {
-	Addresses []string `json:"addresses"`
-	ClerkIds  []string `json:"clerk_ids"`
+	Address []string `json:"address"`
+	ClerkID []string `json:"clerk_id"`
 }
 
 type UserEmailClaimManyRow struct {
@@ -40,13 +40,12 @@ type UserEmailClaimManyRow struct {
 	EventID   string    `json:"event_id"`
 }
 
-// All that is needed to decide who holds the addresses that the given users
-// claim or claimed until now: every claimant, with the version that ranks it.
-// To be called with the addresses locked, as a statement of its own: only then it
-// sees what the previous owner of the lock has committed. For OFFSET 0 see
+// Returns every claimant of the addresses that the given users claim or claimed before,
+// with the version that ranks it. It must be a separate statement after UserEmailLockMany:
+// only then does it see what the previous owner of the lock committed. For OFFSET 0 see
 // HeadGetMany.
 func (q *Queries) UserEmailClaimMany(ctx context.Context, db DBTX, arg *UserEmailClaimManyParams) ([]*UserEmailClaimManyRow, error) {
-	rows, err := db.Query(ctx, userEmailClaimMany, arg.Addresses, arg.ClerkIds)
+	rows, err := db.Query(ctx, userEmailClaimMany, arg.Address, arg.ClerkID)
 	if err != nil {
 		return nil, err
 	}
@@ -73,13 +72,25 @@ func (q *Queries) UserEmailClaimMany(ctx context.Context, db DBTX, arg *UserEmai
 	return items, nil
 }
 
+const userEmailGet = `-- name: UserEmailGet :one
+SELECT COALESCE(primary_email, '') FROM users WHERE clerk_id = $1
+`
+
+// Returns the address that a user claims, ” when there is none.
+func (q *Queries) UserEmailGet(ctx context.Context, db DBTX, clerkID string) (string, error) {
+	row := db.QueryRow(ctx, userEmailGet, clerkID)
+	var primary_email string
+	err := row.Scan(&primary_email)
+	return primary_email, err
+}
+
 const userEmailGrant = `-- name: UserEmailGrant :exec
 UPDATE users SET email = primary_email WHERE clerk_id = ANY($1::text[])
 `
 
-// Users that hold the address they claim from now on.
-func (q *Queries) UserEmailGrant(ctx context.Context, db DBTX, clerkIds []string) error {
-	_, err := db.Exec(ctx, userEmailGrant, clerkIds)
+// Gives users the address that they claim.
+func (q *Queries) UserEmailGrant(ctx context.Context, db DBTX, clerkID []string) error {
+	_, err := db.Exec(ctx, userEmailGrant, clerkID)
 	return err
 }
 
@@ -98,19 +109,19 @@ FROM (
 `
 
 type UserEmailLockManyParams struct {
-	Addresses []string `json:"addresses"`
-	ClerkIds  []string `json:"clerk_ids"`
+	Address []string `json:"address"`
+	ClerkID []string `json:"clerk_id"`
 }
 
-// Locks the addresses that the given users claim and those that they claimed
-// until now, so that nobody else decides at the same time who holds them.
+// Locks the addresses that the given users claim and those that they claimed before, so
+// that no other transaction decides concurrently which users hold them.
 //
-// The addresses share 64 locks: a lock for each would overflow the lock table of
-// the server, as its size is set for 64 a connection. They are taken in one order, after
-// the heads and before any row is written, so that there is no cycle to wait in.
-// 1668050795 is "clrk": it keeps these locks apart from the application's own.
+// The addresses share 64 stripes: one lock each would overflow the server's lock table,
+// which by default has room for 64 per connection. The locks are taken in one order, after
+// the heads and before any row is written, so that no cycle can form. 1668050795 is "clrk":
+// it keeps these locks apart from the application's.
 func (q *Queries) UserEmailLockMany(ctx context.Context, db DBTX, arg *UserEmailLockManyParams) error {
-	_, err := db.Exec(ctx, userEmailLockMany, arg.Addresses, arg.ClerkIds)
+	_, err := db.Exec(ctx, userEmailLockMany, arg.Address, arg.ClerkID)
 	return err
 }
 
@@ -118,9 +129,9 @@ const userEmailRelease = `-- name: UserEmailRelease :exec
 UPDATE users SET email = NULL WHERE clerk_id = ANY($1::text[])
 `
 
-// Users that no longer hold their address.
-func (q *Queries) UserEmailRelease(ctx context.Context, db DBTX, clerkIds []string) error {
-	_, err := db.Exec(ctx, userEmailRelease, clerkIds)
+// Takes their address from users.
+func (q *Queries) UserEmailRelease(ctx context.Context, db DBTX, clerkID []string) error {
+	_, err := db.Exec(ctx, userEmailRelease, clerkID)
 	return err
 }
 
@@ -128,7 +139,7 @@ const userFindByEmail = `-- name: UserFindByEmail :many
 SELECT clerk_id FROM users WHERE primary_email = $1::text ORDER BY email IS NULL, clerk_id
 `
 
-// The users that claim an address, the one that holds it first.
+// Returns the users that claim an address, its holder first.
 func (q *Queries) UserFindByEmail(ctx context.Context, db DBTX, address string) ([]string, error) {
 	rows, err := db.Query(ctx, userFindByEmail, address)
 	if err != nil {
@@ -147,39 +158,6 @@ func (q *Queries) UserFindByEmail(ctx context.Context, db DBTX, address string) 
 		return nil, err
 	}
 	return items, nil
-}
-
-const userGet = `-- name: UserGet :one
-SELECT id, clerk_id, email, primary_email, email_verified, name, first_name, last_name, username, phone_number, image_url, external_id, public_metadata, banned, locked, deprovisioned, last_sign_in_at, raw, created_at, updated_at, deleted_at FROM users WHERE clerk_id = $1
-`
-
-func (q *Queries) UserGet(ctx context.Context, db DBTX, clerkID string) (*User, error) {
-	row := db.QueryRow(ctx, userGet, clerkID)
-	var i User
-	err := row.Scan(
-		&i.ID,
-		&i.ClerkID,
-		&i.Email,
-		&i.PrimaryEmail,
-		&i.EmailVerified,
-		&i.Name,
-		&i.FirstName,
-		&i.LastName,
-		&i.Username,
-		&i.PhoneNumber,
-		&i.ImageUrl,
-		&i.ExternalID,
-		&i.PublicMetadata,
-		&i.Banned,
-		&i.Locked,
-		&i.Deprovisioned,
-		&i.LastSignInAt,
-		&i.Raw,
-		&i.CreatedAt,
-		&i.UpdatedAt,
-		&i.DeletedAt,
-	)
-	return &i, err
 }
 
 const userUpsertMany = `-- name: UserUpsertMany :exec
@@ -241,54 +219,53 @@ ON CONFLICT (clerk_id) DO UPDATE SET
 `
 
 type UserUpsertManyParams struct {
-	Ids             []uuid.UUID       `json:"ids"`
-	ClerkIds        []string          `json:"clerk_ids"`
-	Emails          []string          `json:"emails"`
-	PrimaryEmails   []string          `json:"primary_emails"`
-	EmailVerifieds  []bool            `json:"email_verifieds"`
-	FirstNames      []string          `json:"first_names"`
-	LastNames       []string          `json:"last_names"`
-	Usernames       []string          `json:"usernames"`
-	PhoneNumbers    []string          `json:"phone_numbers"`
-	ImageUrls       []string          `json:"image_urls"`
-	ExternalIds     []string          `json:"external_ids"`
-	PublicMetadatas []json.RawMessage `json:"public_metadatas"`
-	Banneds         []bool            `json:"banneds"`
-	Lockeds         []bool            `json:"lockeds"`
-	Deprovisioneds  []bool            `json:"deprovisioneds"`
-	LastSignInAts   []time.Time       `json:"last_sign_in_ats"`
-	Raws            []json.RawMessage `json:"raws"`
-	CreatedAts      []time.Time       `json:"created_ats"`
-	UpdatedAts      []time.Time       `json:"updated_ats"`
-	DeletedAts      []time.Time       `json:"deleted_ats"`
+	ID             []uuid.UUID       `json:"id"`
+	ClerkID        []string          `json:"clerk_id"`
+	Email          []string          `json:"email"`
+	PrimaryEmail   []string          `json:"primary_email"`
+	EmailVerified  []bool            `json:"email_verified"`
+	FirstName      []string          `json:"first_name"`
+	LastName       []string          `json:"last_name"`
+	Username       []string          `json:"username"`
+	PhoneNumber    []string          `json:"phone_number"`
+	ImageUrl       []string          `json:"image_url"`
+	ExternalID     []string          `json:"external_id"`
+	PublicMetadata []json.RawMessage `json:"public_metadata"`
+	Banned         []bool            `json:"banned"`
+	Locked         []bool            `json:"locked"`
+	Deprovisioned  []bool            `json:"deprovisioned"`
+	LastSignInAt   []time.Time       `json:"last_sign_in_at"`
+	Raw            []json.RawMessage `json:"raw"`
+	CreatedAt      []time.Time       `json:"created_at"`
+	UpdatedAt      []time.Time       `json:"updated_at"`
+	DeletedAt      []time.Time       `json:"deleted_at"`
 }
 
-// Writes users whose heads were advanced in this transaction: that they win was
-// decided there. ” and the epoch stand for NULL, which arrays of parameters
-// cannot hold. email is given for those that hold their address; whoever held it
-// before has let go of it by now.
+// Writes users whose heads were advanced in this transaction. ” and the epoch stand for
+// NULL, which the arrays of sqlc cannot hold. email is set for users that hold their
+// address; UserEmailRelease has taken it from the previous holder.
 func (q *Queries) UserUpsertMany(ctx context.Context, db DBTX, arg *UserUpsertManyParams) error {
 	_, err := db.Exec(ctx, userUpsertMany,
-		arg.Ids,
-		arg.ClerkIds,
-		arg.Emails,
-		arg.PrimaryEmails,
-		arg.EmailVerifieds,
-		arg.FirstNames,
-		arg.LastNames,
-		arg.Usernames,
-		arg.PhoneNumbers,
-		arg.ImageUrls,
-		arg.ExternalIds,
-		arg.PublicMetadatas,
-		arg.Banneds,
-		arg.Lockeds,
-		arg.Deprovisioneds,
-		arg.LastSignInAts,
-		arg.Raws,
-		arg.CreatedAts,
-		arg.UpdatedAts,
-		arg.DeletedAts,
+		arg.ID,
+		arg.ClerkID,
+		arg.Email,
+		arg.PrimaryEmail,
+		arg.EmailVerified,
+		arg.FirstName,
+		arg.LastName,
+		arg.Username,
+		arg.PhoneNumber,
+		arg.ImageUrl,
+		arg.ExternalID,
+		arg.PublicMetadata,
+		arg.Banned,
+		arg.Locked,
+		arg.Deprovisioned,
+		arg.LastSignInAt,
+		arg.Raw,
+		arg.CreatedAt,
+		arg.UpdatedAt,
+		arg.DeletedAt,
 	)
 	return err
 }
