@@ -70,7 +70,7 @@ func TestLagWithoutPostgreSQL(t *testing.T) {
 	post(t, a, "msg_1")
 	l := awaitLag(t, a, "stuck", func(l lag) bool { return l.State == "stuck" && *l.Pending == 1 && *l.OldestPendingAge > 0 })
 	require.False(t, l.InStep)
-	require.Regexp(t, `^stuck: PostgreSQL .* since .*\d\d:\d\d UTC; 1 event waits, for \d+ m?s$`, l.Verdict)
+	require.Regexp(t, `^stuck: PostgreSQL .* since .*\d\d:\d\d UTC; 1 event waits, for [\d.]+ m?s$`, l.Verdict)
 	require.Equal(t, "1", metric(t, a, "clerksync_pending_events"))
 	require.NotContains(t, []string{"", "0"}, metric(t, a, "clerksync_oldest_pending_age_seconds"))
 	require.Equal(t, "0", metric(t, a, "clerksync_in_step"))

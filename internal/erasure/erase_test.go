@@ -344,7 +344,7 @@ func TestWhoIsFound(t *testing.T) {
 			require.Nil(t, m.Event.Body)
 		}
 	}
-	for _, id := range []string{"user_4", "user_", "user_11"} {
+	for _, id := range []string{"user_4", "user_0", "user_11"} {
 		_, err := w.eraser().Find(t.Context(), id)
 		require.ErrorIs(t, err, store.ErrUnknown)
 		require.EqualError(t, err, id+": not known: no event about it was stored, and no row has it")
