@@ -34,15 +34,9 @@ func newSweeper(e *erasure.Eraser, after time.Duration) *sweeping {
 
 func (s *sweeping) metric(t testing.TB, name string) float64 {
 	t.Helper()
-	families, err := s.registry.Gather()
-	require.NoError(t, err)
-	for _, f := range families {
-		if f.GetName() == name {
-			return f.GetMetric()[0].GetCounter().GetValue()
-		}
-	}
-	t.Fatalf("there is no metric %s", name)
-	return 0
+	values := testkit.Values(t, s.registry, name)
+	require.Contains(t, values, "", name)
+	return values[""]
 }
 
 // sweep runs a sweeper until no user is due.

@@ -181,26 +181,9 @@ func (w *world) deadLetters() []*jetstream.RawStreamMsg {
 	return all
 }
 
-// counters reads a counter by its one label, "" when it has none; of a histogram,
-// the count.
 func (r *running) counters(name string) map[string]float64 {
 	r.t.Helper()
-	families, err := r.registry.Gather()
-	require.NoError(r.t, err)
-	values := map[string]float64{}
-	for _, f := range families {
-		if f.GetName() != name {
-			continue
-		}
-		for _, m := range f.GetMetric() {
-			label := ""
-			if len(m.GetLabel()) > 0 {
-				label = m.GetLabel()[0].GetValue()
-			}
-			values[label] = m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
-		}
-	}
-	return values
+	return testkit.Values(r.t, r.registry, name)
 }
 
 // within runs f, which is to be done by then.
