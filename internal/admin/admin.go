@@ -117,8 +117,8 @@ func (h *Handler) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.HandleFunc("GET /readyz", h.readyz)
-	mux.HandleFunc("GET /lag", h.see(h.lag))
-	mux.HandleFunc("GET /metrics", h.see(promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{
+	mux.HandleFunc("GET /lag", h.requireLogin(h.lag))
+	mux.HandleFunc("GET /metrics", h.requireLogin(promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{
 		// One collector that fails must not hide the others.
 		ErrorHandling: promhttp.ContinueOnError,
 	}).ServeHTTP))
@@ -127,18 +127,18 @@ func (h *Handler) routes() http.Handler {
 	mux.HandleFunc("GET /static/{file...}", h.asset)
 	mux.HandleFunc("GET /login", h.loginPage)
 	mux.HandleFunc("POST /login", h.login)
-	mux.HandleFunc("POST /logout", h.act(h.logout))
+	mux.HandleFunc("POST /logout", h.requireAction(h.logout))
 
-	mux.HandleFunc("GET /stream", h.see(h.stream))
-	mux.HandleFunc("GET /events", h.see(h.listEvents))
-	mux.HandleFunc("GET /events/{seq}", h.see(one(h.event)))
-	mux.HandleFunc("GET /events/{seq}/body", h.see(one(h.eventBody)))
-	mux.HandleFunc("POST /events/{seq}/replay", h.act(one(h.replay)))
-	mux.HandleFunc("GET /letters", h.see(h.listLetters))
-	mux.HandleFunc("GET /letters/{seq}", h.see(one(h.letter)))
-	mux.HandleFunc("GET /letters/{seq}/body", h.see(one(h.letterBody)))
-	mux.HandleFunc("POST /letters/{seq}/retry", h.act(one(h.retry)))
-	mux.HandleFunc("POST /letters/{seq}/discard", h.act(one(h.discard)))
+	mux.HandleFunc("GET /stream", h.requireLogin(h.stream))
+	mux.HandleFunc("GET /events", h.requireLogin(h.listEvents))
+	mux.HandleFunc("GET /events/{seq}", h.requireLogin(one(h.event)))
+	mux.HandleFunc("GET /events/{seq}/body", h.requireLogin(one(h.eventBody)))
+	mux.HandleFunc("POST /events/{seq}/replay", h.requireAction(one(h.replay)))
+	mux.HandleFunc("GET /letters", h.requireLogin(h.listLetters))
+	mux.HandleFunc("GET /letters/{seq}", h.requireLogin(one(h.letter)))
+	mux.HandleFunc("GET /letters/{seq}/body", h.requireLogin(one(h.letterBody)))
+	mux.HandleFunc("POST /letters/{seq}/retry", h.requireAction(one(h.retry)))
+	mux.HandleFunc("POST /letters/{seq}/discard", h.requireAction(one(h.discard)))
 	return secure(h.checkHost(crossOrigin(http.MaxBytesHandler(mux, maxBody))))
 }
 

@@ -39,10 +39,10 @@ const (
 
 // The reasons for refusing a request.
 var (
-	errNoToken   = errors.New("this listener is beyond the loopback: set CLERKSYNC_ADMIN_TOKEN to see more than health")
-	errNotLogged = errors.New("the token is missing or wrong, or the session has ended: log in with CLERKSYNC_ADMIN_TOKEN")
-	errWrong     = errors.New("the token is wrong: it is CLERKSYNC_ADMIN_TOKEN")
-	errTooMany   = errors.New("too many wrong tokens: wait a little, and try again")
+	errNoToken     = errors.New("this listener is beyond the loopback: set CLERKSYNC_ADMIN_TOKEN to see more than health")
+	errNotLoggedIn = errors.New("the token is missing or wrong, or the session has ended: log in with CLERKSYNC_ADMIN_TOKEN")
+	errWrong       = errors.New("the token is wrong: it is CLERKSYNC_ADMIN_TOKEN")
+	errTooMany     = errors.New("too many wrong tokens: wait a little, and try again")
 )
 
 // open reports whether no token is needed.
@@ -81,7 +81,7 @@ func crossOrigin(next http.Handler) http.Handler {
 }
 
 // authenticate returns the action token of an authenticated request. The error is
-// [errNoToken], [errTooMany] or [errNotLogged].
+// [errNoToken], [errTooMany] or [errNotLoggedIn].
 func (h *Handler) authenticate(r *http.Request) (action string, err error) {
 	switch {
 	case h.open():
@@ -100,11 +100,11 @@ func (h *Handler) authenticate(r *http.Request) (action string, err error) {
 			return "", err
 		}
 	}
-	return "", errNotLogged
+	return "", errNotLoggedIn
 }
 
-// see lets authenticated requests through.
-func (h *Handler) see(next http.HandlerFunc) http.HandlerFunc {
+// requireLogin lets authenticated requests through.
+func (h *Handler) requireLogin(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
 			refuse(w, http.StatusForbidden, badOrigin) // no other site needs to fetch data or hold a stream
@@ -128,9 +128,9 @@ func (h *Handler) see(next http.HandlerFunc) http.HandlerFunc {
 // actionHeader carries the action token, which only a script of this page knows.
 const actionHeader = "Clerksync-Action"
 
-// act lets authenticated requests with an action token through.
-func (h *Handler) act(next http.HandlerFunc) http.HandlerFunc {
-	return h.see(func(w http.ResponseWriter, r *http.Request) {
+// requireAction lets authenticated requests with an action token through.
+func (h *Handler) requireAction(next http.HandlerFunc) http.HandlerFunc {
+	return h.requireLogin(func(w http.ResponseWriter, r *http.Request) {
 		if action, err := h.authenticate(r); err != nil || !equal(r.Header.Get(actionHeader), action) {
 			refuse(w, http.StatusForbidden, noAction)
 			return

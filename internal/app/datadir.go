@@ -156,7 +156,7 @@ func FindRunning(path string) (*Running, error) {
 	lock, err := lockFolder(filepath.Join(path, lockFile))
 	if err == nil {
 		lock.Close()
-		return nil, fmt.Errorf("%w: clerksync %s on %s (process %d) is gone; start it again", ErrNotRunning, r.Command, path, r.PID)
+		return nil, fmt.Errorf("%w: clerksync %s on %s (process %d) is gone", ErrNotRunning, r.Command, path, r.PID)
 	}
 	if !errors.Is(err, ErrInUse) {
 		return nil, fmt.Errorf("check data folder %s: %w", path, err)

@@ -46,7 +46,7 @@ func TestDataFolderIsForOneProcess(t *testing.T) {
 	require.True(t, errors.As(holder.Wait(), &killed))
 	_, err = app.FindRunning(dir)
 	require.ErrorIs(t, err, app.ErrNotRunning)
-	require.EqualError(t, err, fmt.Sprintf("not running: clerksync serve on %s (process %d) is gone; start it again", dir, holder.Process.Pid))
+	require.EqualError(t, err, fmt.Sprintf("not running: clerksync serve on %s (process %d) is gone", dir, holder.Process.Pid))
 
 	d, err := app.OpenDataDir(dir)
 	require.NoError(t, err)

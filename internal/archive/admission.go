@@ -8,7 +8,8 @@ import (
 	"github.com/clerksync/clerksync/internal/signing"
 )
 
-// The reasons to refuse an event that another [Admission] would take.
+// The refusals that depend on the settings of an [Admission]: with other settings it would
+// take the event.
 var (
 	ErrUnsigned  = errors.New("the event has no signature: it did not come from Svix")
 	ErrSignature = errors.New("the signature does not match: another secret signed the event, or it was changed since")

@@ -27,7 +27,9 @@ type synced struct {
 	readDeleted func(*Change, jsontext.Value) error // the data of a delete
 }
 
-// kinds lists the synced kinds. Package store has a list of their tables; both must agree.
+// kinds lists the synced kinds. The list of their tables in package store must agree; the
+// actions of a new kind are added in change.go, and its name to the CHECK on
+// entity_heads.kind.
 var kinds = []synced{
 	{KindUser, "user", "user", ofUser, (*Change).readUser, (*Change).readDeleted},
 	{KindOrganization, "organization", "org", ofOrganization, (*Change).readOrganization, (*Change).readDeleted},

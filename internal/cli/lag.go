@@ -162,7 +162,11 @@ func (l *lagReader) open(ctx context.Context) (*lag.Reading, error) {
 
 // withoutLog returns the reading when there is no event log.
 func withoutLog(ctx context.Context, st *store.Store, err error) *lag.Reading {
-	r := lag.Unreachable(err.Error())
+	why := err.Error()
+	if hint := hintOf(err); hint != "" {
+		why += "; " + hint
+	}
+	r := lag.Unreachable(why)
 	if st == nil {
 		return r
 	}

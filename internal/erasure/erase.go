@@ -157,7 +157,8 @@ func inWord(c byte) bool { return clerk.ValidToken(string(rune(c))) }
 // name them from the log and the dead letters, and returns how many. It is idempotent: a
 // second call, or a [Sweeper], finishes an erasure that was interrupted.
 func (e *Eraser) Erase(ctx context.Context, p *Person) (events, letters int, err error) {
-	// The row may be the last to have the address by which a letter was found.
+	// Letters first: the row may be the only place left with the address by which they are
+	// found, and the tombstone clears it.
 	letters, err = e.remove(ctx, p.Letters, e.Log.RemoveLetter)
 	if err != nil {
 		return 0, letters, err

@@ -67,7 +67,7 @@ func (l *Log) append(ctx context.Context, msg *nats.Msg) (Stored, error) {
 	stored, err := l.publish(ctx, msg)
 	if err != nil {
 		l.disk.leave()
-		return Stored{}, l.disk.settle(err)
+		return Stored{}, l.disk.explain(err)
 	}
 	if err := l.disk.await(ctx); err != nil {
 		return Stored{}, err

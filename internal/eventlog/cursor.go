@@ -23,8 +23,8 @@ const (
 	scanPatience = 10 * time.Second
 )
 
-// reading is what the cursors of a scan have in common.
-type reading struct {
+// reader is what the cursors of a scan have in common.
+type reader struct {
 	stream      jetstream.Stream
 	subjects    []string
 	headersOnly bool
@@ -33,7 +33,7 @@ type reading struct {
 }
 
 // from opens a cursor on a subject.
-func (r reading) from(ctx context.Context, subject string, seq uint64) (*cursor, error) {
+func (r reader) from(ctx context.Context, subject string, seq uint64) (*cursor, error) {
 	filter := subject
 	if strings.HasSuffix(filter, ".>") {
 		// The whole stream is read without a filter: when the first and the last event
@@ -48,11 +48,11 @@ func (r reading) from(ctx context.Context, subject string, seq uint64) (*cursor,
 	if err != nil {
 		return nil, readError(r.stream.CachedInfo().Config.Name, err)
 	}
-	return &cursor{reading: r, subject: subject, consumer: consumer, next: seq, left: consumer.CachedInfo().NumPending}, nil
+	return &cursor{reader: r, subject: subject, consumer: consumer, next: seq, left: consumer.CachedInfo().NumPending}, nil
 }
 
 // count returns how many events under a subject the server has from a sequence on.
-func (r reading) count(ctx context.Context, subject string, seq uint64) (uint64, error) {
+func (r reader) count(ctx context.Context, subject string, seq uint64) (uint64, error) {
 	c, err := r.from(ctx, subject, seq)
 	if err != nil {
 		return 0, err
@@ -66,7 +66,7 @@ func (r reading) count(ctx context.Context, subject string, seq uint64) (uint64,
 // It does not use jetstream's ordered consumer, which holds a lock while it retries to
 // replace its consumer, without a limit: closing it would wait for the server.
 type cursor struct {
-	reading  reading
+	reader   reader
 	subject  string
 	consumer jetstream.Consumer
 
@@ -98,8 +98,8 @@ func (c *cursor) fill(ctx context.Context, last uint64) error {
 			return ctx.Err()
 		case err != nil:
 			return fmt.Errorf("%w: %w", ErrInterrupted, err)
-		case time.Since(begun) >= c.reading.patience:
-			return fmt.Errorf("%w: the server has sent nothing for %s", ErrInterrupted, c.reading.patience)
+		case time.Since(begun) >= c.reader.patience:
+			return fmt.Errorf("%w: the server has sent nothing for %s", ErrInterrupted, c.reader.patience)
 		}
 	}
 	return nil
@@ -122,7 +122,7 @@ func (c *cursor) advance(ctx context.Context, last uint64) error {
 		return c.take(msg, last)
 	case err := <-c.gone:
 		return err
-	case <-time.After(c.reading.idle):
+	case <-time.After(c.reader.idle):
 		return c.ask(ctx)
 	case <-ctx.Done():
 		return ctx.Err()
@@ -168,7 +168,7 @@ func (c *cursor) take(msg jetstream.Msg, last uint64) error {
 
 // ask asks the server what is left. A server that does not answer may be restarting.
 func (c *cursor) ask(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, c.reading.idle)
+	ctx, cancel := context.WithTimeout(ctx, c.reader.idle)
 	defer cancel()
 	info, err := c.consumer.Info(ctx)
 	switch {
@@ -184,7 +184,7 @@ func (c *cursor) ask(ctx context.Context) error {
 // while, because its events are used slowly or wait for those of other subjects, and all
 // of them when it restarts.
 func (c *cursor) reopen(ctx context.Context) error {
-	fresh, err := c.reading.from(ctx, c.subject, c.next)
+	fresh, err := c.reader.from(ctx, c.subject, c.next)
 	if err != nil {
 		return err
 	}
@@ -194,14 +194,14 @@ func (c *cursor) reopen(ctx context.Context) error {
 	return nil
 }
 
-// pending returns how many events the scan has from its beginning up to last.
-func (c *cursor) pending(ctx context.Context, last uint64) (uint64, error) {
+// total returns how many events the scan has from its beginning up to last.
+func (c *cursor) total(ctx context.Context, last uint64) (uint64, error) {
 	// In this order: what is stored in between makes it more, not less.
-	behind, err := c.reading.count(ctx, c.subject, last+1)
+	behind, err := c.reader.count(ctx, c.subject, last+1)
 	if err != nil {
 		return 0, err
 	}
-	ahead, err := c.reading.count(ctx, c.subject, c.next)
+	ahead, err := c.reader.count(ctx, c.subject, c.next)
 	if err != nil {
 		return 0, err
 	}
@@ -219,5 +219,5 @@ func (c *cursor) close() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = c.reading.stream.DeleteConsumer(ctx, c.consumer.CachedInfo().Name)
+	_ = c.reader.stream.DeleteConsumer(ctx, c.consumer.CachedInfo().Name)
 }

@@ -146,7 +146,7 @@ func (l *Log) publishLetter(ctx context.Context, msg *nats.Msg) error {
 		return err
 	}
 	if _, err := l.publish(ctx, msg); err != nil {
-		return l.disk.settle(err)
+		return l.disk.explain(err)
 	}
 	return l.disk.force(DeadStream)
 }

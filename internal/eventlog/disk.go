@@ -11,9 +11,9 @@ import (
 
 var errClosing = fmt.Errorf("%w: closing", ErrUnavailable)
 
-// disk forces what JetStream has acknowledged onto the disk, with one fsync for many
+// syncer forces what JetStream has acknowledged onto the disk, with one fsync for many
 // messages: those that arrive during an fsync wait for the next.
-type disk struct {
+type syncer struct {
 	sync   func(stream string) error
 	room   func() error
 	logger *slog.Logger
@@ -33,8 +33,8 @@ type round struct {
 	err  error // written before done is closed
 }
 
-func newDisk(o Options) *disk {
-	d := &disk{sync: o.Sync, room: o.Room, logger: o.Logger, fatal: make(chan error, 1), next: newRound(), kicks: make(chan struct{}, 1)}
+func newSyncer(o Options) *syncer {
+	d := &syncer{sync: o.Sync, room: o.Room, logger: o.Logger, fatal: make(chan error, 1), next: newRound(), kicks: make(chan struct{}, 1)}
 	if d.room == nil {
 		d.room = func() error { return nil }
 	}
@@ -44,14 +44,14 @@ func newDisk(o Options) *disk {
 func newRound() *round { return &round{done: make(chan struct{})} }
 
 // announce counts a message that is about to be published. Await or leave follows.
-func (d *disk) announce() {
+func (d *syncer) announce() {
 	d.mu.Lock()
 	d.coming++
 	d.mu.Unlock()
 }
 
 // leave takes an announcement back: the message was not stored.
-func (d *disk) leave() {
+func (d *syncer) leave() {
 	d.mu.Lock()
 	d.coming--
 	d.kick()
@@ -59,7 +59,7 @@ func (d *disk) leave() {
 }
 
 // await returns when everything that was acknowledged before the call is on the disk.
-func (d *disk) await(ctx context.Context) error {
+func (d *syncer) await(ctx context.Context) error {
 	d.mu.Lock()
 	r := d.next
 	d.coming--
@@ -74,10 +74,11 @@ func (d *disk) await(ctx context.Context) error {
 	}
 }
 
-// kick starts the next round when at least half of the messages are in it. The operating
-// system blocks writes to a file during its fsync, so a round for a few messages does not
-// pay: with 64 connections, waiting for half brings a fifth more.
-func (d *disk) kick() {
+// kick starts the next round when at least as many messages wait for it as are on their
+// way to JetStream. The operating system blocks writes to a file during its fsync, so a
+// round for a few messages does not pay: with 64 connections, waiting for half brings a
+// fifth more.
+func (d *syncer) kick() {
 	if d.waiting > 0 && d.waiting >= d.coming {
 		select {
 		case d.kicks <- struct{}{}:
@@ -87,7 +88,7 @@ func (d *disk) kick() {
 }
 
 // run makes the rounds until closing, and a last one for the messages that wait then.
-func (d *disk) run(closing <-chan struct{}) {
+func (d *syncer) run(closing <-chan struct{}) {
 	for {
 		select {
 		case <-d.kicks:
@@ -116,7 +117,7 @@ func (r *round) finish(err error) {
 // force makes what a stream has acknowledged durable. After a failure the log refuses
 // everything: the operating system may have dropped what it could not write, while
 // JetStream believes that it is stored and would call a retry of the event a duplicate.
-func (d *disk) force(stream string) error {
+func (d *syncer) force(stream string) error {
 	if err := d.broken.Load(); err != nil {
 		return *err
 	}
@@ -127,7 +128,7 @@ func (d *disk) force(stream string) error {
 }
 
 // fail makes the log refuse everything until a restart.
-func (d *disk) fail(cause error) error {
+func (d *syncer) fail(cause error) error {
 	err := fmt.Errorf("%w until a restart: %w", ErrUnavailable, cause)
 	if d.broken.CompareAndSwap(nil, &err) {
 		d.logger.Error("the event log cannot be written: check its disk, then restart the process", "err", err)
@@ -137,7 +138,7 @@ func (d *disk) fail(cause error) error {
 }
 
 // check returns an error while the log takes no events.
-func (d *disk) check() error {
+func (d *syncer) check() error {
 	if err := d.broken.Load(); err != nil {
 		return *err
 	}
@@ -147,9 +148,9 @@ func (d *disk) check() error {
 	return nil
 }
 
-// settle returns the error of a publish. A server in this process that does not answer
+// explain returns the error of a publish. A server in this process that does not answer
 // met an error of the disk, after which it stores nothing more.
-func (d *disk) settle(err error) error {
+func (d *syncer) explain(err error) error {
 	if errors.Is(err, errNoAnswer) {
 		return d.fail(err)
 	}

@@ -60,14 +60,14 @@ func (l *Log) Resources() []string { return l.resources }
 // server a few times in between.
 func (s *Scan) SetPatience(d time.Duration) {
 	for _, c := range s.cursors {
-		c.reading.patience, c.reading.idle = d, d/4
+		c.reader.patience, c.reader.idle = d, d/4
 	}
 }
 
 // ForgetConsumers deletes the consumers of a scan, as the server does with idle ones.
 func (s *Scan) ForgetConsumers(ctx context.Context) error {
 	for _, c := range s.cursors {
-		err := c.reading.stream.DeleteConsumer(ctx, c.consumer.CachedInfo().Name)
+		err := c.reader.stream.DeleteConsumer(ctx, c.consumer.CachedInfo().Name)
 		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 			return err
 		}

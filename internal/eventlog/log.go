@@ -20,7 +20,7 @@ var ErrUnavailable = errors.New("event log unavailable")
 var ErrTooLarge = errors.New("event too large for the event log")
 
 // ErrNoLog means that there is no event log on the server.
-var ErrNoLog = fmt.Errorf("no event log: there is no stream %s on this NATS server; clerksync serve makes it at its first start", Stream)
+var ErrNoLog = fmt.Errorf("no event log: there is no stream %s on this NATS server", Stream)
 
 // Options say how the log is kept.
 type Options struct {
@@ -55,7 +55,7 @@ type Log struct {
 	resources []string                    // that its events can be about
 
 	link  *link
-	disk  *disk    // nil when the server itself provides durability
+	disk  *syncer  // nil when the server itself provides durability
 	group *grouper // nil when events are published singly
 
 	closing chan struct{}
@@ -105,7 +105,7 @@ func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(*Log) er
 	}
 	switch {
 	case o.Sync != nil:
-		l.disk = newDisk(o)
+		l.disk = newSyncer(o)
 		for _, stream := range []string{Stream, DeadStream} { // the streams themselves
 			if err := l.disk.force(stream); err != nil {
 				return nil, err

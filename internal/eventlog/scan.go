@@ -67,7 +67,7 @@ func (l *Log) scan(ctx context.Context, name, prefix string, resources []string,
 		}
 		last = min(last, end-1)
 	}
-	r := reading{stream, f.subjects(prefix, resources), headersOnly, scanIdle, scanPatience}
+	r := reader{stream, f.subjects(prefix, resources), headersOnly, scanIdle, scanPatience}
 	if f.Last > 0 {
 		if from, err = r.startOfLast(ctx, f, from, last); err != nil {
 			return nil, err
@@ -106,7 +106,7 @@ func (l *Log) firstSince(ctx context.Context, info *jetstream.StreamInfo, t time
 // startOfLast returns the sequence from which on f.Last events match, or all that do. It
 // reads windows from the end, without overlap and each four times as large as the one
 // before: at most the log once, of which the server skips what it can.
-func (r reading) startOfLast(ctx context.Context, f Filter, from, last uint64) (uint64, error) {
+func (r reader) startOfLast(ctx context.Context, f Filter, from, last uint64) (uint64, error) {
 	first, missing := last+1, f.Last
 	f.Limit, f.Last = 0, 0
 	r.headersOnly = true
@@ -136,7 +136,7 @@ func (r reading) startOfLast(ctx context.Context, f Filter, from, last uint64) (
 }
 
 // scan starts a scan from one sequence to another, both included.
-func (r reading) scan(ctx context.Context, f Filter, from, last uint64) (*Scan, error) {
+func (r reader) scan(ctx context.Context, f Filter, from, last uint64) (*Scan, error) {
 	s := &Scan{filter: f, last: last}
 	if from > last {
 		return s, nil
@@ -203,7 +203,7 @@ func (s *Scan) Each(ctx context.Context, f func(*Message) error) error {
 func (s *Scan) Total(ctx context.Context) (uint64, error) {
 	var total uint64
 	for _, c := range s.cursors {
-		n, err := c.pending(ctx, s.last)
+		n, err := c.total(ctx, s.last)
 		if err != nil {
 			return 0, err
 		}

@@ -172,7 +172,7 @@ func TestAttachNeedsALog(t *testing.T) {
 	nc := testkit.Connect(t, testkit.NATS(t))
 	_, err := eventlog.Attach(t.Context(), nc)
 	require.ErrorIs(t, err, eventlog.ErrNoLog)
-	require.EqualError(t, err, "no event log: there is no stream CLERK_EVENTS on this NATS server; clerksync serve makes it at its first start")
+	require.EqualError(t, err, "no event log: there is no stream CLERK_EVENTS on this NATS server")
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	_, err = js.Stream(t.Context(), eventlog.Stream)

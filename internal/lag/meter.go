@@ -38,15 +38,15 @@ type Meter struct {
 	worker bool         // the worker of this process uses the store
 	logger *slog.Logger
 
-	mu     sync.Mutex // one reading at a time
-	recent recent
-	lags   lags
-	pace   pace
-	oldest patience
-	outage time.Time // since when PostgreSQL has not answered
-	habit  habit
-	last   *Reading
-	began  time.Time // of last
+	mu        sync.Mutex // one reading at a time
+	recent    recent
+	lags      lags
+	pace      pace
+	oldest    patience
+	outage    time.Time // since when PostgreSQL has not answered
+	habit     habit
+	last      *Reading
+	lastBegan time.Time
 }
 
 // NewMeter returns a meter. The store may be nil; then there are no lags. worker means
@@ -73,7 +73,7 @@ func (m *Meter) Measure(ctx context.Context) *Reading {
 	asked := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.last != nil && m.began.After(asked) {
+	if m.last != nil && m.lastBegan.After(asked) {
 		return m.last
 	}
 	asker := ctx
@@ -129,7 +129,7 @@ func (m *Meter) Measure(ctx context.Context) *Reading {
 		f.falling = r.StoredPerSecond != nil && *r.StoredPerSecond > *r.AppliedPerSecond && m.pace.growing()
 	}
 	judge(&f)
-	m.last, m.began = r, now
+	m.last, m.lastBegan = r, now
 	return r
 }
 

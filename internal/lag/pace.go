@@ -36,7 +36,7 @@ func (p *patience) age(b *eventlog.Backlog, now time.Time) *float64 {
 // pace tracks how fast events are stored and applied.
 type pace struct {
 	points []point
-	moved  time.Time // when an event was applied, or none was pending, last
+	moved  time.Time // when an event was last applied, or the backlog last empty
 }
 
 type point struct {

@@ -23,8 +23,8 @@ const (
 
 // habit is how long pauses between events usually are.
 type habit struct {
-	longest time.Duration // the second longest pause
-	limit   time.Duration // 0: not learned
+	secondLongest time.Duration
+	limit         time.Duration // 0: not learned
 }
 
 // Learn learns the habit from the log. It costs some hundreds of requests, so it is not
@@ -56,9 +56,9 @@ func (m *Meter) Learn(ctx context.Context) error {
 func learn(pauses []pause, age time.Duration) habit {
 	var h habit
 	if len(pauses) > 1 {
-		h.longest = pauses[1].length()
+		h.secondLongest = pauses[1].length()
 	}
-	h.limit = max(2*h.longest, shortestLimit)
+	h.limit = max(2*h.secondLongest, shortestLimit)
 	if age < young {
 		h.limit = max(h.limit, youngLimit)
 	}
@@ -71,7 +71,7 @@ func (h habit) silence(present, gap time.Duration) *Silence {
 	if gap == 0 || h.limit == 0 {
 		return s
 	}
-	usual, longest, limit := gap.Seconds(), max(h.longest, gap).Seconds(), h.limit.Seconds()
+	usual, longest, limit := gap.Seconds(), max(h.secondLongest, gap).Seconds(), h.limit.Seconds()
 	s.UsualGap, s.LongestGap, s.Limit = &usual, &longest, &limit
 	return s
 }

@@ -48,7 +48,7 @@ type Watch struct {
 	subscribers map[chan struct{}]bool
 
 	loop    background.Loop
-	learned time.Time // the habit, last
+	learned time.Time // when the habit was last learned
 }
 
 // NewWatch returns a watch that has not started. gatherer has the counters of this

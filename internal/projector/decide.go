@@ -40,8 +40,8 @@ const (
 	maxBackoff = 5 * time.Second       // bounds the delay after PostgreSQL is back
 )
 
-// backoff doubles with every attempt, less up to a half at random, so that appliers that
-// failed together do not retry together.
+// backoff doubles with every attempt, minus a random part of up to half, so that appliers
+// that failed together do not retry together.
 func backoff(attempt int) time.Duration {
 	d := maxBackoff
 	if attempt < 10 {

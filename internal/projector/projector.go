@@ -61,7 +61,7 @@ type Projector struct {
 	logger       *slog.Logger
 	tracer       *tracing.Tracer
 	metrics      *instruments
-	lags         bool // lag is measured
+	measuresLag  bool // lag is measured
 	settled      func(*eventlog.Message, store.Outcome)
 
 	testOnlyCommitted func() bool
@@ -89,7 +89,7 @@ type failure struct {
 func New(o Options) *Projector {
 	p := &Projector{
 		log: o.Log, applyEntries: o.Apply, appliers: max(1, o.Appliers), batch: max(1, o.Batch), logger: o.Logger, tracer: o.Tracer,
-		metrics: newInstruments(o.Registry), settled: o.Settled, testOnlyCommitted: o.testOnlyCommitted, lags: o.Registry != nil,
+		metrics: newInstruments(o.Registry), settled: o.Settled, testOnlyCommitted: o.testOnlyCommitted, measuresLag: o.Registry != nil,
 	}
 	if p.logger == nil {
 		p.logger = slog.New(slog.DiscardHandler)
@@ -146,8 +146,8 @@ func (p *Projector) consume(ctx context.Context) {
 // and returns the rest to the log. It can be called again.
 func (p *Projector) Stop(ctx context.Context) error {
 	p.stop()
-	unhurried := context.AfterFunc(ctx, p.cut)
-	defer unhurried()
+	disarm := context.AfterFunc(ctx, p.cut)
+	defer disarm()
 	p.Wait()
 	p.cut()
 	return ctx.Err()
@@ -290,7 +290,7 @@ func (p *Projector) transact(items []item, entries []store.Entry) ([]store.Outco
 // observe measures the lag of an event that was just applied. An import, or an event
 // without a time, says nothing about the lag behind Clerk.
 func (p *Projector) observe(it item, outcome store.Outcome, applied time.Time) {
-	if !p.lags {
+	if !p.measuresLag {
 		return
 	}
 	p.metrics.queueLag.Observe(it.message.StoredAt, applied)

@@ -11,7 +11,7 @@ import (
 	"github.com/clerksync/clerksync/internal/store/db"
 )
 
-// head is the part of a head that a change which lost is compared with.
+// head is what is read of a stored head, to compare a change that lost with it.
 type head struct {
 	version    clerk.Version
 	restoredAt *time.Time
@@ -108,9 +108,9 @@ func (s *Store) readLost(ctx context.Context, tx pgx.Tx, b *batch) error {
 	return nil
 }
 
-// secondChances replaces deletes that lost because a restore lifted them by the next best
-// change of the batch, which may still be newer than the head. It returns the keys,
-// sorted.
+// secondChances takes, for each delete that lost because a restore lifted it, the next
+// best change of the batch instead, which may still be newer than the head. It returns the
+// keys, sorted.
 func (b *batch) secondChances() []key {
 	var keys []key
 	for _, k := range b.keys {

@@ -43,14 +43,14 @@ type streamFiles struct {
 	mu       sync.Mutex
 	last     int       // number of the last block, when the folder was last read
 	modified time.Time // modification time of the folder then
-	sure     bool      // a block created since would change it
+	certain  bool      // a block created since would change it
 
 	testOnlySyncing func(block string) // called before a block is synced
 }
 
-// settled is the age from which on a modification time is trusted: a later change within
-// the same tick of the clock would not show.
-const settled = time.Second
+// trustedAfter is the age from which on a modification time is trusted: a later change
+// within the same tick of the clock would not show.
+const trustedAfter = time.Second
 
 func (f *streamFiles) sync() error {
 	f.mu.Lock()
@@ -60,7 +60,7 @@ func (f *streamFiles) sync() error {
 	if err != nil {
 		return err
 	}
-	if f.sure && info.ModTime().Equal(f.modified) {
+	if f.certain && info.ModTime().Equal(f.modified) {
 		err := f.syncBlock(f.last)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -99,7 +99,7 @@ func (f *streamFiles) syncBlocks(msgs string, modified time.Time) error {
 	if err := syncPath(msgs); err != nil {
 		return err
 	}
-	f.last, f.modified, f.sure = last, modified, time.Since(modified) > settled
+	f.last, f.modified, f.certain = last, modified, time.Since(modified) > trustedAfter
 	return nil
 }
 

@@ -31,7 +31,8 @@ type Planned struct {
 
 // Plan returns what Apply, or Reapply, would do: the outcomes, and the changes to the rows
 // of the entities that win, ordered by kind and id. It applies the batch and rolls back:
-// so it waits for batches in flight, and one Plan does not build on another.
+// so it waits for the locks of batches in flight, and a second Plan does not see the
+// effects of the first.
 func (s *Store) Plan(ctx context.Context, entries []Entry, reapply bool) ([]Outcome, []Planned, error) {
 	if len(entries) == 0 {
 		return nil, nil, nil
