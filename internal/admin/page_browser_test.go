@@ -159,7 +159,7 @@ func TestEventIsReplayedFromThePage(t *testing.T) {
 	b.await(`document.querySelectorAll("#events-rows tr").length`, "3")
 
 	b.run(chromedp.SetValue(chromedp.CSS("#filter-type"), "user.*"), chromedp.SetValue(chromedp.CSS("#filter-user"), secret), chromedp.Click(chromedp.CSS("#filter .primary")))
-	b.await(text("#events-fault"), `"the user is a Clerk id of the form user_…; clerksync show with an e-mail address tells it"`)
+	b.await(text("#events-fault"), `"the user is not a Clerk id of the form user_…; clerksync show finds it by e-mail address"`)
 	b.said() // the browser logs the 400
 	b.run(chromedp.SetValue(chromedp.CSS("#filter-user"), "user_1"), chromedp.Click(chromedp.CSS("#filter .primary")))
 	b.await(`[...document.querySelectorAll("#events-rows tr")].map((row) => row.cells[0].textContent)`, `["1"]`)
