@@ -30,7 +30,7 @@ SELECT format('GRANT CONNECT ON DATABASE %I TO clerksync_owner, clerksync', curr
 CREATE SCHEMA IF NOT EXISTS :"schema" AUTHORIZATION clerksync_owner;
 GRANT USAGE ON SCHEMA :"schema" TO clerksync;
 
--- For the tables and views that are there, and for those that migrations will add.
+-- For present tables and views, and for what later migrations add.
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA :"schema" TO clerksync;
 ALTER DEFAULT PRIVILEGES FOR ROLE clerksync_owner IN SCHEMA :"schema"
   GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO clerksync;

@@ -31,10 +31,10 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 // for.
 const secret = "ada@example.com"
 
-// adminToken is that of the tests that ask for one.
+// adminToken is the token of the guarded listener in the tests.
 const adminToken = "a-token-of-the-tests"
 
-// watch is what a test says was measured.
+// watch returns the readings that a test sets.
 type watch struct {
 	mu      sync.Mutex
 	reading *lag.Reading
@@ -69,7 +69,7 @@ func (w *watch) Subscribe() (<-chan struct{}, func()) {
 	}
 }
 
-// listeners is how many have subscribed.
+// listeners counts the subscribers.
 func (w *watch) listeners() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
