@@ -27,8 +27,7 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-// secret is in every payload, and has no place anywhere but in a body that was asked
-// for.
+// secret is in every payload; only an explicit request for a body may show it.
 const secret = "ada@example.com"
 
 // adminToken is the token of the guarded listener in the tests.
@@ -220,7 +219,7 @@ func (w *world) letters() []*eventlog.Message {
 	return all
 }
 
-// stream is what a page hears.
+// stream reads the server-sent events as a page does.
 type stream struct {
 	t      *testing.T
 	body   io.ReadCloser

@@ -14,7 +14,7 @@ const (
 	// without a new one, the frame tells how old the last one is.
 	heartbeat = 7 * time.Second
 
-	// sendTimeout is how long a page may take to read a frame.
+	// sendTimeout limits the write of one frame to a slow page.
 	sendTimeout = 10 * time.Second
 )
 

@@ -37,7 +37,7 @@ func TestKilledAtAnyMomentLosesNothingAcknowledged(t *testing.T) {
 	history := testkit.ManyHistories(16)
 	s := newServer(t)
 
-	// Senders take events from the queue and put back those that were not acknowledged.
+	// Senders take events from the queue and put the unacknowledged ones back.
 	svixDeliver, err := svix.NewWebhook(secret)
 	require.NoError(t, err)
 	queue := make(chan *clerk.Event, 2*len(history))

@@ -73,8 +73,8 @@ func readFrom(t testing.TB, in io.Reader) ([]*archive.Record, error) {
 	}
 }
 
-// TestForm: the form is a promise, to those who read exports with other programs and
-// to exports of years ago.
+// TestForm: the format is a promise: other programs read exports, and old exports must
+// stay readable.
 func TestForm(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, good, string(write(t, false, record(`{"type":"user.created"}`))))

@@ -10,7 +10,7 @@ import (
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
 
-// inFlight is how many events an [Ingest] stores concurrently: they share a group commit.
+// inFlight limits the events that an [Ingest] stores concurrently; they share a group commit.
 const inFlight = 256
 
 // Counts counts the events of an [Ingest] by outcome.
