@@ -1,7 +1,6 @@
 package eventlog_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -79,13 +78,15 @@ func TestInspectTheConsumer(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
 	l := open(t, nc, eventlog.Options{})
-	consume(t, l, func(_ context.Context, m *eventlog.Message) { _ = m.Ack() })
-	var i *eventlog.Inspection
-	testkit.Eventually(t, "there is a consumer", func() (bool, any) {
-		var err error
-		i, err = l.Inspect(t.Context(), eventlog.Options{})
-		return err == nil && i.HasConsumer, err
-	})
+	appendAll(t, l, events(0, 1))
+	ch := make(chan *eventlog.Message)
+	consume(t, l, into(ch))
+	// A delivery comes after the server has answered the creation. It can answer an update
+	// that overlaps the creation with the settings of the creation.
+	take(t, ch, 1, patience)
+	i, err := l.Inspect(t.Context(), eventlog.Options{})
+	require.NoError(t, err)
+	require.True(t, i.HasConsumer)
 	require.Empty(t, i.Differences)
 
 	js, err := jetstream.New(nc)
