@@ -429,6 +429,17 @@ func TestPostgresNamesTheClosedFolder(t *testing.T) {
 	start(t, o)
 }
 
+// writeProgram writes a file to be executed. A process that another test forks meanwhile
+// would hold it open for writing until its exec, and the kernel runs no such file
+// (go.dev/issue/22315).
+func writeProgram(t *testing.T, path string, program []byte) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	err := os.WriteFile(path, program, 0o755)
+	syscall.ForkLock.RUnlock()
+	require.NoError(t, err)
+}
+
 func TestPostgresRunsForAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	if uid := os.Geteuid(); uid != 0 {
@@ -449,7 +460,7 @@ func TestPostgresRunsForAnOrdinaryUser(t *testing.T) {
 	binary := filepath.Join(filepath.Dir(dir), "test") // go test's own copy is in a folder that the user cannot enter
 	program, err := os.ReadFile(os.Args[0])
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(binary, program, 0o755))
+	writeProgram(t, binary, program)
 
 	for _, want := range []string{"", "kept"} { // cold, warm
 		parent := exec.Command(binary)
@@ -503,7 +514,7 @@ func TestPostgresBrokenPrograms(t *testing.T) {
 			o.BinDir = filepath.Join(filepath.Dir(o.Dir), "bin")
 			require.NoError(t, os.Mkdir(o.BinDir, 0o755))
 			for program, script := range c.files {
-				require.NoError(t, os.WriteFile(filepath.Join(o.BinDir, program), []byte("#!/bin/sh\n"+script+"\n"), 0o755))
+				writeProgram(t, filepath.Join(o.BinDir, program), []byte("#!/bin/sh\n"+script+"\n"))
 			}
 			_, err := Start(t.Context(), o)
 			require.ErrorContains(t, err, c.want)
