@@ -1,27 +1,46 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
+	"sync"
 	"time"
 )
 
-// checkTimeout bounds all checks of one request.
-const checkTimeout = 3 * time.Second
+// checkTimeout bounds the checks of a request, which run at once: with it, the answer
+// comes within 800 ms.
+const checkTimeout = 700 * time.Millisecond
 
 // Check checks one dependency of the process.
 type Check struct {
-	Name  string
-	Ready func(context.Context) error
+	Name string
+
+	// Fault returns what is wrong in fixed words, without an address or a secret, and ""
+	// when nothing is.
+	Fault func(context.Context) string
 
 	// Needed means that the process is not ready without it. Others are only reported: a
 	// receiver works without PostgreSQL.
 	Needed bool
 }
 
+// run returns the fault of the check. One that ignores its context does not delay the
+// answer.
+func (c Check) run(ctx context.Context) string {
+	fault := make(chan string, 1)
+	go func() { fault <- c.Fault(ctx) }()
+	select {
+	case f := <-fault:
+		return f
+	case <-ctx.Done():
+		return "no answer in time"
+	}
+}
+
 // healthPaths need no token and allow any Host: an orchestrator has neither, and the
-// answers name only the checks.
+// answers have fixed words only.
 var healthPaths = map[string]bool{"/healthz": true, "/readyz": true}
 
 // healthz reports that the process runs.
@@ -33,14 +52,17 @@ func (h *Handler) readyz(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	answer := struct {
 		Ready  bool              `json:"ready"`
-		Checks map[string]string `json:"checks"`
+		Checks map[string]string `json:"checks"` // "ok", or what is wrong
 	}{true, map[string]string{}}
-	for _, c := range h.o.Checks {
-		answer.Checks[c.Name] = "ok"
-		if c.Ready(ctx) != nil {
-			answer.Checks[c.Name] = "unavailable"
-			answer.Ready = answer.Ready && !c.Needed
-		}
+	faults := make([]string, len(h.o.Checks))
+	var all sync.WaitGroup
+	for i, c := range h.o.Checks {
+		all.Go(func() { faults[i] = c.run(ctx) })
+	}
+	all.Wait()
+	for i, c := range h.o.Checks {
+		answer.Checks[c.Name] = cmp.Or(faults[i], "ok")
+		answer.Ready = answer.Ready && (faults[i] == "" || !c.Needed)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if !answer.Ready {

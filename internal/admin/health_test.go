@@ -2,9 +2,10 @@ package admin_test
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
@@ -12,29 +13,53 @@ import (
 	"github.com/clerksync/clerksync/internal/admin"
 )
 
-// TestHealthIsForEverybody: without a token, by any name of the host; and it does not say
-// why.
+// TestHealthIsForEverybody: without a token, by any name of the host.
 func TestHealthIsForEverybody(t *testing.T) {
 	t.Parallel()
-	var broken error
+	broken := ""
 	checks := []admin.Check{
-		{Name: "event_log", Needed: true, Ready: func(context.Context) error { return broken }},
-		{Name: "postgresql", Ready: func(context.Context) error { return errors.New("secret address") }},
+		{Name: "event_log", Needed: true, Fault: func(context.Context) string { return broken }},
+		{Name: "postgresql", Fault: func(context.Context) string { return "PostgreSQL refuses connections" }},
 	}
 	for _, w := range []*world{
 		newWorld(t, func(o *admin.Options) { o.Checks = checks }),
 		newWorld(t, withToken, func(o *admin.Options) { o.Checks, o.Local = checks, false }),
 	} {
-		broken = nil
+		broken = ""
 		other := host("10.1.2.3:8081")
 		require.Equal(t, "ok\n", w.do("GET", "/healthz", other).Body.String())
 		answer := w.do("GET", "/readyz", other)
 		require.Equal(t, http.StatusOK, answer.Code)
-		require.JSONEq(t, `{"ready":true,"checks":{"event_log":"ok","postgresql":"unavailable"}}`, answer.Body.String())
-		broken = errors.New("secret address")
+		require.JSONEq(t, `{"ready":true,"checks":{"event_log":"ok","postgresql":"PostgreSQL refuses connections"}}`, answer.Body.String())
+		broken = "full"
 		answer = w.do("GET", "/readyz", other)
 		require.Equal(t, http.StatusServiceUnavailable, answer.Code)
-		require.JSONEq(t, `{"ready":false,"checks":{"event_log":"unavailable","postgresql":"unavailable"}}`, answer.Body.String())
+		require.JSONEq(t, `{"ready":false,"checks":{"event_log":"full","postgresql":"PostgreSQL refuses connections"}}`, answer.Body.String())
+	}
+}
+
+// TestReadyzDoesNotWait: a check that hangs does not delay the answer, and one that is not
+// needed does not decide.
+func TestReadyzDoesNotWait(t *testing.T) {
+	t.Parallel()
+	for needed, status := range map[bool]int{false: http.StatusOK, true: http.StatusServiceUnavailable} {
+		var hung chan struct{} // of the bubble
+		w := newWorld(t, func(o *admin.Options) {
+			o.Checks = []admin.Check{
+				{Name: "event_log", Needed: true, Fault: func(context.Context) string { return "" }},
+				{Name: "postgresql", Needed: needed, Fault: func(context.Context) string { <-hung; return "" }},
+				{Name: "projector", Fault: func(ctx context.Context) string { <-ctx.Done(); return "busy" }},
+			}
+		})
+		synctest.Test(t, func(t *testing.T) {
+			hung = make(chan struct{})
+			defer close(hung)
+			began := time.Now()
+			answer := w.do("GET", "/readyz")
+			require.Less(t, time.Since(began), 800*time.Millisecond)
+			require.Equal(t, status, answer.Code)
+			require.Contains(t, answer.Body.String(), `"postgresql":"no answer in time"`)
+		})
 	}
 }
 
@@ -47,7 +72,7 @@ func TestLagAndMetrics(t *testing.T) {
 	gatherer := func(o *admin.Options) { o.Gatherer = registry }
 	open, token := newWorld(t, gatherer), newWorld(t, withToken, gatherer)
 	bearer := header("Authorization", "Bearer "+adminToken)
-	for path, contains := range map[string]string{"/lag": `"in_step": true,`, "/metrics": "clerksync_test 0"} {
+	for path, contains := range map[string]string{"/lag": `"state": "stuck",`, "/metrics": "clerksync_test 0"} {
 		answer := open.do("GET", path)
 		require.Equal(t, http.StatusOK, answer.Code, path)
 		require.Contains(t, answer.Body.String(), contains)

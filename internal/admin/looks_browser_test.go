@@ -54,7 +54,7 @@ func busyHour(state lag.State, why string) *watch {
 		InStep: state == lag.InStep, State: state, Why: why, MeasuredAt: now, Pending: last.Pending, InWork: new(uint64(1)),
 		OldestPendingAge: last.OldestPendingAge, StoredPerSecond: new(14.2), AppliedPerSecond: new(14.6), SecondsLeft: new(0.4),
 		LastEventReceivedAt: new(now.Add(-2 * time.Second)),
-		Silence:             &lag.Silence{Seconds: 2, UsualGap: new(0.4), LongestGap: new(41.0), Limit: new(600.0)},
+		Silence:             &lag.Silence{Seconds: 2, UsualGap: new(0.4), LongestGap: new(41.0), Limit: 600},
 		Delivery:            last.Delivery, Queue: last.Queue, EndToEnd: last.EndToEnd, DeadLetters: new(uint64(7)),
 		Workers: []lag.Worker{
 			{Name: "worker-7d9f4c:1", Version: "v0.4.0", StartedAt: now.Add(-26 * time.Hour), Appliers: 4, Busy: 1, Applied: 1284031},
@@ -62,7 +62,7 @@ func busyHour(state lag.State, why string) *watch {
 		},
 		EventLog:   lag.Neighbour{OK: true, Events: 1840233, Bytes: 3_912_000_000, MaxBytes: 10_000_000_000},
 		PostgreSQL: &lag.Neighbour{OK: true},
-		Warnings:   []string{"7 dead letters are parked: clerksync dead ls"},
+		Warnings:   []lag.Warning{{Cause: lag.CauseDeadLetters, Text: "7 dead letters are parked", Fix: "clerksync dead ls"}},
 	}
 	if state == lag.Stuck {
 		r.Pending, r.OldestPendingAge, r.SecondsLeft = new(uint64(4812)), new(431.0), nil
@@ -72,7 +72,7 @@ func busyHour(state lag.State, why string) *watch {
 			r.Workers[i].Failing = &lag.Failure{Reason: "PostgreSQL refuses the connection", Since: now.Add(-7 * time.Minute)}
 		}
 		r.PostgreSQL = &lag.Neighbour{Error: "PostgreSQL refuses the connection"}
-		r.Warnings = append(r.Warnings, "the last events are of 2 Clerk instances, and one database holds one: set CLERK_INSTANCE_ID")
+		r.Warnings = append(r.Warnings, lag.Warning{Cause: lag.CauseWrongInstance, Text: "the last events are of 2 Clerk instances, and one database holds one", Fix: "set CLERK_INSTANCE_ID"})
 	}
 	w.reading = r
 	return w

@@ -246,8 +246,8 @@ func (s *scene) work() (pause func()) {
 // attend answers the roll call as one worker.
 func (s *scene) attend() {
 	s.t.Helper()
-	stop, err := lag.Attend(s.log, func() lag.Worker {
-		return lag.Worker{Name: "worker-1:7", Version: "v0.0.0-test", StartedAt: time.Now().Add(-time.Hour), Appliers: 4, Busy: 1, Applied: 12}
+	stop, err := lag.Attend(s.log, func() lag.Process {
+		return lag.Process{Worker: &lag.Worker{Name: "worker-1:7", Version: "v0.0.0-test", StartedAt: time.Now().Add(-time.Hour), Appliers: 4, Busy: 1, Applied: 12}}
 	})
 	require.NoError(s.t, err)
 	s.t.Cleanup(stop)

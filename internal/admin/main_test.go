@@ -79,7 +79,7 @@ func (w *watch) listeners() int {
 func (w *watch) measure(at time.Time, verdict string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.reading = &lag.Reading{InStep: true, State: lag.InStep, Verdict: verdict, MeasuredAt: at, Warnings: []string{}}
+	w.reading = &lag.Reading{InStep: true, State: lag.InStep, Verdict: verdict, MeasuredAt: at, Warnings: []lag.Warning{}}
 	w.history = append(w.history, lag.Sample{
 		At: at, State: lag.InStep, Pending: new(uint64(len(w.history))), Queue: &lag.Quantiles{P50: 0.25, P99: 0.5, Events: 7},
 		Received: map[string]float64{"stored": 2},

@@ -15,10 +15,13 @@ import (
 	"github.com/clerksync/clerksync/internal/admin"
 	"github.com/clerksync/clerksync/internal/config"
 	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
+	"github.com/clerksync/clerksync/internal/erasure"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/metrics"
+	"github.com/clerksync/clerksync/internal/probe"
 	"github.com/clerksync/clerksync/internal/projector"
+	"github.com/clerksync/clerksync/internal/receiver"
 	"github.com/clerksync/clerksync/internal/store"
 	"github.com/clerksync/clerksync/internal/tracing"
 )
@@ -53,6 +56,7 @@ type App struct {
 	checks    []admin.Check
 	tracer    *tracing.Tracer // nil when nothing is traced
 	store     *store.Store    // nil without the worker
+	database  preparation
 	server    *embeddednats.Server
 	nc        *nats.Conn
 	log       *eventlog.Log
@@ -60,6 +64,9 @@ type App struct {
 	measured  *prometheus.Registry // of the meter, apart: gathering it takes a reading
 	watch     *lag.Watch
 	projector *projector.Projector
+	sweeper   *erasure.Sweeper
+	receiver  *receiver.Receiver
+	prober    *probe.Prober // nil when none is configured
 }
 
 // part is one part of a process. start returns the function that stops it, or nil.
@@ -74,17 +81,18 @@ type stopFunc func(context.Context) error
 // parts start in this order and stop in reverse order.
 var parts = []part{
 	{"traces", config.AllRoles, (*App).startTracing}, // first, so that it sends the spans of the last stop
-	{"PostgreSQL connections", config.RoleWorker, (*App).startStore},
+	{"PostgreSQL connections", config.RoleWorker, (*App).openStore},
 	{"embedded NATS", config.AllRoles, (*App).startNATS},
 	{"NATS connection", config.AllRoles, (*App).connectNATS},
 	{"event log", config.AllRoles, (*App).openLog},
-	{"watch of the lag", config.AllRoles, (*App).startWatch},
-	{"projector", config.RoleWorker, (*App).startProjector},
-	{"roll call", config.RoleWorker, (*App).attend},
-	{"sweeper", config.RoleWorker, (*App).startSweeper},
-	{"admin listener", config.AllRoles, (*App).startAdmin},
-	{"receiver", config.RoleReceiver, (*App).startReceiver}, // from here on events arrive
+	{"projector", config.RoleWorker, (*App).makeProjector},
+	{"sweeper", config.RoleWorker, (*App).makeSweeper},
+	{"tables", config.RoleWorker, (*App).prepare}, // starts the two
+	{"receiver", config.RoleReceiver, (*App).makeReceiver},
 	{"prober", config.RoleReceiver, (*App).startProber},
+	{"watch of the lag", config.AllRoles, (*App).startWatch},
+	{"admin listener", config.AllRoles, (*App).startAdmin},
+	{"public listener", config.RoleReceiver, (*App).listenPublic}, // from here on events arrive
 	{"announcement", config.AllRoles, (*App).announce},
 }
 
@@ -96,7 +104,8 @@ type stop struct {
 // stopTimeout bounds the stop of each part.
 const stopTimeout = 15 * time.Second
 
-// Start starts the parts that the roles need and returns when all of them run. When one
+// Start starts the parts that the roles need. It does not need PostgreSQL or an external
+// NATS server to be there: it listens, and waits for them in the background. When a part
 // fails, the parts before it are stopped.
 func Start(ctx context.Context, o Options) (*App, error) {
 	a := &App{o: o, fatal: make(chan error, 4), registry: metrics.NewRegistry(o.Version)}
@@ -135,8 +144,8 @@ func (a *App) Stop() error {
 
 func (a *App) logger(component string) *slog.Logger { return a.o.Logger.With("component", component) }
 
-func (a *App) check(name string, needed bool, ready func(context.Context) error) {
-	a.checks = append(a.checks, admin.Check{Name: name, Ready: ready, Needed: needed})
+func (a *App) check(name string, needed bool, fault func(context.Context) string) {
+	a.checks = append(a.checks, admin.Check{Name: name, Fault: fault, Needed: needed})
 }
 
 // announce writes into the data folder how commands reach this process.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/config"
+	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
 	"github.com/clerksync/clerksync/internal/erasure"
 	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/probe"
@@ -33,65 +34,102 @@ func (a *App) startTracing(ctx context.Context) (stopFunc, error) {
 	return provider.Stop, nil
 }
 
-// startWatch starts measuring the lag.
+// startWatch starts measuring the lag, and answers roll calls.
 func (a *App) startWatch(context.Context) (stopFunc, error) {
 	a.meter = lag.NewMeter(a.log, a.store, a.o.Roles.Has(config.RoleWorker), a.logger("lag"))
 	a.measured = prometheus.NewRegistry()
 	a.meter.Register(a.measured)
 	a.watch = lag.NewWatch(a.meter, a.registry)
-	a.watch.Start()
-	return a.watch.Stop, nil
+	leave, err := a.attend()
+	if err != nil {
+		return nil, err
+	}
+	a.watch.Start() // now, so that its first reading finds this process
+	return func(ctx context.Context) error {
+		defer leave()
+		return a.watch.Stop(ctx)
+	}, nil
 }
 
-func (a *App) startProjector(context.Context) (stopFunc, error) {
+// makeProjector makes the projector, which starts when the tables are there.
+func (a *App) makeProjector(context.Context) (stopFunc, error) {
 	c := a.o.Config
 	a.projector = projector.New(projector.Options{
 		Log: a.log, Apply: a.store.Apply, Appliers: c.Appliers, Batch: c.Batch,
 		Registry: a.registry, Tracer: a.tracer, Logger: a.logger("projector"),
 	})
-	a.projector.Start()
-	a.check("projector", false, func(context.Context) error {
-		_, err := a.projector.Failing()
-		return err
+	a.check("projector", false, func(context.Context) string {
+		if _, err := a.projector.Failing(); err != nil {
+			return store.Outage(err)
+		}
+		return ""
 	})
 	return a.projector.Stop, nil
 }
 
-// attend answers roll calls for the worker of this process.
-func (a *App) attend(context.Context) (stopFunc, error) {
+// makeSweeper makes the sweeper, which starts when the tables are there.
+func (a *App) makeSweeper(context.Context) (stopFunc, error) {
+	a.sweeper = erasure.NewSweeper(erasure.Eraser{Log: a.log, Store: a.store}, a.o.Config.EraseAfter, a.registry, a.logger("sweeper"))
+	return a.sweeper.Stop, nil
+}
+
+// attend answers roll calls.
+func (a *App) attend() (leave func(), err error) {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	self := lag.Worker{Name: fmt.Sprintf("%s:%d", host, os.Getpid()), Version: a.o.Version, StartedAt: time.Now().UTC()}
-	stop, err := lag.Attend(a.log, func() lag.Worker {
-		w := self
-		w.Appliers, w.Busy = a.projector.Appliers()
-		w.Applied = a.projector.Settled()
-		if since, err := a.projector.Failing(); err != nil {
-			w.Failing = &lag.Failure{Reason: store.Outage(err), Since: since.UTC()}
+	name, started := fmt.Sprintf("%s:%d", host, os.Getpid()), time.Now().UTC()
+	return lag.Attend(a.log, func() (p lag.Process) {
+		if a.projector != nil {
+			p.Worker = a.reportWorker(name, started)
 		}
-		if r := a.watch.Latest(); r != nil && !r.PostgreSQL.OK {
-			w.Outage = &lag.Failure{Reason: r.PostgreSQL.Error, Since: *r.PostgreSQL.Since}
+		if a.receiver != nil {
+			p.Receiver = a.reportReceiver(name, started)
 		}
-		return w
+		return p
 	})
-	if err != nil {
-		return nil, err
+}
+
+func (a *App) reportWorker(name string, started time.Time) *lag.Worker {
+	w := &lag.Worker{Name: name, Version: a.o.Version, StartedAt: started, Applied: a.projector.Settled()}
+	w.Appliers, w.Busy = a.projector.Appliers()
+	if since, err := a.projector.Failing(); err != nil {
+		w.Failing = &lag.Failure{Reason: store.Outage(err), Since: since.UTC()}
 	}
-	return func(context.Context) error { stop(); return nil }, nil
+	w.Outage = a.database.waiting.Load()
+	if r := a.watch.Latest(); w.Outage == nil && r != nil && !r.PostgreSQL.OK {
+		w.Outage = &lag.Failure{Reason: r.PostgreSQL.Error, Since: *r.PostgreSQL.Since}
+	}
+	return w
 }
 
-func (a *App) startSweeper(context.Context) (stopFunc, error) {
-	s := erasure.NewSweeper(erasure.Eraser{Log: a.log, Store: a.store}, a.o.Config.EraseAfter, a.registry, a.logger("sweeper"))
-	s.Start()
-	return s.Stop, nil
-}
-
-// startReceiver opens the public listener.
-func (a *App) startReceiver(context.Context) (stopFunc, error) {
+func (a *App) reportReceiver(name string, started time.Time) *lag.Receiver {
 	c := a.o.Config
-	r, err := receiver.New(receiver.Options{
+	r := &lag.Receiver{Name: name, Version: a.o.Version, StartedAt: started, InstanceID: c.InstanceID}
+	if c.SilentAfter != 0 {
+		r.SilentAfter = new(c.SilentAfter.Seconds())
+	}
+	if refused := a.receiver.Refused(); refused != nil {
+		r.Refused = &lag.Refused{
+			Count: refused.Count, Reason: refused.Reason, Since: refused.Since.UTC(), LastAt: refused.LastAt.UTC(), ClockOff: refused.ClockOff.Seconds(),
+		}
+	}
+	if a.server != nil {
+		if free, ok := a.server.Free(); ok {
+			r.Disk = &lag.Disk{Free: free, Reserve: embeddednats.Reserve}
+		}
+	}
+	if a.prober != nil {
+		r.Probe = a.prober.Last()
+	}
+	return r
+}
+
+// makeReceiver makes the webhook endpoint.
+func (a *App) makeReceiver(context.Context) (_ stopFunc, err error) {
+	c := a.o.Config
+	a.receiver, err = receiver.New(receiver.Options{
 		Secrets:    reveal(c.SigningSecrets),
 		InstanceID: c.InstanceID,
 		Store:      c.StoreEvents,
@@ -100,10 +138,12 @@ func (a *App) startReceiver(context.Context) (stopFunc, error) {
 		Tracer:     a.tracer,
 		Logger:     a.logger("receiver"),
 	})
-	if err != nil {
-		return nil, err
-	}
-	addr, stop, err := a.listen("receiver", c.Receiver.Addr, "CLERKSYNC_ADDR", publicServer(r))
+	return nil, err
+}
+
+// listenPublic opens the public listener.
+func (a *App) listenPublic(context.Context) (stopFunc, error) {
+	addr, stop, err := a.listen("receiver", a.o.Config.Receiver.Addr, "CLERKSYNC_ADDR", publicServer(a.receiver))
 	if err != nil {
 		return nil, err
 	}
@@ -111,19 +151,20 @@ func (a *App) startReceiver(context.Context) (stopFunc, error) {
 	return stop, nil
 }
 
-// startProber starts sending probes through the public URL, if one is configured.
+// startProber starts sending probes through the public URL, if one is configured. The
+// first comes after one interval.
 func (a *App) startProber(context.Context) (stopFunc, error) {
 	c := a.o.Config
 	if c.ProbeURL == "" {
 		return nil, nil
 	}
-	p := probe.New(probe.Options{
+	a.prober = probe.New(probe.Options{
 		Probe: probe.Probe{
 			URL: c.ProbeURL, Secret: c.SigningSecrets[0].Reveal(), Log: a.log,
 			Workers: func() ([]lag.Worker, error) { return lag.Workers(a.log) },
 		},
 		Every: c.ProbeEvery, Registry: a.registry, Logger: a.logger("probe"),
 	})
-	p.Start()
-	return p.Stop, nil
+	a.prober.Start()
+	return a.prober.Stop, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 	"github.com/clerksync/clerksync/internal/store"
 )
 
-// startStore opens the database and checks its migrations.
-func (a *App) startStore(ctx context.Context) (stopFunc, error) {
+// openStore opens the database, which may be away.
+func (a *App) openStore(ctx context.Context) (stopFunc, error) {
 	o := a.o
 	st, err := store.Open(ctx, store.Options{
 		URL: o.Config.Database.URL.Reveal(), Schema: o.Config.Schema, ApplicationName: "clerksync " + o.Command,
@@ -25,30 +26,17 @@ func (a *App) startStore(ctx context.Context) (stopFunc, error) {
 	if err != nil {
 		return nil, err
 	}
-	done := func(context.Context) error { st.Close(); return nil }
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if err := st.Ping(ctx); err != nil {
-		return done, fmt.Errorf("%w; is DATABASE_URL right, and is the server running?", err)
-	}
-	if o.Migrate {
-		applied, err := st.Migrate(ctx)
-		if err != nil {
-			return done, err
-		}
-		for _, m := range applied {
-			o.Logger.Info("migration applied", "version", m.Version, "name", m.Name)
-		}
-	}
-	if err := st.CheckMigrated(ctx); err != nil {
-		if errors.Is(err, store.ErrPending) {
-			return done, fmt.Errorf("%w; apply them with clerksync migrate up, or start with --migrate", err)
-		}
-		return done, err
-	}
 	a.store = st
-	a.check("postgresql", !o.Roles.Has(config.RoleReceiver), st.Ping)
-	return done, nil
+	a.check("postgresql", !o.Roles.Has(config.RoleReceiver), func(ctx context.Context) string {
+		if err := st.Ping(ctx); err != nil {
+			return store.Outage(err)
+		}
+		if waiting := a.database.waiting.Load(); waiting != nil {
+			return waiting.Reason
+		}
+		return ""
+	})
+	return func(context.Context) error { st.Close(); return nil }, nil
 }
 
 // startNATS starts the embedded server, unless NATS_URL names another.
@@ -89,7 +77,13 @@ func (a *App) connectNATS(context.Context) (_ stopFunc, err error) {
 				logger.Warn("the connection to NATS was lost, connecting again", "err", err)
 			}
 		}),
-		nats.ReconnectHandler(func(*nats.Conn) { logger.Info("connected to NATS again") }),
+		nats.ReconnectHandler(func(*nats.Conn) { logger.Info("connected to NATS") }),
+		// The client gives up when the server refuses it twice.
+		nats.ClosedHandler(func(nc *nats.Conn) {
+			if err := nc.LastError(); refusesUser(err) {
+				a.fatal <- natsRefused(err)
+			}
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			logger.Warn("NATS reported an error", "err", err)
 		}),
@@ -100,8 +94,18 @@ func (a *App) connectNATS(context.Context) (_ stopFunc, err error) {
 		if c.NATSCreds != "" {
 			options = append(options, nats.UserCredentials(c.NATSCreds))
 		}
-		if a.nc, err = nats.Connect(c.NATSURL.Reveal(), options...); err != nil {
-			err = fmt.Errorf("connect to NATS: %w; is NATS_URL right, and is the server running?", err)
+		a.nc, err = nats.Connect(c.NATSURL.Reveal(), options...)
+		var file *fs.PathError // of the credentials
+		switch {
+		case err == nil:
+		case refusesUser(err):
+			err = natsRefused(err)
+		case !errors.As(err, &file):
+			logger.Warn("NATS cannot be reached yet, waiting for it: is NATS_URL right, and is the server running?", "err", err)
+			a.nc, err = nats.Connect(c.NATSURL.Reveal(), append(options, nats.RetryOnFailedConnect(true))...)
+		}
+		if err != nil {
+			err = fmt.Errorf("connect to NATS: %w", err)
 		}
 	}
 	if err != nil {
@@ -114,7 +118,15 @@ func (a *App) connectNATS(context.Context) (_ stopFunc, err error) {
 	}, nil
 }
 
-// openLog opens the event log. A fatal error of the log ends the app.
+func refusesUser(err error) bool {
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked)
+}
+
+func natsRefused(err error) error {
+	return fmt.Errorf("%w: NATS refuses the user or the password of NATS_URL, or CLERKSYNC_NATS_CREDS", err)
+}
+
+// openLog opens the event log, which may be away. A fatal error of the log ends the app.
 func (a *App) openLog(ctx context.Context) (stopFunc, error) {
 	c := a.o.Config
 	o := eventlog.Options{
@@ -124,6 +136,7 @@ func (a *App) openLog(ctx context.Context) (stopFunc, error) {
 		DeadMaxAge:   c.DeadMaxAge,
 		DeadMaxBytes: c.DeadMaxBytes,
 		StoreEvents:  c.StoreEvents,
+		Late:         a.server == nil,
 		Logger:       a.logger("eventlog"),
 	}
 	if a.server != nil {
@@ -134,7 +147,12 @@ func (a *App) openLog(ctx context.Context) (stopFunc, error) {
 		return nil, err
 	}
 	a.log = log
-	a.check("event_log", true, log.Check)
+	a.check("event_log", true, func(ctx context.Context) string {
+		if log.Check(ctx) != nil {
+			return "the event log takes no events"
+		}
+		return ""
+	})
 	closed := make(chan struct{})
 	go func() {
 		select {

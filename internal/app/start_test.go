@@ -3,14 +3,17 @@ package app_test
 import (
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
+	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
 	"github.com/clerksync/clerksync/internal/store"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
@@ -23,6 +26,9 @@ func database(url string) func(*app.Options) {
 // behind. Not parallel, because it counts goroutines.
 func TestStartRefuses(t *testing.T) {
 	migrated, empty := testkit.DatabaseURL(t), testkit.EmptyDatabaseURL(t)
+	refusing, err := embeddednats.Start(t.Context(), embeddednats.Options{Dir: t.TempDir(), Token: "another"})
+	require.NoError(t, err)
+	defer refusing.Stop()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
@@ -38,13 +44,15 @@ func TestStartRefuses(t *testing.T) {
 			want:   []string{"pending migrations: ", "; apply them with clerksync migrate up, or start with --migrate"},
 			is:     store.ErrPending,
 		},
-		"an unreachable database": {
-			change: []func(*app.Options){database("postgres://someone:hunter2@127.0.0.1:1/db")},
-			want:   []string{"ping PostgreSQL: ", "; is DATABASE_URL right, and is the server running?"},
+		"a database that is not there": {
+			change: []func(*app.Options){database(noSuchDatabase(t, migrated))},
+			want:   []string{"ping PostgreSQL: ", "SQLSTATE 3D000", "; is DATABASE_URL right, and is the server running?"},
 		},
-		"an unreachable NATS server": {
-			change: []func(*app.Options){database(migrated), func(o *app.Options) { o.Config.NATSURL = "nats://me:hunter2@127.0.0.1:1" }},
-			want:   []string{"connect to NATS: ", "; is NATS_URL right, and is the server running?"},
+		"a refused password of NATS": {
+			change: []func(*app.Options){database(migrated), func(o *app.Options) {
+				o.Config.NATSURL = config.Secret(strings.Replace(refusing.URL(), "nats://", "nats://hunter2@", 1))
+			}},
+			want: []string{"connect to NATS: ", "NATS refuses the user or the password of NATS_URL"},
 		},
 		"a taken port": {
 			change: []func(*app.Options){database(migrated), func(o *app.Options) { o.Config.Receiver.Addr = address }},
@@ -75,6 +83,82 @@ func TestStartRefuses(t *testing.T) {
 			require.NoError(t, goleak.Find(before), "a failed Start leaves nothing behind")
 		})
 	}
+}
+
+// noSuchDatabase returns the URL of a database that the server does not have.
+func noSuchDatabase(t *testing.T, of string) string {
+	u, err := url.Parse(of)
+	require.NoError(t, err)
+	u.Path = "/nosuch"
+	return u.String()
+}
+
+// TestStartsWithoutPostgreSQL: it receives at once, and applies when PostgreSQL is there.
+func TestStartsWithoutPostgreSQL(t *testing.T) {
+	t.Parallel()
+	for name, breaks := range map[string]func(*testkit.Proxy){"refused": (*testkit.Proxy).Cut, "hung": (*testkit.Proxy).Hang} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u, err := url.Parse(testkit.EmptyDatabaseURL(t))
+			require.NoError(t, err)
+			real := u.Host
+			p := testkit.NewProxy(t, real)
+			breaks(p)
+			u.Host = p.Addr()
+			began := time.Now()
+			a := start(t, options(t, database(u.String()), func(o *app.Options) { o.Migrate = true }))
+			require.Less(t, time.Since(began), testkit.Patience)
+			post(t, a, "msg_1")
+			status, checks := readiness(t, a)
+			require.Equal(t, 200, status, "a receiver does not need it")
+			require.NotEqual(t, "ok", checks["postgresql"])
+			l := awaitLag(t, a, "stuck", func(l lag) bool { return l.State == "stuck" && l.Cause == "postgresql" })
+			require.Regexp(t, `^stuck: PostgreSQL .* since .*\d\d:\d\d UTC; 1 event waits, for [\d.]+ m?s$`, l.Verdict)
+
+			p.Restore(real)
+			awaitLag(t, a, "applied", func(l lag) bool { return l.InStep && *l.Pending == 0 && l.EndToEnd != nil })
+			_, checks = readiness(t, a)
+			require.Equal(t, "ok", checks["postgresql"])
+		})
+	}
+}
+
+// TestPendingMigrationsAfterAnOutage: what only somebody can correct ends the process,
+// even when it is found out later.
+func TestPendingMigrationsAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(testkit.EmptyDatabaseURL(t))
+	require.NoError(t, err)
+	p := testkit.NewProxy(t, u.Host)
+	p.Cut()
+	u.Host = p.Addr()
+	a := start(t, options(t, database(u.String())))
+	p.Restore("")
+	require.ErrorIs(t, <-a.Fatal(), store.ErrPending)
+}
+
+// TestStartsWithoutNATS: it answers 503 at once, and 204 when NATS is there.
+func TestStartsWithoutNATS(t *testing.T) {
+	t.Parallel()
+	n := testkit.NATS(t)
+	u, err := url.Parse(n.URL())
+	require.NoError(t, err)
+	p := testkit.NewProxy(t, u.Host)
+	p.Cut()
+	u.Host = p.Addr()
+	a := start(t, options(t, database(testkit.DatabaseURL(t)), func(o *app.Options) { o.Config.NATSURL = config.Secret(u.String()) }))
+	require.Equal(t, http.StatusServiceUnavailable, postStatus(t, a, "msg_1"))
+	status, checks := readiness(t, a)
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Equal(t, "the event log takes no events", checks["event_log"])
+	awaitLag(t, a, "unknown", func(l lag) bool { return l.State == "unknown" && l.Cause == "event_log" && l.Fix != "" })
+
+	p.Restore("")
+	testkit.Eventually(t, "it takes the delivery", func() (bool, any) {
+		status := postStatus(t, a, "msg_1")
+		return status == http.StatusNoContent, status
+	})
+	awaitLag(t, a, "applied", func(l lag) bool { return l.InStep && *l.Pending == 0 && l.EndToEnd != nil })
 }
 
 // TestStartAndStop: Stop ends everything, and the same folder can be used again.
@@ -116,7 +200,8 @@ func TestReceiverGoesOnWithoutPostgreSQL(t *testing.T) {
 			bringBack := takeAway(t, url)
 			status, checks = readiness(t, a)
 			require.Equal(t, want, status)
-			require.Equal(t, map[string]string{"postgresql": "unavailable", "event_log": "ok", "projector": "ok"}, checks)
+			require.Contains(t, checks["postgresql"], "PostgreSQL ")
+			require.Equal(t, "ok", checks["event_log"])
 
 			bringBack()
 			testkit.Eventually(t, "it is ready", func() (bool, any) {

@@ -60,7 +60,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/archive":           {"internal/clerk", "internal/eventlog", "internal/signing"},
 		"internal/replay":            {"internal/clerk", "internal/eventlog", "internal/projector", "internal/store", "internal/store/db"},
 		"internal/erasure":           {"internal/background", "internal/clerk", "internal/eventlog", "internal/store", "internal/store/db"},
-		"internal/lag":               {"internal/background", "internal/clerk", "internal/eventlog", "internal/store", "internal/units"},
+		"internal/lag":               {"internal/background", "internal/clerk", "internal/eventlog", "internal/signing", "internal/store", "internal/units"},
 		"internal/probe":             {"internal/background", "internal/clerk", "internal/eventlog", "internal/lag", "internal/receiver", "internal/signing"},
 		"internal/doctor":            {"internal/config", "internal/disk", "internal/eventlog", "internal/lag", "internal/probe", "internal/store", "internal/units"},
 		"internal/admin":             {"internal/clerk", "internal/eventlog", "internal/lag", "internal/receiver", "internal/replay", "internal/store"},

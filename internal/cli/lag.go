@@ -162,11 +162,7 @@ func (l *lagReader) open(ctx context.Context) (*lag.Reading, error) {
 
 // withoutLog returns the reading when there is no event log.
 func withoutLog(ctx context.Context, st *store.Store, err error) *lag.Reading {
-	why := err.Error()
-	if hint := hintOf(err); hint != "" {
-		why += "; " + hint
-	}
-	r := lag.Unreachable(why)
+	r := lag.Unreachable(err.Error(), hintOf(err))
 	if st == nil {
 		return r
 	}

@@ -28,7 +28,7 @@ const (
 
 // stateStyles are the colours of the verdict.
 var stateStyles = map[lag.State]string{
-	lag.InStep: green, lag.Silent: yellow, lag.Behind: yellow, lag.Stuck: red, lag.Unknown: red,
+	lag.InStep: green, lag.Silent: yellow, lag.Behind: yellow, lag.Refusing: red, lag.Stuck: red, lag.Lost: red, lag.Unknown: red,
 }
 
 // labelWidth is the width of the labels.
@@ -38,9 +38,9 @@ const labelWidth = 14
 func lagLines(readings []*lag.Reading, l look) []string {
 	r := readings[len(readings)-1]
 	p := &page{look: l}
-	p.text(stateStyles[r.State], "", r.Verdict)
-	for _, warning := range r.Warnings {
-		p.text(yellow, "! ", warning)
+	p.finding(stateStyles[r.State], "", r.Verdict, r.Fix)
+	for _, w := range r.Warnings {
+		p.finding(yellow, "! ", w.Text, w.Fix)
 	}
 	p.blank()
 	p.hops(r)
@@ -93,6 +93,14 @@ func (p *page) text(style, label, text string) {
 		empty = false
 	}
 	p.line(style, line)
+}
+
+// finding adds a text and what helps.
+func (p *page) finding(style, label, text, fix string) {
+	p.text(style, label, text)
+	if fix != "" {
+		p.text("", "  → ", fix)
+	}
 }
 
 func (p *page) row(label, text string) { p.text("", fmt.Sprintf("%-*s", labelWidth, label), text) }
@@ -255,13 +263,19 @@ func lastEventText(r *lag.Reading) string {
 	case !r.EventLog.OK:
 		return "-"
 	case r.Silence == nil:
-		return "none from Clerk is in the log"
+		return "-"
 	}
-	text := "received " + units.Seconds(r.Silence.Seconds) + " ago"
-	if r.Silence.UsualGap == nil || r.Silence.Limit == nil {
-		return text + "; too few to know what is usual"
+	text := "none from Clerk is in the log"
+	if r.LastEventReceivedAt != nil {
+		text = "received " + units.Seconds(r.Silence.Seconds) + " ago"
 	}
-	return fmt.Sprintf("%s; usual gap %s, silent after %s", text, units.Seconds(*r.Silence.UsualGap), units.Seconds(*r.Silence.Limit))
+	if r.Silence.UsualGap != nil {
+		text += ", usual gap " + units.Seconds(*r.Silence.UsualGap)
+	}
+	if left := r.Silence.Limit - r.Silence.Seconds; left > 0 {
+		return text + fmt.Sprintf("; silent after %s, in %s", units.Seconds(r.Silence.Limit), units.Seconds(left))
+	}
+	return text + "; silent after " + units.Seconds(r.Silence.Limit)
 }
 
 func eventLogText(n lag.Neighbour) string {
@@ -271,6 +285,9 @@ func eventLogText(n lag.Neighbour) string {
 	text := fmt.Sprintf("%d events, %s", n.Events, units.Bytes(n.Bytes))
 	if n.MaxBytes > 0 {
 		text += " of " + units.Bytes(n.MaxBytes)
+	}
+	if n.Free != nil {
+		text += ", " + units.Bytes(*n.Free) + " free on its disk"
 	}
 	return text
 }

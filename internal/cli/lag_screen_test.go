@@ -17,7 +17,7 @@ func inStep(at time.Time) *lag.Reading {
 	r := &lag.Reading{
 		InStep: true, State: lag.InStep, Verdict: "in step", MeasuredAt: at,
 		Pending: new(uint64), InWork: new(uint64), OldestPendingAge: new(float64),
-		Silence:     &lag.Silence{Seconds: 42, UsualGap: ptr(12.0), LongestGap: ptr(1800.0), Limit: ptr(3600.0)},
+		Silence:     &lag.Silence{Seconds: 42, UsualGap: ptr(12.0), LongestGap: ptr(1800.0), Limit: 3600},
 		Delivery:    &lag.Quantiles{P50: 0.18, P99: 1.23, Events: 256},
 		Queue:       &lag.Quantiles{P50: 0.0023, P99: 0.012, Events: 256},
 		EndToEnd:    &lag.Quantiles{P50: 0.183, P99: 1.25, Events: 256},
@@ -25,7 +25,7 @@ func inStep(at time.Time) *lag.Reading {
 		Workers:     []lag.Worker{{Name: "app-1:7", Version: "v0.3.0", StartedAt: at.Add(-3 * time.Hour), Appliers: 4, Busy: 1}},
 		EventLog:    lag.Neighbour{OK: true, Events: 1204, Bytes: 2_400_000, MaxBytes: 10_000_000_000},
 		PostgreSQL:  &lag.Neighbour{OK: true},
-		Warnings:    []string{},
+		Warnings:    []lag.Warning{},
 	}
 	return r
 }
@@ -44,7 +44,7 @@ func stuck(at time.Time) *lag.Reading {
 	failing := &lag.Failure{Reason: "PostgreSQL refuses connections", Since: at.Add(-200 * time.Second)}
 	r.Workers = append(r.Workers, lag.Worker{Name: "app-2:7\x1b[2J", StartedAt: at.Add(-time.Minute), Appliers: 1, Busy: 1, Failing: failing})
 	r.PostgreSQL = &lag.Neighbour{Error: "PostgreSQL refuses connections"}
-	r.Warnings = []string{"2 dead letters are parked: clerksync dead ls"}
+	r.Warnings = []lag.Warning{{Cause: lag.CauseDeadLetters, Text: "2 dead letters are parked", Fix: "clerksync dead ls"}}
 	return r
 }
 

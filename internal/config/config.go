@@ -37,6 +37,8 @@ type Receiver struct {
 	StoreEvents    []string `name:"store-events" env:"CLERKSYNC_STORE_EVENTS" sep:"," default:"${store_events}" help:"Types of events to store, as globs. A star does not cover e-mails and text messages, which carry one-time codes: name email.* and sms.* explicitly."`
 	Addr           string   `name:"addr" env:"CLERKSYNC_ADDR" default:"${addr}" help:"Address of the public listener."`
 
+	SilentAfter time.Duration `name:"silent-after" env:"CLERKSYNC_SILENT_AFTER" placeholder:"DURATION" help:"Time without an event after which the verdict is silent. 0: learned from the log, and 24 hours until it holds 20 events and a week of them."`
+
 	ProbeURL   string        `name:"probe-url" env:"CLERKSYNC_PROBE_URL" placeholder:"URL" help:"Public URL of the endpoint, to send a signed probe through it periodically and report it in /metrics. Without it, no probes."`
 	ProbeEvery time.Duration `name:"probe-every" env:"CLERKSYNC_PROBE_EVERY" default:"${probe_every}" help:"Interval between probes."`
 }
@@ -186,6 +188,9 @@ func (v *validation) receiver(c *Config) {
 	}
 	v.check("CLERKSYNC_ADDR", checkAddr(c.Receiver.Addr))
 	v.check("CLERK_INSTANCE_ID", CheckInstanceID(c.InstanceID))
+	if c.SilentAfter < 0 || c.SilentAfter > 0 && c.SilentAfter < minSilentAfter {
+		v.fault("CLERKSYNC_SILENT_AFTER", fmt.Sprintf("%s is less than %s", c.SilentAfter, minSilentAfter), "0 has it learned")
+	}
 	if c.ProbeURL == "" {
 		return
 	}
@@ -251,6 +256,9 @@ func (v *validation) tracing(c *Config) {
 
 // minProbeEvery is the shortest interval between probes.
 const minProbeEvery = 10 * time.Second
+
+// minSilentAfter is the shortest limit of silence.
+const minSilentAfter = time.Minute
 
 // maxSchema is the longest name that PostgreSQL does not cut.
 const maxSchema = 63

@@ -66,7 +66,7 @@ func TestReportJSON(t *testing.T) {
 
 func attend(t *testing.T, log *eventlog.Log, w lag.Worker) {
 	t.Helper()
-	stop, err := lag.Attend(log, func() lag.Worker { return w })
+	stop, err := lag.Attend(log, func() lag.Process { return lag.Process{Worker: &w} })
 	require.NoError(t, err)
 	t.Cleanup(stop)
 }

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"strings"
 
 	"github.com/clerksync/clerksync/internal/lag"
 )
@@ -23,16 +22,17 @@ func checkLag(ctx context.Context, r *Report, o Options) {
 	case lag.InStep:
 		r.ok("lag", reading.Verdict)
 	case lag.Silent, lag.Behind:
-		r.add("lag", Warning, reading.Verdict, "follow it with clerksync lag --watch")
+		r.add("lag", Warning, reading.Verdict, reading.Fix)
 	default:
-		r.add("lag", Failed, reading.Verdict, "follow it with clerksync lag --watch")
+		r.add("lag", Failed, reading.Verdict, reading.Fix)
 	}
 	switch {
 	case !reading.EventLog.OK:
 		r.unchecked("the event log did not answer", "events")
-	case len(reading.Warnings) > 0:
-		r.add("events", Warning, strings.Join(reading.Warnings, "; "), "clerksync events ls and clerksync dead ls show them")
-	default:
+	case len(reading.Warnings) == 0:
 		r.ok("events", "nothing is odd about the last of them, and there are no dead letters")
+	}
+	for _, w := range reading.Warnings {
+		r.add(w.Cause, Warning, w.Text, w.Fix)
 	}
 }

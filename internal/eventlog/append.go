@@ -51,11 +51,15 @@ func (l *Log) AppendParked(ctx context.Context, e *clerk.Event, letter uint64) (
 }
 
 func (l *Log) append(ctx context.Context, msg *nats.Msg) (Stored, error) {
+	o := l.opened.Load()
+	if o == nil {
+		return Stored{}, errNotOpen
+	}
 	if size := int64(msg.Size()) + headroom; size > l.nc.MaxPayload() {
 		return Stored{}, fmt.Errorf("%w: %d bytes with headers, the server takes %d", ErrTooLarge, size, l.nc.MaxPayload())
 	}
-	if l.group != nil {
-		return l.group.commit(ctx, msg)
+	if o.group != nil {
+		return o.group.commit(ctx, msg)
 	}
 	if l.disk == nil {
 		return l.publish(ctx, msg)

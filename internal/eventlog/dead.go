@@ -116,6 +116,9 @@ func (l *Log) ParkAgain(ctx context.Context, e *clerk.Event, d Death, given ...*
 
 // park publishes a letter. A zero first means now.
 func (l *Log) park(ctx context.Context, e *clerk.Event, d Death, id string, first time.Time) error {
+	if l.opened.Load() == nil { // nor is the server's limit known
+		return errNotOpen
+	}
 	now := time.Now()
 	if first.IsZero() {
 		first = now

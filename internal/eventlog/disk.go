@@ -18,7 +18,7 @@ type syncer struct {
 	room   func() error
 	logger *slog.Logger
 	broken atomic.Pointer[error] // why the log refuses everything until a restart
-	fatal  chan error            // the same, once
+	fatal  chan<- error          // the same, once
 
 	mu      sync.Mutex
 	next    *round
@@ -33,8 +33,8 @@ type round struct {
 	err  error // written before done is closed
 }
 
-func newSyncer(o Options) *syncer {
-	d := &syncer{sync: o.Sync, room: o.Room, logger: o.Logger, fatal: make(chan error, 1), next: newRound(), kicks: make(chan struct{}, 1)}
+func newSyncer(o Options, fatal chan error) *syncer {
+	d := &syncer{sync: o.Sync, room: o.Room, logger: o.Logger, fatal: fatal, next: newRound(), kicks: make(chan struct{}, 1)}
 	if d.room == nil {
 		d.room = func() error { return nil }
 	}

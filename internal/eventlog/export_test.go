@@ -13,16 +13,17 @@ import (
 
 // CommitGroup commits events as one group and returns the results of their Append calls.
 func (l *Log) CommitGroup(events ...*clerk.Event) ([]Stored, []error) {
-	if l.group == nil {
+	group := l.opened.Load().group
+	if group == nil {
 		return l.appendAtOnce(events)
 	}
-	group := make([]*pending, len(events))
+	all := make([]*pending, len(events))
 	for i, e := range events {
-		group[i] = &pending{msg: newMsg(Subject, e), done: make(chan result, 1)}
+		all[i] = &pending{msg: newMsg(Subject, e), done: make(chan result, 1)}
 	}
-	l.group.commitGroup(group)
+	group.commitGroup(all)
 	stored, errs := make([]Stored, len(events)), make([]error, len(events))
-	for i, p := range group {
+	for i, p := range all {
 		r := <-p.done
 		stored[i], errs[i] = r.stored, r.err
 	}
@@ -40,7 +41,7 @@ func (l *Log) appendAtOnce(events []*clerk.Event) ([]Stored, []error) {
 }
 
 // Atomic reports whether groups are committed as atomic batches.
-func (l *Log) Atomic() bool { return l.group != nil }
+func (l *Log) Atomic() bool { return l.opened.Load().group != nil }
 
 // Subjects returns the subjects to read.
 func (f *Filter) Subjects(prefix string, resources []string) []string {
@@ -54,7 +55,7 @@ func (f *Filter) Exact() bool { return f.exact() }
 func ResourcesOf(globs ...string) []string { return resourcesOf(globs) }
 
 // Resources returns the resources that the log can hold.
-func (l *Log) Resources() []string { return l.resources }
+func (l *Log) Resources() []string { return l.resources() }
 
 // SetPatience sets how long a scan waits for a server that sends nothing. It asks the
 // server a few times in between.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,6 +34,10 @@ type Options struct {
 	StoreEvents  []string      // globs of the types that are stored; nil says nothing about them
 	Logger       *slog.Logger
 
+	// Late lets Open succeed although the server is away. The log then opens by itself when
+	// the server answers; until then every use fails with [ErrUnavailable].
+	Late bool
+
 	// Exclusive means that no other process reads this log, as with an embedded
 	// server. Events in flight at a killed predecessor are then redelivered at once.
 	Exclusive bool
@@ -51,17 +57,33 @@ type Log struct {
 	js        jetstream.JetStream
 	logger    *slog.Logger
 	exclusive bool
-	streams   map[string]jetstream.Stream // by name; their cached info is that of the opening
-	resources []string                    // that its events can be about
+	opened    atomic.Pointer[opened] // nil while the server is away
 
-	link  *link
-	disk  *syncer  // nil when the server itself provides durability
-	group *grouper // nil when events are published singly
+	link *link
+	disk *syncer // nil when the server itself provides durability
 
+	fatal   chan error // why the log refuses everything until a restart
 	closing chan struct{}
 	close   func()
 	loops   sync.WaitGroup
 }
+
+// opened is what is known of the streams once they are there.
+type opened struct {
+	streams   map[string]jetstream.Stream // by name; their cached info is that of the opening
+	resources []string                    // that its events can be about
+	group     *grouper                    // nil when events are published singly
+}
+
+const (
+	// openTimeout bounds an attempt to open the log of a server that may be away, and
+	// openInterval is the time between two attempts.
+	openTimeout  = 2 * time.Second
+	openInterval = 500 * time.Millisecond
+)
+
+// errNotOpen means that the log is not open yet.
+var errNotOpen = fmt.Errorf("%w: not open yet, the server is away", ErrUnavailable)
 
 // Open creates or updates the streams on the server and opens the log. The caller closes
 // the connection, after the log.
@@ -74,16 +96,16 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Log, error) {
 			*size = -1
 		}
 	}
-	return newLog(ctx, nc, o, func(l *Log) error { return l.ensureStreams(ctx, o) })
+	return newLog(ctx, nc, o, func(ctx context.Context, l *Log) error { return l.ensureStreams(ctx, o) })
 }
 
 // Attach opens an existing log as it is: for the commands, which use it while another
 // process keeps it. The error is [ErrNoLog] when there is none.
 func Attach(ctx context.Context, nc *nats.Conn) (*Log, error) {
-	return newLog(ctx, nc, Options{}, func(*Log) error { return nil })
+	return newLog(ctx, nc, Options{}, func(context.Context, *Log) error { return nil })
 }
 
-func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(*Log) error) (*Log, error) {
+func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(context.Context, *Log) error) (*Log, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("open JetStream: %w", err)
@@ -92,32 +114,86 @@ func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(*Log) er
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	l := &Log{
-		nc: nc, js: js, logger: o.Logger, exclusive: o.Exclusive, streams: map[string]jetstream.Stream{},
-		link: newLink(nc), closing: make(chan struct{}),
+		nc: nc, js: js, logger: o.Logger, exclusive: o.Exclusive,
+		link: newLink(nc), fatal: make(chan error, 1), closing: make(chan struct{}),
 	}
 	l.close = sync.OnceFunc(func() { close(l.closing) })
-	if err := prepare(l); err != nil {
-		return nil, err
+	if o.Sync != nil {
+		l.disk = newSyncer(o, l.fatal)
 	}
-	config, err := l.attach(ctx)
+	open := func(ctx context.Context) error {
+		if err := prepare(ctx, l); err != nil {
+			return err
+		}
+		return l.open(ctx)
+	}
+	if !o.Late {
+		err = open(ctx)
+	} else if err = within(ctx, openTimeout, open); away(err) {
+		l.logger.Warn("the event log is not there yet, waiting for it", "err", err)
+		l.loops.Go(func() { l.openLater(open) })
+		err = nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case o.Sync != nil:
-		l.disk = newSyncer(o)
+	if l.disk != nil {
 		for _, stream := range []string{Stream, DeadStream} { // the streams themselves
 			if err := l.disk.force(stream); err != nil {
 				return nil, err
 			}
 		}
 		l.loops.Go(func() { l.disk.run(l.closing) })
-	case config.AllowAtomicPublish:
-		l.group = newGrouper(l)
-		l.loops.Go(l.group.run)
 	}
 	l.loops.Go(func() { l.link.watch(l.closing) })
 	return l, nil
+}
+
+func within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return f(ctx)
+}
+
+// away reports whether an error means that the server cannot be reached, or is starting.
+// Others need somebody who changes the configuration.
+func away(err error) bool {
+	var refusal *jetstream.APIError
+	switch {
+	case err == nil, errors.Is(err, ErrNoLog), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return false
+	case errors.As(err, &refusal):
+		return refusal.Code == http.StatusServiceUnavailable
+	}
+	return true
+}
+
+// openLater opens the log as soon as the server is there.
+func (l *Log) openLater(open func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	tick := time.NewTicker(openInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.closing:
+			return
+		case <-tick.C:
+		}
+		if !l.nc.IsConnected() {
+			continue
+		}
+		switch err := within(ctx, openTimeout, open); {
+		case err == nil:
+			l.logger.Info("the event log is open")
+			return
+		case !away(err):
+			l.fatal <- err
+			return
+		default:
+			l.logger.Debug("the event log is not there yet", "err", err)
+		}
+	}
 }
 
 // Close closes the log, after the commit in flight. Appends that wait for a commit
@@ -131,12 +207,7 @@ func (l *Log) Close() {
 func (l *Log) Conn() *nats.Conn { return l.nc }
 
 // Fatal delivers the reason when the log refuses all events until the process restarts.
-func (l *Log) Fatal() <-chan error {
-	if l.disk == nil {
-		return nil
-	}
-	return l.disk.fatal
-}
+func (l *Log) Fatal() <-chan error { return l.fatal }
 
 // Check returns an error unless the log can be reached and takes events.
 func (l *Log) Check(ctx context.Context) error {
@@ -144,6 +215,9 @@ func (l *Log) Check(ctx context.Context) error {
 		if err := l.disk.check(); err != nil {
 			return err
 		}
+	}
+	if l.opened.Load() == nil {
+		return errNotOpen
 	}
 	if _, err := l.js.Stream(ctx, Stream); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -28,7 +28,7 @@ type Scan struct {
 
 // Events starts a scan of the log. With headersOnly, the bodies stay on the server.
 func (l *Log) Events(ctx context.Context, f Filter, headersOnly bool) (*Scan, error) {
-	return l.scan(ctx, Stream, Subject, l.resources, f, headersOnly)
+	return l.scan(ctx, Stream, Subject, l.resources(), f, headersOnly)
 }
 
 // Letters starts a scan of the dead letters. The filter's sequences and times are those

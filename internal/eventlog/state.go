@@ -45,7 +45,8 @@ func (l *Log) State(ctx context.Context) (State, error) {
 type Backlog struct {
 	At time.Time // when it was read, by the server's clock if it tells
 
-	Events, Bytes, MaxBytes uint64 // of the whole log; MaxBytes 0: no limit but the disk
+	Created                 time.Time // of the log
+	Events, Bytes, MaxBytes uint64    // of the whole log; MaxBytes 0: no limit but the disk
 	Last                    uint64 // sequence of the newest event
 	AppliedThrough          uint64 // as in [State]
 
@@ -55,6 +56,7 @@ type Backlog struct {
 	Oldest  *Message // the first that is pending; nil when none is, or when the server cannot tell which
 
 	DeadLetters uint64
+	LastLetter  uint64 // sequence of the newest dead letter there ever was
 }
 
 // Backlog reads what is not applied yet.
@@ -64,7 +66,7 @@ func (l *Log) Backlog(ctx context.Context) (*Backlog, error) {
 		return nil, err
 	}
 	b := &Backlog{
-		At: info.TimeStamp, Events: info.State.Msgs, Bytes: info.State.Bytes, Last: info.State.LastSeq,
+		At: info.TimeStamp, Created: info.Created, Events: info.State.Msgs, Bytes: info.State.Bytes, Last: info.State.LastSeq,
 		MaxBytes: uint64(max(info.Config.MaxBytes, 0)), Pending: info.State.Msgs,
 	}
 	if b.At.IsZero() { // before 2.10
@@ -90,8 +92,12 @@ func (l *Log) Backlog(ctx context.Context) (*Backlog, error) {
 	case b.Last <= b.AppliedThrough: // the rest of the count was erased
 		b.Pending, b.InWork = 0, 0
 	}
-	b.DeadLetters, err = l.DeadLetters(ctx)
-	return b, err
+	dead, err := l.streamInfo(ctx, DeadStream)
+	if err != nil {
+		return nil, err
+	}
+	b.DeadLetters, b.LastLetter = dead.State.Msgs, dead.State.LastSeq
+	return b, nil
 }
 
 // DeadLetters returns the number of dead letters.

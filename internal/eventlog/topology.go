@@ -96,34 +96,51 @@ func (l *Log) ensureStreams(ctx context.Context, o Options) error {
 	return nil
 }
 
-// attach opens the streams and returns the configuration of the events'.
-func (l *Log) attach(ctx context.Context) (jetstream.StreamConfig, error) {
+// open opens the streams.
+func (l *Log) open(ctx context.Context) error {
+	o := &opened{streams: map[string]jetstream.Stream{}}
 	for _, name := range []string{Stream, DeadStream} {
 		stream, err := l.js.Stream(ctx, name)
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound): // Inspect reports a missing DeadStream
 		case err != nil:
-			return jetstream.StreamConfig{}, readError(name, err)
+			return readError(name, err)
 		default:
-			l.streams[name] = stream
+			o.streams[name] = stream
 		}
 	}
-	events := l.streams[Stream]
+	events := o.streams[Stream]
 	if events == nil {
-		return jetstream.StreamConfig{}, ErrNoLog
+		return ErrNoLog
 	}
 	config := events.CachedInfo().Config
-	l.resources = readResources(config)
-	return config, nil
+	o.resources = readResources(config)
+	if l.disk == nil && config.AllowAtomicPublish {
+		o.group = newGrouper(l)
+		l.loops.Go(o.group.run)
+	}
+	l.opened.Store(o)
+	return nil
 }
 
 // stream returns a stream's handle, without a request.
 func (l *Log) stream(name string) (jetstream.Stream, error) {
-	stream := l.streams[name]
-	if stream == nil {
+	o := l.opened.Load()
+	if o == nil {
+		return nil, readError(name, errNotOpen)
+	}
+	if o.streams[name] == nil {
 		return nil, readError(name, jetstream.ErrStreamNotFound)
 	}
-	return stream, nil
+	return o.streams[name], nil
+}
+
+// resources returns the resources that the log's events can be about.
+func (l *Log) resources() []string {
+	if o := l.opened.Load(); o != nil {
+		return o.resources
+	}
+	return []string{anyResource}
 }
 
 // Admit declares that the log can hold events of these types, see [Filter]. Commands
@@ -145,19 +162,19 @@ func (l *Log) Admit(ctx context.Context, types []string) error {
 	if err != nil {
 		return fmt.Errorf("update stream %s: %w%s", Stream, err, remedy(err))
 	}
-	l.resources = readResources(stream.CachedInfo().Config)
+	l.opened.Load().resources = readResources(stream.CachedInfo().Config)
 	return nil
 }
 
 // Types returns globs for everything that the log can hold except probes, for a
 // [Filter]. It is nil, which selects everything, when that is not known.
 func (l *Log) Types() []string {
-	if slices.Contains(l.resources, anyResource) {
+	if slices.Contains(l.resources(), anyResource) {
 		return nil
 	}
 	probes, _ := clerk.SplitType(clerk.ProbeType)
 	var globs []string
-	for _, resource := range l.resources {
+	for _, resource := range l.resources() {
 		if resource != probes {
 			globs = append(globs, resource+".*")
 		}

@@ -63,15 +63,18 @@ func (m *Meter) Register(r prometheus.Registerer) {
 			return float64(len(r.Workers)), r.Workers != nil
 		}),
 		newGauge("in_step", "1 when the rows are in step with what Clerk tells, by the verdict of clerksync lag.", func(r *Reading) (float64, bool) { return truth(r.InStep) }),
-		newGauge("silent", "1 when no event was received for longer than is usual; missing until that is learned.", func(r *Reading) (float64, bool) {
+		newGauge("silent", "1 when no event was received for longer than the limit.", func(r *Reading) (float64, bool) {
 			s, _ := truth(r.Silent)
-			return s, r.Silence != nil && r.Silence.Limit != nil
+			return s, r.Silence != nil
 		}),
-		newGauge("silence_limit_seconds", "Time without an event after which it is called silence, learned from the log.", func(r *Reading) (float64, bool) {
+		newGauge("silence_limit_seconds", "Time without an event after which it is called silence.", func(r *Reading) (float64, bool) {
 			if r.Silence == nil {
 				return 0, false
 			}
-			return number(r.Silence.Limit)
+			return known(r.Silence.Limit)
+		}),
+		newGauge("event_log_free_bytes", "Free space on the disk of an embedded event log.", func(r *Reading) (float64, bool) {
+			return number(r.EventLog.Free)
 		}),
 		newGauge("postgresql_up", "1 when PostgreSQL answers.", func(r *Reading) (float64, bool) {
 			if r.PostgreSQL == nil {
@@ -90,7 +93,11 @@ type collector struct {
 	gauges []gauge
 }
 
+// state is the verdict as a series: the one with the present labels is there, and is 1.
+var state = prometheus.NewDesc("clerksync_state", "Always 1; the labels say the state of the verdict, and its cause.", []string{"state", "cause"}, nil)
+
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- state
 	for _, g := range c.gauges {
 		ch <- g.desc
 	}
@@ -98,6 +105,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	r := c.meter.Measure(context.Background())
+	ch <- prometheus.MustNewConstMetric(state, prometheus.GaugeValue, 1, string(r.State), r.Cause)
 	for _, g := range c.gauges {
 		if v, ok := g.value(r); ok {
 			ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, v)

@@ -83,13 +83,13 @@ func (w *world) worker(name string, apply func(context.Context, []store.Entry) (
 	}
 	p := projector.New(projector.Options{Log: log, Apply: apply, Registry: prometheus.NewRegistry()})
 	p.Start()
-	stop, err := Attend(log, func() Worker {
-		self := Worker{Name: name, Applied: p.Settled()}
+	stop, err := Attend(log, func() Process {
+		self := &Worker{Name: name, Applied: p.Settled()}
 		self.Appliers, self.Busy = p.Appliers()
 		if since, err := p.Failing(); err != nil {
 			self.Failing = &Failure{Reason: store.Outage(err), Since: since}
 		}
-		return self
+		return Process{Worker: self}
 	})
 	require.NoError(w.t, err)
 	w.t.Cleanup(stop)

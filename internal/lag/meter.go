@@ -3,6 +3,7 @@ package lag
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,6 +47,7 @@ type Meter struct {
 	outage    time.Time // since when PostgreSQL has not answered
 	habit     habit
 	last      *Reading
+	began     time.Time // of the state and cause of last, as far as this meter saw it
 	lastBegan time.Time
 }
 
@@ -58,13 +60,14 @@ func NewMeter(log *eventlog.Log, st *store.Store, worker bool, logger *slog.Logg
 
 // facts are the input of a verdict.
 type facts struct {
-	reading   *Reading
-	logErr    error
-	asking    bool          // a worker waits for events, even if it does not answer
-	pgOutage  time.Time     // zero when PostgreSQL answers, or the outage does not affect the workers
-	still     time.Duration // how long nothing was applied although events wait
-	falling   bool          // more is stored than is applied
-	attempted bool          // a worker has run once
+	reading  *Reading
+	logErr   error
+	asking   bool          // a worker waits for events, even if it does not answer
+	pgOutage time.Time     // zero when PostgreSQL answers, or the outage does not affect the workers
+	still    time.Duration // how long nothing was applied although events wait
+	falling  bool          // more is stored than is applied
+	letter   *parked       // the last delivery, if it was parked for its Clerk instance
+	warnings []finding
 }
 
 // Measure takes a reading. A value that cannot be measured is null. Concurrent callers
@@ -80,13 +83,13 @@ func (m *Meter) Measure(ctx context.Context) *Reading {
 	ctx, cancel := context.WithTimeout(ctx, measureTimeout)
 	defer cancel()
 	now := time.Now()
-	r := &Reading{MeasuredAt: now.UTC(), Warnings: []string{}}
+	r := &Reading{MeasuredAt: now.UTC(), Warnings: []Warning{}}
 	f := facts{reading: r}
 
-	var workers []Worker
-	var workersErr error
+	var roll *Roll
+	var rollErr error
 	var others sync.WaitGroup
-	others.Go(func() { workers, workersErr = Workers(m.log) })
+	others.Go(func() { roll, rollErr = RollCall(m.log) })
 	others.Go(func() { m.askPostgreSQL(ctx, r) })
 	b, err := m.askLog(ctx)
 	others.Wait()
@@ -102,16 +105,18 @@ func (m *Meter) Measure(ctx context.Context) *Reading {
 		}
 		since := m.outage.UTC()
 		r.PostgreSQL.Since = &since
-		if m.worker || !anyWell(workers) {
+		if m.worker || rollErr != nil || !anyWell(roll.Workers) {
 			f.pgOutage = m.outage
 		} else {
-			r.Warnings = append(r.Warnings, r.PostgreSQL.Error+", asked from here, so the lags are not known; the workers reach it")
+			text := r.PostgreSQL.Error + ", asked from here, so the lags are not known; the workers reach it"
+			f.warnings = append(f.warnings, finding{cause: CauseUnmeasured, text: text, fix: "open the way from here to PostgreSQL, or correct DATABASE_URL"})
 		}
 	} else {
 		m.outage = time.Time{}
 	}
-	if workersErr == nil && err == nil { // while the log does not answer, a silent worker may still run
-		r.Workers = workers
+	if rollErr == nil && err == nil { // while the log does not answer, a silent worker may still run
+		r.Workers, r.Receivers = roll.Workers, roll.Receivers
+		r.Probe = worstProbe(roll.Receivers)
 	}
 	if err != nil {
 		m.logger.Debug("the event log cannot be read", "err", err)
@@ -120,8 +125,13 @@ func (m *Meter) Measure(ctx context.Context) *Reading {
 		m.pace, m.oldest = pace{}, patience{}
 	} else {
 		r.EventLog = Neighbour{OK: true, Events: b.Events, Bytes: b.Bytes, MaxBytes: b.MaxBytes}
-		f.asking, f.attempted = b.Asking, b.AppliedThrough > 0
-		m.measureLog(ctx, r, b, now)
+		for _, d := range r.Receivers {
+			if d.Disk != nil {
+				r.EventLog.Free = &d.Disk.Free
+			}
+		}
+		f.asking = b.Asking
+		m.measureLog(ctx, &f, b, now)
 		f.still = m.pace.still(now)
 		if r.OldestPendingAge != nil { // before it was stored there was nothing to apply
 			f.still = min(f.still, seconds(*r.OldestPendingAge))
@@ -129,8 +139,26 @@ func (m *Meter) Measure(ctx context.Context) *Reading {
 		f.falling = r.StoredPerSecond != nil && *r.StoredPerSecond > *r.AppliedPerSecond && m.pace.growing()
 	}
 	judge(&f)
+	switch {
+	case m.last == nil:
+	case m.last.State != r.State || m.last.Cause != r.Cause:
+		m.began = r.MeasuredAt
+	}
+	if r.Since == nil && !m.began.IsZero() {
+		r.Since = new(m.began)
+	}
 	m.last, m.lastBegan = r, now
 	return r
+}
+
+// worstProbe returns the probe of the receivers that fails, or else one that does not.
+func worstProbe(receivers []Receiver) (worst *Probe) {
+	for _, d := range receivers {
+		if d.Probe != nil && (worst == nil || worst.OK && !d.Probe.OK) {
+			worst = d.Probe
+		}
+	}
+	return worst
 }
 
 func (m *Meter) askPostgreSQL(ctx context.Context, r *Reading) {
@@ -141,7 +169,7 @@ func (m *Meter) askPostgreSQL(ctx context.Context, r *Reading) {
 	defer cancel()
 	r.PostgreSQL = &Neighbour{OK: true}
 	if err := m.store.Ping(ctx); err != nil {
-		r.PostgreSQL = &Neighbour{Error: store.Outage(err)}
+		r.PostgreSQL = &Neighbour{Error: store.Outage(err), cause: CausePostgreSQL, fix: fixPostgreSQL}
 	}
 }
 
@@ -152,7 +180,8 @@ func (m *Meter) askLog(ctx context.Context) (*eventlog.Backlog, error) {
 }
 
 // measureLog fills in the values that follow from the backlog.
-func (m *Meter) measureLog(ctx context.Context, r *Reading, b *eventlog.Backlog, now time.Time) {
+func (m *Meter) measureLog(ctx context.Context, f *facts, b *eventlog.Backlog, now time.Time) {
+	r := f.reading
 	r.Pending, r.InWork, r.DeadLetters = &b.Pending, &b.InWork, &b.DeadLetters
 	r.OldestPendingAge = m.oldest.age(b, now)
 	m.pace.add(b, now)
@@ -163,17 +192,23 @@ func (m *Meter) measureLog(ctx context.Context, r *Reading, b *eventlog.Backlog,
 			r.SecondsLeft = &left
 		}
 	}
-	if err := m.recent.read(ctx, m.log, b.Last); err != nil {
+	err := m.recent.read(ctx, m.log, b.Last)
+	if err == nil {
+		err = m.recent.readLetter(ctx, m.log, b)
+	}
+	if err != nil {
 		m.logger.Debug("the last events cannot be read", "err", err)
 	}
+	last := b.Created
 	if at := m.recent.lastReceived(); !at.IsZero() {
-		r.LastEventReceivedAt = &at
-		r.Silence = m.habit.silence(now.Sub(at), m.recent.usualGap())
+		r.LastEventReceivedAt, last = &at, at
 	}
-	r.instances = m.recent.instances()
-	r.Warnings = append(r.Warnings, m.recent.warnings()...)
+	r.Silence = m.habit.silence(last, now, silentAfter(r.Receivers), m.recent.usualGap())
+	r.instances, f.letter = m.recent.instances(), m.recent.wrongInstance()
+	f.warnings = slices.Concat(f.warnings, f.room(), m.recent.warnings())
 	if b.DeadLetters > 0 {
-		r.Warnings = append(r.Warnings, units.Count(b.DeadLetters, "dead letter is", "dead letters are")+" parked: clerksync dead ls")
+		text := units.Count(b.DeadLetters, "dead letter is", "dead letters are") + " parked"
+		f.warnings = append(f.warnings, finding{cause: CauseDeadLetters, text: text, fix: "clerksync dead ls names the reasons and what helps"})
 	}
 	if m.store == nil || !r.PostgreSQL.OK {
 		return
@@ -182,8 +217,18 @@ func (m *Meter) measureLog(ctx context.Context, r *Reading, b *eventlog.Backlog,
 	defer cancel()
 	if err := m.lags.read(ctx, m.log, m.store, b.AppliedThrough); err != nil {
 		m.logger.Debug("the lags cannot be read", "err", err)
-		r.Warnings = append(r.Warnings, "the lags cannot be read: "+store.Outage(err)+"; run clerksync doctor")
+		f.warnings = append(f.warnings, finding{cause: CauseUnmeasured, text: "the lags cannot be read: " + store.Outage(err), fix: "run clerksync doctor"})
 		return
 	}
 	r.Delivery, r.Queue, r.EndToEnd = m.lags.delivery, m.lags.queue, m.lags.endToEnd
+}
+
+// silentAfter returns the limit of silence that is set, nil when it is learned.
+func silentAfter(receivers []Receiver) *float64 {
+	for _, d := range receivers {
+		if d.SilentAfter != nil {
+			return d.SilentAfter
+		}
+	}
+	return nil
 }

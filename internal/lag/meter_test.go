@@ -28,13 +28,14 @@ func TestEmptyStream(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	r := w.measure(w.meter())
-	require.True(t, r.InStep)
-	require.Equal(t, "in step: nothing waits, and no worker has run yet", r.Verdict)
+	require.Equal(t, "stuck: no worker is running; nothing waits yet", r.Verdict)
+	require.Nil(t, r.Since, "who has just begun to measure does not know")
 	require.Zero(t, value(t, r.Pending))
 	require.Zero(t, value(t, r.OldestPendingAge))
 	require.Zero(t, value(t, r.DeadLetters))
 	require.Nil(t, r.LastEventReceivedAt)
-	require.Nil(t, r.Silence)
+	require.Less(t, value(t, r.Silence).Seconds, testkit.Patience.Seconds(), "since the log was made")
+	require.InDelta(t, unlearned.Seconds(), r.Silence.Limit, 0)
 	require.Nil(t, r.EndToEnd)
 	require.Nil(t, r.StoredPerSecond)
 	require.NotNil(t, r.Workers)
@@ -204,8 +205,31 @@ func TestInstances(t *testing.T) {
 	other.ReceivedAt = time.Now()
 	w.append(other)
 	r := w.measure(m)
-	require.Equal(t, []string{"the last events are of 2 Clerk instances, and one database holds one: set CLERK_INSTANCE_ID"}, r.Warnings)
+	require.Equal(t, "the last events are of 2 Clerk instances, and one database holds one", r.Warnings[0].Text)
 	require.Equal(t, 2, r.instances)
+}
+
+// TestWrongInstance: a delivery that was parked for its Clerk instance is the last one
+// received, until a delivery is stored or the letter is gone.
+func TestWrongInstance(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.worker("first", w.store.Apply)
+	attend(t, w.log, Process{Receiver: &Receiver{Name: "web", InstanceID: "ins_ours"}})
+	w.emit(1, time.Second)
+	m := w.meter()
+	w.await(m, "it is applied", func(r *Reading) bool { return r.State == InStep })
+	letter := testkit.Event("msg_other", "user.created", time.Now().UnixMilli(), testkit.UserData("user_other", "", "name", 1, 1))
+	letter.Envelope.InstanceID, letter.ReceivedAt = "ins_other", time.Now().Add(time.Second).Truncate(time.Millisecond)
+	require.NoError(t, w.log.Park(t.Context(), letter, eventlog.Death{Reason: clerk.ErrWrongInstance.Error(), Err: clerk.ErrWrongInstance, Attempts: 1}))
+	r := w.measure(m)
+	require.Equal(t, CauseWrongInstance, r.Cause)
+	require.Equal(t, "refusing: the last delivery was of Clerk instance ins_other and was parked: CLERK_INSTANCE_ID is ins_ours", r.Verdict)
+	require.True(t, letter.ReceivedAt.Equal(*r.LastEventReceivedAt))
+	require.True(t, letter.ReceivedAt.Equal(*r.Since))
+
+	require.NoError(t, w.log.RemoveLetter(t.Context(), 1))
+	require.Equal(t, InStep, w.measure(m).State, "the letter was retried or discarded")
 }
 
 // TestClockOfTheReceiverIsSlow: no lag is negative, and there is a warning.
@@ -218,7 +242,7 @@ func TestClockOfTheReceiverIsSlow(t *testing.T) {
 	require.Equal(t, &Quantiles{Events: 1}, r.Delivery)
 	require.Equal(t, &Quantiles{Events: 1}, r.EndToEnd)
 	require.Len(t, r.Warnings, 1)
-	require.Regexp(t, "^events were received up to (1 h|59 min|1 h 0 min) before they were emitted: the clock of the receiver is slow$", r.Warnings[0])
+	require.Regexp(t, "^events were received up to (1 h|59 min|1 h 0 min) before they were emitted: the clock of the receiver is slow$", r.Warnings[0].Text)
 }
 
 // TestClockSetBack: the age of the oldest event does not fall to 0.
@@ -347,15 +371,15 @@ func TestReadingInPostgreSQL(t *testing.T) {
 // TestJSONOfAReading: the names are a contract, and unknown values are null.
 func TestJSONOfAReading(t *testing.T) {
 	t.Parallel()
-	text, err := json.MarshalIndent(Reading{State: Unknown, Verdict: "v", Warnings: []string{}}, "", " ")
+	text, err := json.MarshalIndent(Reading{State: Unknown, Verdict: "v", Warnings: []Warning{}}, "", " ")
 	require.NoError(t, err)
 	require.JSONEq(t, `{
-		"in_step": false, "state": "unknown", "why": "", "silent": false, "verdict": "v", "measured_at": "0001-01-01T00:00:00Z",
+		"in_step": false, "state": "unknown", "cause": "", "why": "", "since": null, "fix": "", "silent": false, "verdict": "v", "measured_at": "0001-01-01T00:00:00Z",
 		"pending": null, "in_work": null, "oldest_pending_age_seconds": null,
 		"stored_per_second": null, "applied_per_second": null, "seconds_left": null,
 		"last_event_received_at": null, "silence": null,
 		"delivery_seconds": null, "queue_seconds": null, "end_to_end_seconds": null,
-		"dead_letters": null, "workers": null, "event_log": {"ok": false}, "postgresql": null, "warnings": []
+		"dead_letters": null, "workers": null, "receivers": null, "probe": null, "event_log": {"ok": false}, "postgresql": null, "warnings": []
 	}`, string(text))
 }
 
@@ -381,7 +405,8 @@ func TestPostgreSQLOutOfOurReach(t *testing.T) {
 	r := w.await(NewMeter(w.log, st, false, logger), "a worker reaches it", func(r *Reading) bool { return len(r.Workers) == 1 })
 	require.Equal(t, "in step", r.Verdict)
 	require.False(t, r.PostgreSQL.OK)
-	require.Equal(t, []string{"PostgreSQL refuses connections, asked from here, so the lags are not known; the workers reach it"}, r.Warnings)
+	require.Len(t, r.Warnings, 1)
+	require.Equal(t, "PostgreSQL refuses connections, asked from here, so the lags are not known; the workers reach it", r.Warnings[0].Text)
 	own := w.measure(NewMeter(w.log, st, true, logger))
 	require.Equal(t, Stuck, own.State, "it is what our own worker writes to")
 }
@@ -396,5 +421,5 @@ func TestAnotherDatabase(t *testing.T) {
 	other := testkit.OpenStore(t, testkit.EmptyDatabaseURL(t))
 	r := w.measure(NewMeter(w.log, other, false, slog.New(slog.DiscardHandler)))
 	require.Nil(t, r.EndToEnd)
-	require.Equal(t, []string{"the lags cannot be read: a table or a column is missing; run clerksync doctor"}, r.Warnings)
+	require.Equal(t, []Warning{{CauseUnmeasured, "the lags cannot be read: a table or a column is missing", "run clerksync doctor"}}, r.Warnings)
 }

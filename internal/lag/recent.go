@@ -2,6 +2,7 @@ package lag
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,11 +12,44 @@ import (
 	"github.com/clerksync/clerksync/internal/units"
 )
 
-// recent holds the last events delivered by Svix.
+// recent holds the last events delivered by Svix, and the last dead letter.
 type recent struct {
 	events []received
 	begun  bool   // the log was read at least once
 	last   uint64 // the log was read up to here
+
+	letterSeq uint64
+	letter    *parked // nil when there is none, or its delivery was not parked on arrival
+}
+
+// parked is a delivery that was parked on arrival.
+type parked struct {
+	reason, instance string
+	received         time.Time
+}
+
+// readLetter reads the last dead letter. One that was retried or discarded counts as none.
+func (e *recent) readLetter(ctx context.Context, log *eventlog.Log, b *eventlog.Backlog) error {
+	if b.DeadLetters == 0 {
+		e.letterSeq, e.letter = 0, nil
+		return nil
+	}
+	if e.letterSeq == b.LastLetter && e.letter == nil {
+		return nil
+	}
+	m, err := log.GetLetter(ctx, b.LastLetter)
+	if errors.Is(err, eventlog.ErrNotFound) {
+		e.letterSeq, e.letter = b.LastLetter, nil
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	e.letterSeq, e.letter = b.LastLetter, nil
+	if letter := m.Letter(); letter.LogSeq == 0 && m.Event.Origin == clerk.OriginWebhook {
+		e.letter = &parked{letter.Reason, m.Event.Envelope.InstanceID, m.Event.ReceivedAt}
+	}
+	return nil
 }
 
 type received struct {
@@ -69,11 +103,23 @@ func (e *recent) collect(ctx context.Context, log *eventlog.Log, f eventlog.Filt
 	})
 }
 
-func (e *recent) lastReceived() time.Time {
-	if len(e.events) == 0 {
-		return time.Time{}
+// lastReceived returns when Svix last delivered an event, stored or parked.
+func (e *recent) lastReceived() (last time.Time) {
+	if n := len(e.events); n > 0 {
+		last = e.events[n-1].received
 	}
-	return e.events[len(e.events)-1].received.UTC()
+	if e.letter != nil && e.letter.received.After(last) {
+		last = e.letter.received
+	}
+	return last.UTC()
+}
+
+// wrongInstance returns the last delivery when it was parked for its Clerk instance.
+func (e *recent) wrongInstance() *parked {
+	if e.letter == nil || e.letter.reason != clerk.ErrWrongInstance.Error() || !e.letter.received.Equal(e.lastReceived()) {
+		return nil
+	}
+	return e.letter
 }
 
 // instances counts the Clerk instances among the last events.
@@ -87,17 +133,19 @@ func (e *recent) instances() int {
 	return len(seen)
 }
 
-func (e *recent) warnings() []string {
-	var all []string
+func (e *recent) warnings() []finding {
+	var all []finding
 	if n := e.instances(); n > 1 {
-		all = append(all, fmt.Sprintf("the last events are of %d Clerk instances, and one database holds one: set CLERK_INSTANCE_ID", n))
+		text := fmt.Sprintf("the last events are of %d Clerk instances, and one database holds one", n)
+		all = append(all, finding{cause: CauseWrongInstance, text: text, fix: "set CLERK_INSTANCE_ID, and remove the endpoint from the other instance"})
 	}
 	var early time.Duration
 	for _, r := range e.events {
 		early = max(early, r.emitted.Sub(r.received))
 	}
 	if early > clockTolerance {
-		all = append(all, fmt.Sprintf("events were received up to %s before they were emitted: the clock of the receiver is slow", units.Duration(early)))
+		text := fmt.Sprintf("events were received up to %s before they were emitted: the clock of the receiver is slow", units.Duration(early))
+		all = append(all, finding{cause: CauseClock, text: text, fix: "let NTP set the clock of the receivers"})
 	}
 	return all
 }

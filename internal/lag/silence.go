@@ -11,13 +11,13 @@ const (
 	// weekends.
 	habitWindow = 14 * 24 * time.Hour
 
-	// shortestLimit is the shortest limit, and youngLimit that of a log younger than a
-	// week, which has seen no weekend and few nights.
+	// shortestLimit is the shortest limit that is learned.
 	shortestLimit = 15 * time.Minute
-	youngLimit    = 12 * time.Hour
-	young         = 7 * 24 * time.Hour
 
-	// fewEvents are needed to know the usual gap.
+	// unlearned is the limit until there are fewEvents, and until the log is a week old: a
+	// younger one has seen no weekend and few nights.
+	unlearned = 24 * time.Hour
+	young     = 7 * 24 * time.Hour
 	fewEvents = 20
 )
 
@@ -60,24 +60,33 @@ func learn(pauses []pause, age time.Duration) habit {
 	}
 	h.limit = max(2*h.secondLongest, shortestLimit)
 	if age < young {
-		h.limit = max(h.limit, youngLimit)
+		h.limit = max(h.limit, unlearned)
 	}
 	return h
 }
 
-// silence compares the present pause with the habit. gap is the usual gap, 0 when unknown.
-func (h habit) silence(present, gap time.Duration) *Silence {
-	s := &Silence{Seconds: max(present, 0).Seconds()}
-	if gap == 0 || h.limit == 0 {
-		return s
+// silence compares the time since the last event with the limit: the one that is set, or
+// else the one that was learned. gap is the usual gap, 0 when unknown.
+func (h habit) silence(last, now time.Time, set *float64, gap time.Duration) *Silence {
+	limit := unlearned
+	switch {
+	case set != nil:
+		limit = seconds(*set)
+	case gap != 0 && h.limit != 0:
+		limit = h.limit
 	}
-	usual, longest, limit := gap.Seconds(), max(h.secondLongest, gap).Seconds(), h.limit.Seconds()
-	s.UsualGap, s.LongestGap, s.Limit = &usual, &longest, &limit
+	s := &Silence{Seconds: max(now.Sub(last), 0).Seconds(), Limit: limit.Seconds(), ReachedAt: last.Add(limit).UTC()}
+	if gap != 0 {
+		s.UsualGap = new(gap.Seconds())
+	}
+	if h.secondLongest != 0 {
+		s.LongestGap = new(h.secondLongest.Seconds())
+	}
 	return s
 }
 
-// silent reports whether the pause is longer than the limit.
-func (s *Silence) silent() bool { return s != nil && s.Limit != nil && s.Seconds > *s.Limit }
+// silent reports whether the limit is reached.
+func (s *Silence) silent() bool { return s != nil && s.Seconds > s.Limit }
 
 // usualGap returns the median time between the last events, 0 when they are too few.
 func (e *recent) usualGap() time.Duration {

@@ -16,10 +16,30 @@ const (
 	stuckAfter = 20 * time.Second
 )
 
-// judge decides the state of a reading. It is the one place that does.
+// finding is one thing that is wrong. One without a state is only a warning.
+type finding struct {
+	state State
+	cause string
+	text  string
+	fix   string
+	since time.Time // zero: unknown
+}
+
+// judge decides the state of a reading: that of the worst finding. The other findings
+// become warnings. It is the one function that decides.
 func judge(f *facts) {
 	r := f.reading
-	r.State, r.Why = verdict(f)
+	r.State, r.Why, r.Cause, r.Fix, r.Since = InStep, f.underWay(), "", "", nil
+	for _, p := range f.findings() {
+		if p.state == "" || r.State != InStep { // they come in order, the worst first
+			r.Warnings = append(r.Warnings, Warning{p.cause, p.text, p.fix})
+			continue
+		}
+		r.State, r.Why, r.Cause, r.Fix = p.state, p.text, p.cause, p.fix
+		if !p.since.IsZero() {
+			r.Since = new(p.since.UTC())
+		}
+	}
 	r.Verdict = r.State.sentence(r.Why)
 	r.InStep = r.State == InStep
 	r.Silent = r.Silence.silent()
@@ -28,11 +48,28 @@ func judge(f *facts) {
 	}
 }
 
+// findings returns everything that is wrong, the worst first.
+func (f *facts) findings() []finding {
+	if f.logErr != nil {
+		unreadable := finding{Unknown, CauseEventLog, "the event log cannot be read; is NATS running?", fixEventLog, time.Time{}}
+		return append([]finding{unreadable}, f.outage()...)
+	}
+	return slices.Concat(f.stuck(), f.refusing(), f.behind(), f.silent(), f.warnings)
+}
+
+// underWay says what is left to do when nothing is wrong.
+func (f *facts) underWay() string {
+	if f.logErr != nil || *f.reading.Pending == 0 {
+		return ""
+	}
+	return units.Count(*f.reading.Pending, "event is", "events are") + " on the way"
+}
+
 // Unreachable returns the reading when the event log cannot be opened.
-func Unreachable(why string) *Reading {
+func Unreachable(why, fix string) *Reading {
 	return &Reading{
-		State: Unknown, Why: why, Verdict: Unknown.sentence(why), MeasuredAt: time.Now().UTC(),
-		EventLog: Neighbour{Error: "the event log cannot be reached"}, Warnings: []string{},
+		State: Unknown, Cause: CauseEventLog, Why: why, Fix: fix, Verdict: Unknown.sentence(why), MeasuredAt: time.Now().UTC(),
+		EventLog: Neighbour{Error: "the event log cannot be reached"}, Warnings: []Warning{},
 	}
 }
 
@@ -47,48 +84,68 @@ func (s State) sentence(why string) string {
 	return label + ": " + why
 }
 
-// verdict returns the state and why it is so, without the state's own word.
-func verdict(f *facts) (State, string) {
+// late reports whether an event has waited too long.
+func (f *facts) late() bool {
 	r := f.reading
-	if f.logErr != nil {
-		return Unknown, "the event log cannot be read; is NATS running?"
+	return *r.Pending > 0 && (r.OldestPendingAge == nil || *r.OldestPendingAge >= inStepWithin.Seconds())
+}
+
+// outage is PostgreSQL as this process sees it.
+func (f *facts) outage() []finding {
+	if f.pgOutage.IsZero() {
+		return nil
 	}
-	pending := *r.Pending
+	p := f.reading.PostgreSQL
+	return []finding{f.failure(&Failure{p.Error, f.pgOutage}, p.cause, p.fix)}
+}
+
+// failure is a reason for which workers apply nothing.
+func (f *facts) failure(why *Failure, cause, fix string) finding {
+	text := fmt.Sprintf("%s since %s", why.Reason, clock(why.Since, f.reading.MeasuredAt))
+	if f.reading.Pending != nil {
+		text += "; " + waiting(f.reading)
+	}
+	return finding{Stuck, cause, text, fix, why.Since}
+}
+
+// stuck finds why nothing is applied.
+func (f *facts) stuck() []finding {
+	r := f.reading
 	failing := first(r.Workers, func(w Worker) *Failure { return w.Failing })
 	outage := first(r.Workers, func(w Worker) *Failure { return w.Outage })
 	// A worker that may not answer, by the permissions of NATS, is known by its work.
 	working := f.asking || r.AppliedPerSecond != nil && *r.AppliedPerSecond > 0 && f.still < inStepWithin
 	noWorker := len(r.Workers) == 0 && r.Workers != nil && !working
-	late := pending > 0 && (r.OldestPendingAge == nil || *r.OldestPendingAge >= inStepWithin.Seconds())
-	since := func(reason string, at time.Time) string {
-		return fmt.Sprintf("%s since %s; %s", reason, clock(at, r.MeasuredAt), waiting(r))
-	}
 	switch {
-	case failing != nil && pending > 0:
-		return Stuck, since(failing.Reason, failing.Since)
-	case outage != nil:
-		return Stuck, since(outage.Reason, outage.Since)
 	case !f.pgOutage.IsZero():
-		return Stuck, since(r.PostgreSQL.Error, f.pgOutage)
-	case noWorker && late:
-		return Stuck, "no worker is running; " + waiting(r)
-	case late && f.still >= stuckAfter:
-		return Stuck, fmt.Sprintf("nothing was applied for %s, though a worker is there; %s", units.Duration(f.still), waiting(r))
-	case late:
-		return Behind, behind(r, f)
-	case r.Silence.silent():
-		return Silent, fmt.Sprintf("no event for %s, usual gap %s; is the endpoint enabled in the Clerk dashboard?",
-			units.Seconds(r.Silence.Seconds), units.Seconds(*r.Silence.UsualGap))
-	case noWorker && pending > 0:
-		return InStep, "no worker is running; " + waiting(r)
-	case noWorker && !f.attempted:
-		return InStep, "nothing waits, and no worker has run yet"
+		return f.outage()
+	case failing != nil && *r.Pending > 0:
+		return []finding{f.failure(failing, CausePostgreSQL, fixPostgreSQL)}
+	case outage != nil:
+		return []finding{f.failure(outage, CausePostgreSQL, fixPostgreSQL)}
 	case noWorker:
-		return InStep, "nothing waits, but no worker is running"
-	case pending > 0:
-		return InStep, units.Count(pending, "event is", "events are") + " on the way"
+		return []finding{{Stuck, CauseNoWorker, "no worker is running; " + waiting(r), "start one: clerksync serve, or with --role worker", time.Time{}}}
+	case f.late() && f.still >= stuckAfter:
+		text := fmt.Sprintf("nothing was applied for %s, though a worker is there; %s", units.Duration(f.still), waiting(r))
+		return []finding{{Stuck, CauseNotApplying, text, "read the worker's log; when it says nothing, restart the worker", r.MeasuredAt.Add(-f.still)}}
 	}
-	return InStep, ""
+	return nil
+}
+
+func (f *facts) behind() []finding {
+	if !f.late() {
+		return nil
+	}
+	return []finding{{Behind, CauseCatchingUp, behind(f.reading, f), "wait; when it falls further behind, run more workers or raise CLERKSYNC_APPLIERS", time.Time{}}}
+}
+
+func (f *facts) silent() []finding {
+	s := f.reading.Silence
+	if !s.silent() {
+		return nil
+	}
+	text := fmt.Sprintf("no event for %s, the limit is %s", units.Seconds(s.Seconds), units.Seconds(s.Limit))
+	return []finding{{Silent, CauseSilent, text, "Clerk dashboard → Webhooks: is the endpoint there and enabled? Recover failed messages; CLERKSYNC_SILENT_AFTER sets the limit", s.ReachedAt}}
 }
 
 func behind(r *Reading, f *facts) string {

@@ -17,7 +17,14 @@ func TestVerdict(t *testing.T) {
 	failing := []Worker{{Name: "a", Failing: refuses}, {Name: "b", Failing: &Failure{Reason: "x", Since: now}}}
 	n := func(v uint64) *uint64 { return &v }
 	f := func(v float64) *float64 { return &v }
-	silence := &Silence{Seconds: 3 * 3600, UsualGap: f(240), LongestGap: f(2400), Limit: f(4800)}
+	silence := &Silence{Seconds: 3 * 3600, UsualGap: f(240), LongestGap: f(2400), Limit: 4800, ReachedAt: now.Add(-100 * time.Minute)}
+	receiver := func(d Receiver) *Reading {
+		d.Name = "web-1:7"
+		return &Reading{Pending: n(0), Workers: well, Receivers: []Receiver{{Name: "other"}, d}, Probe: d.Probe}
+	}
+	refused := func(count int, reason string, off float64) *Reading {
+		return receiver(Receiver{Refused: &Refused{Count: count, Reason: reason, Since: now.Add(-time.Minute), LastAt: now.Add(-12 * time.Second), ClockOff: off}})
+	}
 
 	for name, tt := range map[string]struct {
 		facts facts
@@ -41,14 +48,24 @@ func TestVerdict(t *testing.T) {
 		"a failure that is over":           {facts{reading: &Reading{Pending: n(0), Workers: failing}}, InStep, "in step"},
 		"PostgreSQL away, nothing waits":   {facts{reading: &Reading{Pending: n(0), Workers: well, PostgreSQL: &Neighbour{Error: "PostgreSQL refuses connections"}}, pgOutage: now.Add(-48 * time.Hour)}, Stuck, "stuck: PostgreSQL refuses connections since 2025-12-31 14:30 UTC; nothing waits yet"},
 		"no worker":                        {facts{reading: &Reading{Pending: n(7), OldestPendingAge: f(3700), Workers: []Worker{}}}, Stuck, "stuck: no worker is running; 7 events wait, the oldest for 1 h 1 min"},
-		"no worker, a moment":              {facts{reading: &Reading{Pending: n(7), OldestPendingAge: f(1), Workers: []Worker{}}, attempted: true}, InStep, "in step: no worker is running; 7 events wait, the oldest for 1.0 s"},
+		"no worker, a moment":              {facts{reading: &Reading{Pending: n(7), OldestPendingAge: f(1), Workers: []Worker{}}}, Stuck, "stuck: no worker is running; 7 events wait, the oldest for 1.0 s"},
 		"a worker that cannot answer":      {facts{reading: &Reading{Pending: n(7), OldestPendingAge: f(8), Workers: []Worker{}}, asking: true}, Behind, "behind: 8.0 s, 7 events wait"},
 		"a busy worker that cannot answer": {facts{reading: &Reading{Pending: n(7), OldestPendingAge: f(8), Workers: []Worker{}, StoredPerSecond: f(0), AppliedPerSecond: f(1)}}, Behind, "behind: 8.0 s, 7 events wait"},
 		"workers cannot be asked":          {facts{reading: &Reading{Pending: n(7), OldestPendingAge: f(8)}}, Behind, "behind: 8.0 s, 7 events wait"},
-		"no worker, nothing waits":         {facts{reading: &Reading{Pending: n(0), Workers: []Worker{}}, attempted: true}, InStep, "in step: nothing waits, but no worker is running"},
-		"no worker ever":                   {facts{reading: &Reading{Pending: n(0), Workers: []Worker{}}}, InStep, "in step: nothing waits, and no worker has run yet"},
-		"silent":                           {facts{reading: &Reading{Pending: n(0), Workers: well, Silence: silence}}, Silent, "silent: no event for 3 h, usual gap 4 min; is the endpoint enabled in the Clerk dashboard?"},
+		"no worker, nothing waits":         {facts{reading: &Reading{Pending: n(0), Workers: []Worker{}}}, Stuck, "stuck: no worker is running; nothing waits yet"},
+		"silent":                           {facts{reading: &Reading{Pending: n(0), Workers: well, Silence: silence}}, Silent, "silent: no event for 3 h, the limit is 1 h 20 min"},
 		"silent and late":                  {facts{reading: &Reading{Pending: n(2), OldestPendingAge: f(10800), Workers: well, Silence: silence}}, Behind, "behind: 3 h, 2 events wait"},
+		"refused for its signature":        {facts{reading: refused(5, "bad_signature", 0)}, Refusing, "refusing: 5 of the last 5 deliveries were refused: the signature does not fit CLERK_WEBHOOK_SIGNING_SECRET, the last 12 s ago"},
+		"refused for our clock":            {facts{reading: refused(2, "too_old", 420)}, Refusing, "refusing: 2 of the last 2 deliveries were refused: the clock of web-1:7 is 7 min ahead of Svix's, the last 12 s ago"},
+		"refused for a slow clock":         {facts{reading: refused(2, "too_new", -420)}, Refusing, "refusing: 2 of the last 2 deliveries were refused: the clock of web-1:7 is 7 min behind Svix's, the last 12 s ago"},
+		"refused once, without a log":      {facts{reading: refused(1, "unavailable", 0)}, Refusing, "refusing: the last delivery was refused: the event log did not take them, the last 12 s ago"},
+		"a full disk":                      {facts{reading: receiver(Receiver{Disk: &Disk{Free: 60e6, Reserve: 64e6}})}, Refusing, "refusing: the disk of the event log has 60 MB free, and every delivery is refused below 64 MB"},
+		"a full log":                       {facts{reading: &Reading{Pending: n(0), Workers: well, EventLog: Neighbour{Bytes: 9_990_000, MaxBytes: 10_000_000}}}, Refusing, "refusing: the event log is full: 10 MB of 10 MB"},
+		"a probe that fails":               {facts{reading: receiver(Receiver{Probe: &Probe{StoppedAt: "redirect", Cause: "it is redirected", Since: now.Add(-time.Hour)}})}, Refusing, "refusing: the probe stops at redirect since 13:30 UTC: it is redirected"},
+		"a probe that passes":              {facts{reading: receiver(Receiver{Probe: &Probe{OK: true}})}, InStep, "in step"},
+		"another instance":                 {facts{reading: receiver(Receiver{InstanceID: "ins_a"}), letter: &parked{instance: "ins_b", received: now}}, Refusing, "refusing: the last delivery was of Clerk instance ins_b and was parked: CLERK_INSTANCE_ID is ins_a"},
+		"an example of the dashboard":      {facts{reading: receiver(Receiver{InstanceID: "ins_a"}), letter: &parked{received: now}}, InStep, "in step"},
+		"a corrected instance":             {facts{reading: receiver(Receiver{InstanceID: "ins_b"}), letter: &parked{instance: "ins_b", received: now}}, InStep, "in step"},
 		"no log":                           {facts{reading: &Reading{}, logErr: errors.New("gone")}, Unknown, "unknown: the event log cannot be read; is NATS running?"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -61,6 +78,52 @@ func TestVerdict(t *testing.T) {
 			require.Equal(t, tt.state == InStep, r.InStep)
 		})
 	}
+}
+
+// TestFindings: the worst decides, the others are warnings, and each has its own fix.
+func TestFindings(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 14, 30, 0, 0, time.UTC)
+	pending, age := uint64(3), 12.0
+	r := &Reading{
+		MeasuredAt: now, Pending: &pending, OldestPendingAge: &age, Workers: []Worker{}, Warnings: []Warning{},
+		Receivers: []Receiver{{Name: "a", Refused: &Refused{Count: 1, Reason: "bad_signature", Since: now, LastAt: now}}},
+		Silence:   &Silence{Seconds: 10, Limit: 5, ReachedAt: now},
+	}
+	judge(&facts{reading: r, warnings: []finding{{cause: CauseDeadLetters, text: "1 dead letter is parked", fix: "f"}}})
+	require.Equal(t, Stuck, r.State)
+	require.Equal(t, CauseNoWorker, r.Cause)
+	require.True(t, r.Silent)
+	var causes []string
+	for _, w := range r.Warnings {
+		require.NotEmpty(t, w.Fix, w.Text)
+		causes = append(causes, w.Cause)
+	}
+	require.Equal(t, []string{CauseSecret, CauseCatchingUp, CauseSilent, CauseDeadLetters}, causes)
+
+	r.Workers = []Worker{{Name: "a"}}
+	r.Warnings = []Warning{}
+	judge(&facts{reading: r})
+	require.Equal(t, Refusing, r.State)
+	require.Equal(t, now, *r.Since)
+	require.Contains(t, Causes, r.Cause)
+}
+
+// TestRoomWarns: a warning comes before deliveries are refused.
+func TestRoomWarns(t *testing.T) {
+	t.Parallel()
+	texts := func(r *Reading) (all []string) {
+		for _, p := range (&facts{reading: r}).room() {
+			all = append(all, p.text)
+		}
+		return all
+	}
+	require.Equal(t, []string{"the disk of the event log has 900 MB free; every delivery is refused below 64 MB"},
+		texts(&Reading{Receivers: []Receiver{{Disk: &Disk{Free: 900e6, Reserve: 64e6}}}}))
+	require.Empty(t, texts(&Reading{Receivers: []Receiver{{Disk: &Disk{Free: 1 << 30, Reserve: 64e6}}, {}}}))
+	require.Empty(t, texts(&Reading{Receivers: []Receiver{{Disk: &Disk{Free: 1, Reserve: 64e6}}}}), "it is worse than a warning")
+	require.Equal(t, []string{"the event log is nearly full: 8.0 MB of 10 MB"}, texts(&Reading{EventLog: Neighbour{Bytes: 8e6, MaxBytes: 10e6}}))
+	require.Empty(t, texts(&Reading{EventLog: Neighbour{Bytes: 7.9e6, MaxBytes: 10e6}}))
 }
 
 // TestHabit: the limit follows the usual pauses.
@@ -77,20 +140,50 @@ func TestHabit(t *testing.T) {
 		"one outage":                   {[]pause{of(72 * time.Hour)}, old, 15 * time.Minute},
 		"nights":                       {[]pause{of(9 * time.Hour), of(8 * time.Hour)}, old, 16 * time.Hour},
 		"weekends, and one was longer": {[]pause{of(90 * time.Hour), of(62 * time.Hour)}, old, 124 * time.Hour},
-		"a log that knows no night":    {[]pause{of(20 * time.Minute), of(10 * time.Minute)}, 24 * time.Hour, 12 * time.Hour},
-		"a young log of a quiet app":   {[]pause{of(20 * time.Hour), of(10 * time.Hour)}, 72 * time.Hour, 20 * time.Hour},
+		"a log that knows no night":    {[]pause{of(20 * time.Minute), of(10 * time.Minute)}, 24 * time.Hour, 24 * time.Hour},
+		"a young log of a quiet app":   {[]pause{of(20 * time.Hour), of(18 * time.Hour)}, 72 * time.Hour, 36 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := learn(tt.pauses, tt.age)
-			require.Equal(t, tt.limit, h.limit)
-			require.False(t, h.silence(tt.limit, time.Minute).silent())
-			require.True(t, h.silence(tt.limit+time.Second, time.Minute).silent())
-			require.False(t, h.silence(tt.limit+time.Second, 0).silent(), "too few events to know")
+			require.Equal(t, tt.limit, learn(tt.pauses, tt.age).limit)
 		})
 	}
-	require.False(t, habit{}.silence(1000*time.Hour, time.Minute).silent(), "nothing was learned yet")
-	require.Zero(t, habit{}.silence(-time.Second, 0).Seconds)
+}
+
+// TestSilence: the limit is the one that is set, or else the one that was learned, or else
+// 24 hours.
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	last := time.Date(2026, 1, 2, 14, 30, 0, 0, time.UTC)
+	after := func(h habit, d time.Duration, set *float64, gap time.Duration) *Silence {
+		return h.silence(last, last.Add(d), set, gap)
+	}
+	for name, tt := range map[string]struct {
+		habit habit
+		set   *float64
+		gap   time.Duration
+		limit time.Duration
+	}{
+		"nothing is known":         {habit{}, nil, 0, 24 * time.Hour},
+		"too few events":           {habit{limit: time.Hour}, nil, 0, 24 * time.Hour},
+		"not learned yet":          {habit{}, nil, time.Minute, 24 * time.Hour},
+		"learned":                  {habit{limit: time.Hour}, nil, time.Minute, time.Hour},
+		"set":                      {habit{limit: time.Hour}, new(90.0), time.Minute, 90 * time.Second},
+		"set, without any history": {habit{}, new(90.0), 0, 90 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := after(tt.habit, tt.limit, tt.set, tt.gap)
+			require.InDelta(t, tt.limit.Seconds(), s.Limit, 0)
+			require.Equal(t, last.Add(tt.limit), s.ReachedAt)
+			require.False(t, s.silent())
+			require.True(t, after(tt.habit, tt.limit+time.Second, tt.set, tt.gap).silent())
+			require.Equal(t, tt.gap != 0, s.UsualGap != nil)
+		})
+	}
+	require.Nil(t, after(habit{}, 0, nil, time.Minute).LongestGap, "the usual gap is not the longest")
+	require.InDelta(t, 480, *after(habit{secondLongest: 8 * time.Minute}, 0, nil, time.Minute).LongestGap, 0)
+	require.Zero(t, after(habit{}, -time.Second, nil, 0).Seconds, "a clock was set back")
 	require.False(t, (*Silence)(nil).silent())
 }
 

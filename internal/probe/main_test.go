@@ -86,7 +86,7 @@ func (d *deployment) work(apply func(context.Context, []store.Entry) ([]store.Ou
 		defer cancel()
 		_ = p.Stop(ctx) // what a test holds up is cut off
 	})
-	stop, err := lag.Attend(d.log, func() lag.Worker { return lag.Worker{Name: "here/1", Failing: failing} })
+	stop, err := lag.Attend(d.log, func() lag.Process { return lag.Process{Worker: &lag.Worker{Name: "here/1", Failing: failing}} })
 	require.NoError(d.t, err)
 	d.t.Cleanup(stop)
 	require.NoError(d.t, d.nc.Flush())

@@ -3,12 +3,14 @@ package probe
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/clerksync/clerksync/internal/background"
+	"github.com/clerksync/clerksync/internal/lag"
 )
 
 // Options configure a [Prober].
@@ -25,10 +27,13 @@ type Prober struct {
 	every   time.Duration
 	logger  *slog.Logger
 	metrics *metrics
-	failing bool
+	last    atomic.Pointer[lag.Probe]
 
 	loop background.Loop
 }
+
+// Last returns the last result, nil before the first.
+func (p *Prober) Last() *lag.Probe { return p.last.Load() }
 
 // New returns a prober that has not started.
 func New(o Options) *Prober {
@@ -51,13 +56,20 @@ func (p *Prober) Stop(ctx context.Context) error { return p.loop.Stop(ctx) }
 // note counts a result, and logs when probes begin to fail and when they pass again.
 func (p *Prober) note(r *Result) {
 	p.metrics.observe(r)
+	now := &lag.Probe{OK: r.OK, StoppedAt: string(r.StoppedAt), Cause: r.Cause, Fix: r.Fix, At: time.Now().UTC()}
+	now.Since = now.At
+	was := p.last.Load()
+	if was != nil && was.OK == now.OK && was.StoppedAt == now.StoppedAt {
+		now.Since = was.Since
+	}
+	p.last.Store(now)
+	failed := was != nil && !was.OK
 	switch {
-	case !r.OK && !p.failing:
+	case !r.OK && !failed:
 		p.logger.Warn("the probe fails", "url", r.URL, "stopped_at", r.StoppedAt, "cause", r.Cause, "fix", r.Fix)
-	case r.OK && p.failing:
+	case r.OK && failed:
 		p.logger.Info("the probe passes again", "url", r.URL, "seconds", *r.Times.Total)
 	}
-	p.failing = !r.OK
 }
 
 type metrics struct {

@@ -19,12 +19,12 @@ import (
 )
 
 // throughProxy opens the store of a projector through a proxy.
-func throughProxy(t *testing.T, direct string) (*store.Store, *proxy) {
+func throughProxy(t *testing.T, direct string) (*store.Store, *testkit.Proxy) {
 	t.Helper()
 	u, err := url.Parse(direct)
 	require.NoError(t, err)
-	p := newProxy(t, u.Host)
-	u.Host = p.addr()
+	p := testkit.NewProxy(t, u.Host)
+	u.Host = p.Addr()
 	return testkit.OpenStore(t, u.String()), p
 }
 
@@ -43,7 +43,7 @@ func TestPostgreSQLAway(t *testing.T) {
 	require.NoError(t, err)
 
 	before := time.Now()
-	p.cut()
+	p.Cut()
 	w.append(userEvents(50, 400)...)
 	w.append(undecodable(400)) // has nothing to do with PostgreSQL
 	testkit.Eventually(t, "several attempts failed", func() (bool, any) {
@@ -59,7 +59,7 @@ func TestPostgreSQLAway(t *testing.T) {
 		require.Equal(t, "undecodable", dead.Header.Get("Clerksync-Dead-Reason"))
 	}
 
-	p.restore("")
+	p.Restore("")
 	w.awaitDrained()
 	require.Equal(t, 400, w.users())
 	require.Len(t, w.deadLetters(), 1)
@@ -89,13 +89,13 @@ func TestPostgreSQLComesAndGoes(t *testing.T) {
 			got := w.users()
 			return got >= goal, got
 		})
-		p.cut()
+		p.Cut()
 		failed := r.counters("clerksync_apply_retries_total")[""]
 		testkit.Eventually(t, "it is noticed", func() (bool, any) {
 			got := r.counters("clerksync_apply_retries_total")[""]
 			return got > failed, got
 		})
-		p.restore("")
+		p.Restore("")
 	}
 	w.awaitDrained()
 	require.Equal(t, 1500, w.users())
@@ -113,9 +113,9 @@ func TestNATSAwayAndBack(t *testing.T) {
 		_, host, _ := strings.Cut(server.URL(), "@")
 		return host
 	}
-	p := newProxy(t, host())
+	p := testkit.NewProxy(t, host())
 	connect := func() *nats.Conn {
-		nc, err := nats.Connect("nats://"+p.addr(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
+		nc, err := nats.Connect("nats://"+p.Addr(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
 			nats.IgnoreDiscoveredServers(), nats.ReconnectBufSize(-1))
 		require.NoError(t, err)
 		t.Cleanup(nc.Close)
@@ -128,14 +128,14 @@ func TestNATSAwayAndBack(t *testing.T) {
 	w.awaitUsers(100)
 
 	for i := 1; i <= 2; i++ { // the first time the connection alone, then the server too
-		p.cut()
+		p.Cut()
 		testkit.Eventually(t, "the loss is noticed", func() (bool, any) { return !nc.IsConnected(), nc.Status() })
 		if i == 2 {
 			server.Stop()
 			server, err = embeddednats.Start(t.Context(), embeddednats.Options{Dir: dir})
 			require.NoError(t, err)
 		}
-		p.restore(host())
+		p.Restore(host())
 		testkit.Eventually(t, "the connection is back", func() (bool, any) { return nc.IsConnected(), nc.Status() })
 		w.append(userEvents(100*i, 100*(i+1))...)
 		w.awaitUsers(100 * (i + 1))
@@ -162,7 +162,7 @@ func TestStopWithPostgreSQLThatHangs(t *testing.T) {
 	w.append(user(0))
 	w.awaitUsers(1)
 
-	p.hang()
+	p.Hang()
 	w.append(userEvents(1, 100)...)
 	testkit.Eventually(t, "all are delivered", func() (bool, any) {
 		consumer, err := w.consumer()
@@ -175,7 +175,7 @@ func TestStopWithPostgreSQLThatHangs(t *testing.T) {
 	within(t, 5*time.Second, "Stop", func() {
 		require.ErrorIs(t, r.Stop(ctx), context.DeadlineExceeded)
 	})
-	p.close()
+	p.Close()
 
 	w.start()
 	within(t, 20*time.Second, "events in flight are delivered again before the ack wait", w.awaitDrained)

@@ -7,10 +7,10 @@ import (
 )
 
 const (
-	// reserve is kept free on the disk of the event log, in bytes. A server that runs
+	// Reserve is kept free on the disk of the event log, in bytes. A server that runs
 	// into a full disk during a write stores nothing more until it restarts, even when
 	// there is room again.
-	reserve = 64 << 20
+	Reserve = 64 << 20
 
 	// roomAge is how long a check of the disk is valid. At the highest rates measured,
 	// the log grows by a few megabytes in this time.
@@ -34,13 +34,17 @@ type room struct {
 // is cheap enough to be called for every event.
 func (n *Server) Room() error { return n.room.check() }
 
+// Free returns how many bytes are free on the disk of the event log, and false when that
+// is not known.
+func (n *Server) Free() (bytes uint64, ok bool) { return n.room.free(n.room.dir) }
+
 func (r *room) check() error {
 	if last := r.last.Load(); last != nil && time.Since(last.at) < roomAge {
 		return last.err
 	}
 	now := &roomCheck{at: time.Now()}
-	if free, ok := r.free(r.dir); ok && free < reserve {
-		now.err = fmt.Errorf("the disk of %s has %d MB free, at least %d are kept: make room, or set CLERKSYNC_LOG_MAX_BYTES", r.dir, free>>20, reserve>>20)
+	if free, ok := r.free(r.dir); ok && free < Reserve {
+		now.err = fmt.Errorf("the disk of %s has %d MB free, at least %d are kept: make room, or set CLERKSYNC_LOG_MAX_BYTES", r.dir, free>>20, Reserve>>20)
 	}
 	r.last.Store(now)
 	return now.err

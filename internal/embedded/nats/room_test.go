@@ -19,16 +19,16 @@ func TestRoom(t *testing.T) {
 		checks++
 		return free, true
 	}}
-	free = reserve
+	free = Reserve
 	require.NoError(t, r.check())
-	free = reserve - 1
+	free = Reserve - 1
 	require.NoError(t, r.check(), "a check is valid for a while")
 	require.Equal(t, 1, checks)
 	r.age()
 	require.EqualError(t, r.check(), "the disk of /data has 63 MB free, at least 64 are kept: make room, or set CLERKSYNC_LOG_MAX_BYTES")
 	require.Error(t, r.check())
 	require.Equal(t, 2, checks)
-	free = reserve
+	free = Reserve
 	r.age()
 	require.NoError(t, r.check())
 }

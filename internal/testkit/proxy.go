@@ -1,15 +1,13 @@
-package projector
+package testkit
 
 import (
 	"net"
 	"sync"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 )
 
-// proxy stands between us and a server, and can cut the way between the two.
-type proxy struct {
+// Proxy stands between a test and a server, and can cut the connections between the two.
+type Proxy struct {
 	listener net.Listener
 	running  sync.WaitGroup
 
@@ -20,44 +18,54 @@ type proxy struct {
 	conns   map[net.Conn]bool
 }
 
-func newProxy(t *testing.T, target string) *proxy {
+// NewProxy returns a proxy before the server at an address, host:port.
+func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	p := &proxy{listener: listener, target: target, conns: map[net.Conn]bool{}}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{listener: listener, target: target, conns: map[net.Conn]bool{}}
 	p.running.Go(p.serve)
-	t.Cleanup(p.close)
+	t.Cleanup(p.Close)
 	return p
 }
 
-func (p *proxy) addr() string { return p.listener.Addr().String() }
+// Addr returns where the proxy listens.
+func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// cut breaks all connections and refuses new ones.
-func (p *proxy) cut() {
+// Cut breaks all connections and refuses new ones.
+func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refuses = true
 	p.closeAll()
 }
 
-// restore lets connections through again, to another server if target is given.
-func (p *proxy) restore(target string) {
+// Restore lets connections through again, to another server if target is given.
+func (p *Proxy) Restore(target string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refuses = false
+	if p.hangs != nil { // what hung is lost, new connections go through
+		close(p.hangs)
+		p.hangs = nil
+		p.closeAll()
+	}
 	if target != "" {
 		p.target = target
 	}
 }
 
-// hang lets nothing through any more, and breaks nothing.
-func (p *proxy) hang() {
+// Hang lets nothing through any more, and breaks nothing.
+func (p *Proxy) Hang() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.hangs = make(chan struct{})
 }
 
-func (p *proxy) close() {
+// Close ends it. It can be called again.
+func (p *Proxy) Close() {
 	p.listener.Close()
 	p.mu.Lock()
 	p.refuses = true
@@ -70,14 +78,14 @@ func (p *proxy) close() {
 	p.running.Wait()
 }
 
-func (p *proxy) closeAll() {
+func (p *Proxy) closeAll() {
 	for c := range p.conns {
 		c.Close()
 		delete(p.conns, c)
 	}
 }
 
-func (p *proxy) serve() {
+func (p *Proxy) serve() {
 	for {
 		client, err := p.listener.Accept()
 		if err != nil {
@@ -108,7 +116,7 @@ func (p *proxy) serve() {
 }
 
 // pass passes on what arrives from one side, until either is closed.
-func (p *proxy) pass(from, to net.Conn) {
+func (p *Proxy) pass(from, to net.Conn) {
 	defer from.Close()
 	defer to.Close()
 	buf := make([]byte, 32<<10)

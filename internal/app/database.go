@@ -1,0 +1,112 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/clerksync/clerksync/internal/lag"
+	"github.com/clerksync/clerksync/internal/store"
+)
+
+const (
+	// startPatience is how long a start waits for PostgreSQL before it goes on without.
+	startPatience = 2 * time.Second
+
+	// prepareInterval is the time between two attempts to prepare the database.
+	prepareInterval = time.Second
+)
+
+// preparation is the way of the database from a URL to tables that the worker may write.
+type preparation struct {
+	waiting atomic.Pointer[lag.Failure] // why it is not prepared, nil when it is
+}
+
+// prepare prepares the database, and then starts what writes to it. PostgreSQL may be
+// away: after startPatience the process goes on, and receives, while this waits. A fault
+// that only somebody can correct ends the process.
+func (a *App) prepare(ctx context.Context) (stopFunc, error) {
+	began := time.Now()
+	a.database.waiting.Store(&lag.Failure{Reason: "the database is being prepared", Since: began.UTC()})
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	result, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		result <- a.prepareUntilDone(ctx, began)
+	}()
+	stop := func(ctx context.Context) error {
+		cancel()
+		select {
+		case <-ended:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	select {
+	case err := <-result:
+		return stop, err
+	case <-time.After(startPatience):
+	}
+	go func() {
+		if err := <-result; err != nil && ctx.Err() == nil {
+			a.fatal <- err
+		}
+	}()
+	return stop, nil
+}
+
+// prepareUntilDone returns nil when what writes to the database was started, and an error
+// for a fault that time does not correct.
+func (a *App) prepareUntilDone(ctx context.Context, began time.Time) error {
+	logger, warned := a.logger("database"), false
+	for {
+		err := a.prepareDatabase(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+			if warned {
+				logger.Info("PostgreSQL answers, the worker starts")
+			}
+			a.database.waiting.Store(nil)
+			a.projector.Start()
+			a.sweeper.Start()
+			return nil
+		case store.Permanent(err):
+			return err
+		case !warned:
+			logger.Warn("PostgreSQL cannot be used yet, waiting for it", "err", err)
+			warned = true
+		}
+		a.database.waiting.Store(&lag.Failure{Reason: store.Outage(err), Since: began.UTC()})
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(prepareInterval):
+		}
+	}
+}
+
+// prepareDatabase makes one attempt.
+func (a *App) prepareDatabase(ctx context.Context) error {
+	if err := a.store.Ping(ctx); err != nil {
+		return fmt.Errorf("%w; is DATABASE_URL right, and is the server running?", err)
+	}
+	if a.o.Migrate {
+		applied, err := a.store.Migrate(ctx)
+		if err != nil {
+			return err
+		}
+		for _, m := range applied {
+			a.o.Logger.Info("migration applied", "version", m.Version, "name", m.Name)
+		}
+	}
+	err := a.store.CheckMigrated(ctx)
+	if errors.Is(err, store.ErrPending) {
+		return fmt.Errorf("%w; apply them with clerksync migrate up, or start with --migrate", err)
+	}
+	return err
+}
