@@ -17,15 +17,16 @@ func inStep(at time.Time) *lag.Reading {
 	r := &lag.Reading{
 		InStep: true, State: lag.InStep, Verdict: "in step", MeasuredAt: at,
 		Pending: new(uint64), InWork: new(uint64), OldestPendingAge: new(float64),
-		Silence:     &lag.Silence{Seconds: 42, UsualGap: ptr(12.0), LongestGap: ptr(1800.0), Limit: 3600},
-		Delivery:    &lag.Quantiles{P50: 0.18, P99: 1.23, Events: 256},
-		Queue:       &lag.Quantiles{P50: 0.0023, P99: 0.012, Events: 256},
-		EndToEnd:    &lag.Quantiles{P50: 0.183, P99: 1.25, Events: 256},
-		DeadLetters: new(uint64),
-		Workers:     []lag.Worker{{Name: "app-1:7", Version: "v0.3.0", StartedAt: at.Add(-3 * time.Hour), Appliers: 4, Busy: 1}},
-		EventLog:    lag.Neighbour{OK: true, Events: 1204, Bytes: 2_400_000, MaxBytes: 10_000_000_000},
-		PostgreSQL:  &lag.Neighbour{OK: true},
-		Warnings:    []lag.Warning{},
+		LastEventReceivedAt: ptr(at.Add(-42 * time.Second)),
+		Silence:             &lag.Silence{Seconds: 42, UsualGap: ptr(12.0), LongestGap: ptr(1800.0), Limit: 3600},
+		Delivery:            &lag.Quantiles{P50: 0.18, P99: 1.23, Events: 256},
+		Queue:               &lag.Quantiles{P50: 0.0023, P99: 0.012, Events: 256},
+		EndToEnd:            &lag.Quantiles{P50: 0.183, P99: 1.25, Events: 256},
+		DeadLetters:         new(uint64),
+		Workers:             []lag.Worker{{Name: "app-1:7", Version: "v0.3.0", StartedAt: at.Add(-3 * time.Hour), Appliers: 4, Busy: 1}},
+		EventLog:            lag.Neighbour{OK: true, Events: 1204, Bytes: 2_400_000, MaxBytes: 10_000_000_000},
+		PostgreSQL:          &lag.Neighbour{OK: true},
+		Warnings:            []lag.Warning{},
 	}
 	return r
 }
@@ -52,7 +53,8 @@ func TestLagLines(t *testing.T) {
 	t.Parallel()
 	withoutDatabase := inStep(now)
 	withoutDatabase.Delivery, withoutDatabase.Queue, withoutDatabase.EndToEnd, withoutDatabase.PostgreSQL = nil, nil, nil, nil
-	withoutDatabase.Silence, withoutDatabase.Workers, withoutDatabase.EventLog.MaxBytes = nil, []lag.Worker{}, 0
+	withoutDatabase.Silence, withoutDatabase.Workers, withoutDatabase.EventLog.MaxBytes = &lag.Silence{Seconds: 42, Limit: 86400}, []lag.Worker{}, 0
+	withoutDatabase.LastEventReceivedAt = nil
 	unknown := &lag.Reading{
 		State: lag.Unknown, Verdict: "unknown: no event log: set NATS_URL", MeasuredAt: now,
 		EventLog: lag.Neighbour{Error: "the event log cannot be reached"}, PostgreSQL: &lag.Neighbour{OK: true},
@@ -76,7 +78,7 @@ queue         2.3 ms  12 ms  256     stored → applied
 end to end    183 ms  1.2 s  256     emitted by Clerk → applied
 
 pending       0
-last event    received 42 s ago; usual gap 12 s, silent after 1 h
+last event    received 42 s ago, usual gap 12 s; silent after 1 h, in 59 min 18 s
 dead letters  0
 event log     1204 events, 2.4 MB of 10 GB
 PostgreSQL    answers
@@ -85,7 +87,8 @@ workers       app-1:7, version v0.3.0, up 3 h, 1 of 4 appliers busy
 		"stuck, on a narrow terminal": {[]*lag.Reading{stuck(now)}, look{width: 60}, `
 stuck: PostgreSQL refuses connections since 11:56 UTC; 340
 events wait, the oldest for 3 min 20 s
-! 2 dead letters are parked: clerksync dead ls
+! 2 dead letters are parked
+  → clerksync dead ls
 
               P50  P99  EVENTS  FROM → TO
 delivery      -    -    -       emitted by Clerk → received
@@ -94,8 +97,8 @@ end to end    -    -    -       emitted by Clerk → applied
 
 pending       340, 4 in work, the oldest for 3 min 20 s
 rates         2.1/s stored, 0/s applied
-last event    received 42 s ago; usual gap 12 s, silent
-              after 1 h
+last event    received 42 s ago, usual gap 12 s; silent
+              after 1 h, in 59 min 18 s
 dead letters  2
 event log     1204 events, 2.4 MB of 10 GB
 PostgreSQL    PostgreSQL refuses connections
@@ -113,7 +116,7 @@ queue         -    -    -       stored → applied
 end to end    -    -    -       emitted by Clerk → applied
 
 pending       0
-last event    none from Clerk is in the log
+last event    none from Clerk is in the log; silent after 1 d, in 23 h 59 min
 dead letters  0
 event log     1204 events, 2.4 MB
 PostgreSQL    not asked, and no lags without it: set DATABASE_URL
@@ -138,13 +141,12 @@ workers       not known: they could not be
 		"several, in 24 lines": {[]*lag.Reading{inStep(now), rising(1), unknown, rising(3), rising(7)}, look{width: 80, height: 24}, `
 stuck: PostgreSQL refuses connections since 11:56 UTC; 340 events wait, the
 oldest for 3 min 20 s
-! 2 dead letters are parked: clerksync dead ls
-
+! 2 dead letters are parked
+  → clerksync dead ls
               P50  P99  EVENTS  FROM → TO
 delivery      -    -    -       emitted by Clerk → received
 queue         -    -    -       stored → applied
 end to end    -    -    -       emitted by Clerk → applied
-
               THE LAST 14 s         MOST
 pending       ▁▂ ▄█                 700
 oldest        ▁▂ ▄█                 7 min
@@ -153,7 +155,8 @@ applied        ▁ ▁▁                 0/s
 
 pending       700, 4 in work, the oldest for 7 min
 rates         2.1/s stored, 0/s applied, about 2 min 50 s left
-last event    received 42 s ago; usual gap 12 s, silent after 1 h
+last event    received 42 s ago, usual gap 12 s; silent after 1 h, in 59 min
+              18 s
 dead letters  2
 event log     1204 events, 2.4 MB of 10 GB
 PostgreSQL    PostgreSQL refuses connections
@@ -167,7 +170,7 @@ in step
 delivery      180 ms  1.2 s  256     emitted by Clerk → received
 queue         2.3 ms  12 ms  256     stored → applied
 end to end    183 ms  1.2 s  256     emitted by Clerk → applied
-… 11 more: make the window higher
+… 12 more: make the window higher
 `},
 	} {
 		t.Run(name, func(t *testing.T) {

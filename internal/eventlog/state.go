@@ -47,8 +47,8 @@ type Backlog struct {
 
 	Created                 time.Time // of the log
 	Events, Bytes, MaxBytes uint64    // of the whole log; MaxBytes 0: no limit but the disk
-	Last                    uint64 // sequence of the newest event
-	AppliedThrough          uint64 // as in [State]
+	Last                    uint64    // sequence of the newest event
+	AppliedThrough          uint64    // as in [State]
 
 	Pending uint64   // stored and not yet applied
 	InWork  uint64   // of those, delivered to a worker
