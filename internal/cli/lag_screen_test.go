@@ -155,8 +155,8 @@ applied        ▁ ▁▁                 0/s
 
 pending       700, 4 in work, the oldest for 7 min
 rates         2.1/s stored, 0/s applied, about 2 min 50 s left
-last event    received 42 s ago, usual gap 12 s; silent after 1 h, in 59 min
-              18 s
+last event    received 42 s ago, usual gap 12 s; silent after 1 h, in 59 min 18
+              s
 dead letters  2
 event log     1204 events, 2.4 MB of 10 GB
 PostgreSQL    PostgreSQL refuses connections
