@@ -36,7 +36,7 @@ func (l *Loop) Start(delay, interval time.Duration, f func(context.Context)) {
 		}
 		tick := time.NewTicker(interval)
 		defer tick.Stop()
-		for {
+		for ctx.Err() == nil { // when both are ready, select takes either
 			f(ctx)
 			select {
 			case <-ctx.Done():

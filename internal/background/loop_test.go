@@ -56,3 +56,22 @@ func TestStopWaits(t *testing.T) {
 		require.True(t, ended)
 	})
 }
+
+// TestNoCallAfterStop, even when the next one is due by the end of the one in progress.
+func TestNoCallAfterStop(t *testing.T) {
+	t.Parallel()
+	for range 20 { // what is ready is taken at random
+		synctest.Test(t, func(t *testing.T) {
+			calls := 0
+			l := &background.Loop{}
+			l.Start(0, time.Second, func(ctx context.Context) {
+				calls++
+				<-ctx.Done()
+				<-time.After(time.Minute)
+			})
+			synctest.Wait()
+			require.NoError(t, l.Stop(t.Context()))
+			require.Equal(t, 1, calls)
+		})
+	}
+}
