@@ -91,6 +91,7 @@ var parts = []part{
 	{"receiver", config.RoleReceiver, (*App).makeReceiver},
 	{"prober", config.RoleReceiver, (*App).startProber},
 	{"watch of the lag", config.AllRoles, (*App).startWatch},
+	{"alerts", config.AllRoles, (*App).startAlerts},
 	{"admin listener", config.AllRoles, (*App).startAdmin},
 	{"public listener", config.RoleReceiver, (*App).listenPublic}, // from here on events arrive
 	{"announcement", config.AllRoles, (*App).announce},

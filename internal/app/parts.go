@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/clerksync/clerksync/internal/alert"
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/config"
 	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
@@ -49,6 +50,21 @@ func (a *App) startWatch(context.Context) (stopFunc, error) {
 		defer leave()
 		return a.watch.Stop(ctx)
 	}, nil
+}
+
+// startAlerts starts sending alerts, if a URL is configured.
+func (a *App) startAlerts(context.Context) (stopFunc, error) {
+	c := a.o.Config
+	if c.AlertURL == "" {
+		return nil, nil
+	}
+	sender, err := alert.NewSender(c.AlertURL.Reveal(), c.AlertSecret.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("CLERKSYNC_ALERT_SECRET: %w", err)
+	}
+	n := alert.New(alert.Options{Sender: sender, Latest: a.watch.Latest, Registry: a.registry, Logger: a.logger("alerts")})
+	n.Start()
+	return n.Stop, nil
 }
 
 // makeProjector makes the projector, which starts when the tables are there.

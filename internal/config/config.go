@@ -57,6 +57,12 @@ type Admin struct {
 	Token Secret `name:"admin-token" env:"CLERKSYNC_ADMIN_TOKEN" placeholder:"TOKEN" help:"Token for everything on the admin listener but health. Required beyond loopback."`
 }
 
+// Alerts configures where a change of the verdict is sent.
+type Alerts struct {
+	AlertURL    Secret `name:"alert-url" env:"CLERKSYNC_ALERT_URL" placeholder:"URL" help:"URL that gets a POST when the verdict has changed for a minute; an incoming webhook of Slack as well. Set it on one process. Without it, no alerts."`
+	AlertSecret Secret `name:"alert-secret" env:"CLERKSYNC_ALERT_SECRET" placeholder:"WHSEC" help:"Secret to sign alerts with, whsec_…, by Standard Webhooks. Without it, they are not signed."`
+}
+
 // Tracing configures the export of traces. The variables are OpenTelemetry's; its SDK
 // reads the others itself.
 type Tracing struct {
@@ -84,6 +90,7 @@ type Config struct {
 	Receiver `embed:"" group:"Receiver"`
 	Worker   `embed:"" group:"Worker"`
 	Admin    `embed:"" prefix:"" group:"Admin"`
+	Alerts   `embed:"" group:"Alerts"`
 	Tracing  `embed:"" group:"Traces"`
 	DataDir  string `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"${data_dir}" type:"path" help:"Folder for the files that clerksync itself keeps."`
 }
@@ -141,6 +148,7 @@ func (c *Config) Validate(roles Roles) error {
 	}
 	v.database(c)
 	v.log(c, roles)
+	v.alerts(c)
 	v.tracing(c)
 	v.check("CLERKSYNC_ADMIN_ADDR", checkAddr(c.Admin.Addr))
 	if len(v.faults) > 0 {
@@ -242,6 +250,15 @@ func (v *validation) log(c *Config, roles Roles) {
 	v.check("CLERKSYNC_DEAD_MAX_BYTES", checkSize(c.DeadMaxBytes))
 }
 
+func (v *validation) alerts(c *Config) {
+	if !usableEndpoint(c.AlertURL.Reveal()) {
+		v.fault("CLERKSYNC_ALERT_URL", "not of the form https://host/path", "")
+	}
+	if c.AlertSecret != "" {
+		v.check("CLERKSYNC_ALERT_SECRET", signing.CheckSecret(c.AlertSecret.Reveal()))
+	}
+}
+
 func (v *validation) tracing(c *Config) {
 	if c.OTelDisabled {
 		return
@@ -305,7 +322,7 @@ func checkSize(n int64) error {
 	return nil
 }
 
-// usableEndpoint reports whether an endpoint is empty or a URL for traces.
+// usableEndpoint reports whether an endpoint is empty or a URL to post to.
 func usableEndpoint(endpoint string) bool {
 	u, err := url.Parse(endpoint)
 	return endpoint == "" || err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")

@@ -127,6 +127,16 @@ func TestValidate(t *testing.T) {
 			"CLERKSYNC_ERASE_AFTER: -1ns is negative; 0s is at once",
 		}},
 
+		{name: "usable alerts", roles: both, change: func(c *config.Config) {
+			c.AlertURL, c.AlertSecret = "https://hooks.slack.com/services/T0/B0/hidden", signingSecret
+		}},
+		{name: "bad alerts", roles: both, change: func(c *config.Config) {
+			c.AlertURL, c.AlertSecret = "hooks.slack.com/services/hidden", "hidden"
+		}, faults: []string{
+			"CLERKSYNC_ALERT_URL: not of the form https://host/path",
+			"CLERKSYNC_ALERT_SECRET: a signing secret begins with whsec_",
+		}},
+
 		{name: "a receiver alone", roles: receiver, faults: []string{noNATS}},
 		{name: "a worker alone", roles: worker, faults: []string{noNATS}},
 		{name: "several at once", roles: both, change: func(c *config.Config) {

@@ -33,11 +33,20 @@ func NewSigner(secret string) (*Signer, error) {
 	return &Signer{webhook}, nil
 }
 
-// Request returns the request with which Svix would deliver a body.
-func (s *Signer) Request(ctx context.Context, endpoint, id string, at time.Time, body []byte) (*http.Request, error) {
+// Sign returns the signature of a body, as Svix and Standard Webhooks write it.
+func (s *Signer) Sign(id string, at time.Time, body []byte) (string, error) {
 	signature, err := s.webhook.Sign(id, at, body)
 	if err != nil {
-		return nil, errors.New("the signing secret is not usable")
+		return "", errors.New("the signing secret is not usable")
+	}
+	return signature, nil
+}
+
+// Request returns the request with which Svix would deliver a body.
+func (s *Signer) Request(ctx context.Context, endpoint, id string, at time.Time, body []byte) (*http.Request, error) {
+	signature, err := s.Sign(id, at, body)
+	if err != nil {
+		return nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, bytes.NewReader(body))
 	if err != nil {
