@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/clerksync/clerksync/internal/alert"
 	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/doctor"
@@ -15,6 +16,7 @@ import (
 
 type doctorCmd struct {
 	URL           string `name:"url" placeholder:"URL" help:"Public URL of the endpoint, to send a probe through it as well. Without it, CLERKSYNC_PROBE_URL if set."`
+	TestAlert     bool   `name:"test-alert" help:"Send a test to CLERKSYNC_ALERT_URL as well."`
 	JSON          bool   `name:"json" help:"Print JSON."`
 	config.Config `embed:""`
 }
@@ -56,6 +58,10 @@ func (c *doctorCmd) Run(s *session) error {
 		} else {
 			o.Probe.NoLog = o.NoLog.Seen
 		}
+	}
+
+	if o.Alert, err = c.alert(); err != nil {
+		return err
 	}
 
 	report := doctor.Run(s.ctx, o)
@@ -137,6 +143,21 @@ func (c *doctorCmd) probe(running *app.Running) (*probe.Probe, error) {
 		return nil, withHint(usageError("--url needs the signing secret of the endpoint"), "set CLERK_WEBHOOK_SIGNING_SECRET")
 	}
 	return p, nil
+}
+
+// alert returns the sender of the test alert, nil for none.
+func (c *doctorCmd) alert() (*alert.Sender, error) {
+	switch {
+	case !c.TestAlert:
+		return nil, nil
+	case c.AlertURL == "":
+		return nil, withHint(usageError("--test-alert needs the URL that gets alerts"), "set CLERKSYNC_ALERT_URL")
+	}
+	sender, err := alert.NewSender(c.AlertURL.Reveal(), c.AlertSecret.Reveal())
+	if err != nil {
+		return nil, usageError("CLERKSYNC_ALERT_SECRET: " + err.Error())
+	}
+	return sender, nil
 }
 
 // printReport prints a line for every check, and its fix on the next.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	svix "github.com/svix/svix-webhooks/go"
 
 	"github.com/clerksync/clerksync/internal/testkit"
 )
@@ -53,6 +54,24 @@ func cmdNATS(ts *testscript.TestScript, neg bool, args []string) {
 func cmdRedirect(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 2, "redirect VARIABLE URL")
 	s := httptest.NewServer(http.RedirectHandler(args[1], http.StatusPermanentRedirect))
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], s.URL)
+}
+
+// alerts VARIABLE SECRET: starts a web server that takes what is signed with the secret,
+// by Standard Webhooks, and answers 401 to the rest.
+func cmdAlerts(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "alerts VARIABLE SECRET")
+	verifier, err := svix.NewWebhook(args[1])
+	ts.Check(err)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || r.Header.Get("webhook-id") == "" || verifier.Verify(body, r.Header) != nil {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
 	ts.Defer(s.Close)
 	ts.Setenv(args[0], s.URL)
 }

@@ -121,6 +121,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"database":   cmdDatabase,
 	"nats":       cmdNATS,
 	"redirect":   cmdRedirect,
+	"alerts":     cmdAlerts,
 	"occupy":     cmdOccupy,
 	"perm":       cmdPerm,
 	"launch":     cmdLaunch,

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/clerksync/clerksync/internal/alert"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/probe"
@@ -35,7 +36,8 @@ type Options struct {
 	NoLog *Check           // why it is nil
 	Want  eventlog.Options // configured limits of the log; 0 is not configured
 
-	Probe  *probe.Probe // nil: none is sent
+	Probe  *probe.Probe  // nil: none is sent
+	Alert  *alert.Sender // nil: no test alert is sent
 	Logger *slog.Logger
 }
 
@@ -56,6 +58,7 @@ func Run(ctx context.Context, o Options) *Report {
 	checkLog(ctx, r, o)
 	checkLag(ctx, r, o)
 	checkProbe(ctx, r, o)
+	checkAlert(ctx, r, o)
 	r.OK = r.Count(Failed) == 0
 	return r
 }
@@ -84,4 +87,15 @@ func checkProbe(ctx context.Context, r *Report, o Options) {
 		return
 	}
 	r.add("probe", Failed, fmt.Sprintf("stopped at %s: %s", p.StoppedAt, p.Cause), p.Fix)
+}
+
+func checkAlert(ctx context.Context, r *Report, o Options) {
+	if o.Alert == nil {
+		return
+	}
+	if status, err := o.Alert.Send(ctx, alert.NewTest()); err == nil {
+		r.ok("alert", fmt.Sprintf("the test alert was answered with %d", status))
+	} else {
+		r.add("alert", Failed, "the test alert did not arrive: "+err.Error(), "correct CLERKSYNC_ALERT_URL, or what answers there")
+	}
 }
