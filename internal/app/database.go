@@ -97,7 +97,7 @@ func (a *App) prepareDatabase(ctx context.Context) error {
 	}
 	if a.o.Migrate {
 		applied, err := a.store.Migrate(ctx)
-		if err != nil {
+		if err != nil && !errors.Is(err, store.ErrNewer) { // CheckMigrated returns it again
 			return err
 		}
 		for _, m := range applied {
@@ -105,8 +105,11 @@ func (a *App) prepareDatabase(ctx context.Context) error {
 		}
 	}
 	err := a.store.CheckMigrated(ctx)
-	if errors.Is(err, store.ErrPending) {
+	switch {
+	case errors.Is(err, store.ErrPending):
 		return fmt.Errorf("%w; apply them with clerksync migrate up, or start with --migrate", err)
+	case errors.Is(err, store.ErrNewer):
+		return fmt.Errorf("%w; run the newer clerksync that migrated them", err)
 	}
 	return err
 }

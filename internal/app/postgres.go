@@ -3,16 +3,14 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/clerksync/clerksync/internal/embedded/postgres"
+	"github.com/clerksync/clerksync/internal/store"
 )
 
 // devDatabase is the database of the embedded PostgreSQL.
@@ -39,7 +37,7 @@ func StartPostgres(ctx context.Context, d *DataDir, binDir string, logger *slog.
 	if err != nil {
 		return nil, "", err
 	}
-	err = createDatabase(ctx, pg.URL("postgres"))
+	err = store.CreateDatabase(ctx, pg.URL("postgres"), devDatabase)
 	if err == nil && pg.Port() != o.Port {
 		err = writePrivate(d.file(portFile), []byte(strconv.Itoa(pg.Port())))
 	}
@@ -70,23 +68,4 @@ func (d *DataDir) lastPort() int {
 		return 0
 	}
 	return int(port)
-}
-
-func createDatabase(ctx context.Context, url string) error {
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
-		return fmt.Errorf("connect to the embedded PostgreSQL: %w", err)
-	}
-	defer conn.Close(ctx)
-	var exists bool
-	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", devDatabase).Scan(&exists); err != nil {
-		return fmt.Errorf("find the database: %w", err)
-	}
-	if exists {
-		return nil
-	}
-	if _, err := conn.Exec(ctx, "CREATE DATABASE "+devDatabase); err != nil {
-		return fmt.Errorf("create the database: %w", err)
-	}
-	return nil
 }

@@ -29,6 +29,9 @@ func TestStartRefuses(t *testing.T) {
 	refusing, err := embeddednats.Start(t.Context(), embeddednats.Options{Dir: t.TempDir(), Token: "another"})
 	require.NoError(t, err)
 	defer refusing.Stop()
+	newer := testkit.DatabaseURL(t)
+	_, err = testkit.OpenStore(t, newer).Pool().Exec(t.Context(), "INSERT INTO clerksync_migrations (version_id, is_applied) VALUES (90001, true)")
+	require.NoError(t, err)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
@@ -47,6 +50,16 @@ func TestStartRefuses(t *testing.T) {
 		"a database that is not there": {
 			change: []func(*app.Options){database(noSuchDatabase(t, migrated))},
 			want:   []string{"ping PostgreSQL: ", "SQLSTATE 3D000", "; is DATABASE_URL right, and is the server running?"},
+		},
+		"tables of a newer version": {
+			change: []func(*app.Options){database(newer)},
+			want:   []string{"the tables are newer than this clerksync: it does not know 1 migration of theirs; run the newer clerksync that migrated them"},
+			is:     store.ErrNewer,
+		},
+		"tables of a newer version that are to be migrated": {
+			change: []func(*app.Options){database(newer), func(o *app.Options) { o.Migrate = true }},
+			want:   []string{"the tables are newer than this clerksync: ", "; run the newer clerksync that migrated them"},
+			is:     store.ErrNewer,
 		},
 		"a refused password of NATS": {
 			change: []func(*app.Options){database(migrated), func(o *app.Options) {

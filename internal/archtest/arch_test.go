@@ -52,7 +52,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/tracing":           {},
 		"internal/units":             {},
 		"internal/store/db":          {},
-		"internal/store":             {"internal/clerk", "internal/store/db", "sql"},
+		"internal/store":             {"internal/clerk", "internal/store/db", "internal/units", "sql"},
 		"internal/eventlog":          {"internal/clerk"},
 		"internal/config":            {"internal/clerk", "internal/signing"},
 		"internal/receiver":          {"internal/clerk", "internal/eventlog", "internal/metrics", "internal/signing", "internal/tracing"},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -31,7 +32,7 @@ func (c *migrateUpCmd) Run(s *session) error {
 	defer st.Close()
 	applied, err := st.Migrate(s.ctx)
 	if err != nil {
-		return err
+		return withMigrationHint(err)
 	}
 	if c.JSON {
 		return s.printJSON(listMigrations(applied))
@@ -77,16 +78,18 @@ func (c *migrateStatusCmd) Run(s *session) error {
 			return err
 		}
 	}
-	pending := 0
-	for _, m := range all {
-		if m.AppliedAt.IsZero() {
-			pending++
-		}
+	return withMigrationHint(st.CheckMigrated(s.ctx))
+}
+
+// withMigrationHint adds the next step to an error of [store.Store.CheckMigrated].
+func withMigrationHint(err error) error {
+	switch {
+	case errors.Is(err, store.ErrPending):
+		return withHint(err, "clerksync migrate up applies them")
+	case errors.Is(err, store.ErrNewer):
+		return withHint(err, "run the newer clerksync that migrated them")
 	}
-	if pending > 0 {
-		return withHint(fmt.Errorf("%w: %d of %d", store.ErrPending, pending, len(all)), "clerksync migrate up applies them")
-	}
-	return nil
+	return err
 }
 
 func listMigrations(all []store.Migration) []migration {

@@ -74,6 +74,8 @@ func checkTables(ctx context.Context, r *Report, st *store.Store, i *store.Inspe
 		r.add("tables", Failed, fmt.Sprintf("there are no tables in schema %s: %v", i.Schema, err), fixNoTables)
 	case errors.Is(err, store.ErrPending):
 		r.add("tables", Failed, err.Error(), "clerksync migrate up")
+	case errors.Is(err, store.ErrNewer):
+		r.add("tables", Failed, err.Error(), "run the newer clerksync that migrated them")
 	case err != nil:
 		r.add("tables", Failed, err.Error(), "run clerksync doctor as the role that the worker uses")
 	default:

@@ -3,14 +3,22 @@ package store
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrRefused means that PostgreSQL refuses the content of an event: a retry would not
-// help. Every other error of [Store.Apply] is worth a retry.
-var ErrRefused = errors.New("refused")
+var (
+	// ErrRefused means that PostgreSQL refuses the content of an event: a retry would not
+	// help. Every other error of [Store.Apply] is worth a retry.
+	ErrRefused = errors.New("refused")
+
+	// ErrCollision means that an address is in users.email of a row that the lookup of its
+	// holder did not find. A retry helps when an operator wrote it meanwhile. It does not
+	// when a trigger changes addresses, or row-level security hides the row.
+	ErrCollision = errors.New("the address is taken in users.email by a row that clerksync does not find")
+)
 
 // wrap turns PostgreSQL's errors into this package's. Of an error about content it keeps
 // only the code and the name of the constraint, since the text quotes the content.
@@ -19,10 +27,13 @@ func wrap(doing string, err error) error {
 		return nil
 	}
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return fmt.Errorf("%s: %w", doing, err)
-	}
-	if !refused(pg) {
+	var connect *pgconn.ConnectError // never about content
+	switch {
+	case errors.As(err, &connect) || !errors.As(err, &pg):
+		return &lineError{doing, err}
+	case pg.Code == pgerrcode.UniqueViolation && pg.ConstraintName == "users_email_key":
+		return fmt.Errorf("%s: %w", doing, ErrCollision)
+	case !refused(pg):
 		return &serverError{doing, pg.Message, pg.Code}
 	}
 	where := ""
@@ -31,6 +42,18 @@ func wrap(doing string, err error) error {
 	}
 	return fmt.Errorf("%s: %w by PostgreSQL with SQLSTATE %s%s", doing, ErrRefused, pg.Code, where)
 }
+
+// lineError writes an error in one line. pgx's has a line for each address that it tried.
+type lineError struct {
+	doing string
+	err   error
+}
+
+func (e *lineError) Error() string {
+	return e.doing + ": " + strings.Join(strings.Fields(e.err.Error()), " ")
+}
+
+func (e *lineError) Unwrap() error { return e.err }
 
 // serverError is an error of PostgreSQL that is not about content. Its detail and hint
 // are left out: they may quote some.
@@ -44,9 +67,6 @@ func (e *serverError) Error() string {
 
 // refused reports whether an error is about content, and not temporary.
 func refused(pg *pgconn.PgError) bool {
-	if pg.Code == pgerrcode.UniqueViolation {
-		return pg.ConstraintName != "users_email_key" // there it is a race between two batches
-	}
 	switch class(pg.Code) {
 	case class(pgerrcode.DataException),
 		class(pgerrcode.IntegrityConstraintViolation), // of a constraint that an operator added, or a row that one removed

@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 
+	"github.com/clerksync/clerksync/internal/units"
 	"github.com/clerksync/clerksync/sql"
 )
 
@@ -25,12 +29,31 @@ type Migration struct {
 	AppliedAt time.Time // zero when it is pending
 }
 
-// ErrPending means that the tables are older than this version of clerksync.
-var ErrPending = errors.New("pending migrations")
+var (
+	// ErrPending means that the tables are older than this version of clerksync.
+	ErrPending = errors.New("pending migrations")
+
+	// ErrNewer means that the tables have migrations that this version of clerksync does
+	// not know.
+	ErrNewer = errors.New("the tables are newer than this clerksync")
+)
+
+// pendingError is an [ErrPending] with its numbers.
+type pendingError struct{ pending, all int }
+
+func (e *pendingError) Error() string {
+	return fmt.Sprintf("%v: %d of %d", ErrPending, e.pending, e.all)
+}
+
+func (e *pendingError) Unwrap() error { return ErrPending }
 
 // Migrate creates the schema, if it is missing, and applies the pending migrations, one
-// process at a time. It returns those that it applied.
+// process at a time. It returns those that it applied. The error is [ErrNewer] when the
+// tables are newer.
 func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
+	if err := s.CheckMigrated(ctx); err != nil && !errors.Is(err, ErrPending) {
+		return nil, err
+	}
 	if err := s.createSchema(ctx); err != nil {
 		return nil, err
 	}
@@ -80,22 +103,60 @@ func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 	return all, nil
 }
 
-// CheckMigrated returns [ErrPending] when there are pending migrations.
+// CheckMigrated returns [ErrNewer] when the tables are newer than this version of
+// clerksync, and [ErrPending] when they are older. It costs about as much as [Store.Ping].
 func (s *Store) CheckMigrated(ctx context.Context) error {
-	all, err := s.Migrations(ctx)
+	known, err := knownVersions()
 	if err != nil {
 		return err
 	}
-	pending := 0
-	for _, m := range all {
-		if m.AppliedAt.IsZero() {
-			pending++
+	applied, err := s.appliedVersions(ctx)
+	if err != nil {
+		return err
+	}
+	pending, unknown := len(known), 0
+	for _, version := range applied {
+		if known[version] {
+			pending--
+		} else {
+			unknown++
 		}
 	}
-	if pending > 0 {
-		return fmt.Errorf("%w: %d of %d", ErrPending, pending, len(all))
+	switch {
+	case unknown > 0:
+		return fmt.Errorf("%w: it does not know %s of theirs", ErrNewer, units.Count(unknown, "migration", "migrations"))
+	case pending > 0:
+		return &pendingError{pending, len(known)}
 	}
 	return nil
+}
+
+// appliedVersions reads goose's table; without it no migration is applied.
+func (s *Store) appliedVersions(ctx context.Context) ([]int64, error) {
+	rows, _ := s.pool.Query(ctx, "SELECT version_id FROM "+migrationsTable+" WHERE is_applied AND version_id > 0") // CollectRows returns its error
+	applied, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == pgerrcode.UndefinedTable {
+		return nil, nil
+	}
+	return applied, wrap("read migrations", err)
+}
+
+// knownVersions returns the versions of the migrations in this program.
+func knownVersions() (map[int64]bool, error) {
+	files, err := fs.Glob(sql.Migrations, "*.sql")
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations: %w", err)
+	}
+	known := make(map[int64]bool, len(files))
+	for _, file := range files {
+		version, err := goose.NumericComponent(file)
+		if err != nil {
+			return nil, fmt.Errorf("read the migrations: %w", err)
+		}
+		known[version] = true
+	}
+	return known, nil
 }
 
 func (s *Store) createSchema(ctx context.Context) error {

@@ -2,8 +2,10 @@ package store_test
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -16,12 +18,22 @@ import (
 	"github.com/clerksync/clerksync/sql"
 )
 
-func openSchema(t *testing.T, url, schema string) *store.Store {
+func openSchema(t *testing.T, url, schema string, change ...func(*store.Options)) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{URL: url, Schema: schema, MaxConns: 4})
+	o := store.Options{URL: url, Schema: schema, MaxConns: 4}
+	for _, f := range change {
+		f(&o)
+	}
+	s, err := store.Open(t.Context(), o)
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	return s
+}
+
+// edit is an operator's statement.
+func edit(t require.TestingT, s *store.Store, statement string, args ...any) {
+	_, err := s.Pool().Exec(context.Background(), statement, args...)
+	require.NoError(t, err)
 }
 
 // TestMigrate: before, all is pending, and to look changes nothing; after, nothing
@@ -38,7 +50,8 @@ func TestMigrate(t *testing.T) {
 	}
 	err = s.CheckMigrated(t.Context())
 	require.ErrorIs(t, err, store.ErrPending)
-	require.Regexp(t, `^pending migrations: (\d+) of (\d+)$`, err.Error())
+	require.EqualError(t, err, fmt.Sprintf("pending migrations: %d of %[1]d", len(before)))
+	require.Equal(t, fmt.Sprintf("%d migrations are pending", len(before)), store.Outage(err))
 	var schemas int
 	require.NoError(t, s.Pool().QueryRow(t.Context(), "SELECT count(*) FROM pg_namespace WHERE nspname = 'clerk'").Scan(&schemas))
 	require.Zero(t, schemas, "to look changes nothing")
@@ -75,7 +88,9 @@ func TestMigrationsGoDownAgain(t *testing.T) {
 	require.NoError(t, err)
 	_, err = provider.DownTo(t.Context(), 1)
 	require.NoError(t, err)
-	require.EqualError(t, s.CheckMigrated(t.Context()), "pending migrations: 3 of 4")
+	all, err := s.Migrations(t.Context())
+	require.NoError(t, err)
+	require.EqualError(t, s.CheckMigrated(t.Context()), fmt.Sprintf("pending migrations: %d of %d", len(all)-1, len(all)))
 	_, err = provider.DownTo(t.Context(), 0)
 	require.NoError(t, err)
 	var tables int
@@ -85,6 +100,49 @@ func TestMigrationsGoDownAgain(t *testing.T) {
 	require.NoError(t, err)
 	batch(t, s, userAt(1, "user_1", addressA))
 }
+
+// TestTablesOfANewerVersion are not touched by this one, which says so.
+func TestTablesOfANewerVersion(t *testing.T) {
+	t.Parallel()
+	s := testkit.Store(t)
+	for i, want := range []string{
+		"the tables are newer than this clerksync: it does not know 1 migration of theirs",
+		"the tables are newer than this clerksync: it does not know 2 migrations of theirs",
+	} {
+		edit(t, s, "INSERT INTO clerksync_migrations (version_id, is_applied) VALUES ($1, true)", 90000+i)
+		err := s.CheckMigrated(t.Context())
+		require.ErrorIs(t, err, store.ErrNewer)
+		require.EqualError(t, err, want)
+		require.Equal(t, "the tables are newer than this clerksync", store.Outage(err))
+		_, err = s.Migrate(t.Context())
+		require.EqualError(t, err, want)
+	}
+	edit(t, s, "DELETE FROM clerksync_migrations WHERE version_id = 1")
+	require.ErrorIs(t, s.CheckMigrated(t.Context()), store.ErrNewer, "an older program cannot apply what is pending")
+}
+
+// TestCheckMigratedIsOneStatement, and cheap: it is run with every reading of the lag.
+func TestCheckMigratedIsOneStatement(t *testing.T) {
+	t.Parallel()
+	s := testkit.Store(t)
+	require.NoError(t, s.CheckMigrated(t.Context()))
+	var count statements
+	traced, err := s.Traced(t.Context(), &count)
+	require.NoError(t, err)
+	defer traced.Close()
+	require.NoError(t, traced.CheckMigrated(t.Context()))
+	require.EqualValues(t, 1, count.Load())
+}
+
+// statements counts them.
+type statements struct{ atomic.Int64 }
+
+func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	s.Add(1)
+	return ctx
+}
+
+func (s *statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // TestMigrateConcurrently: of four processes that start at once, each migration is
 // applied by one, and none fails.

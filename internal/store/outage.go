@@ -4,21 +4,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/clerksync/clerksync/internal/units"
 )
 
 // Outage returns in fixed words why PostgreSQL cannot be used. The text of an error can
 // contain an address or the name of a role, and this is shown on pages.
 func Outage(err error) string {
+	var pending *pendingError
 	var refusal *serverError
 	var pg *pgconn.PgError
 	var timeout net.Error
 	switch {
+	case errors.As(err, &pending):
+		return units.Count(pending.pending, "migration is pending", "migrations are pending")
+	case errors.Is(err, ErrPending):
+		return "migrations are pending"
+	case errors.Is(err, ErrNewer):
+		return ErrNewer.Error()
+	case errors.Is(err, ErrCollision):
+		return "an address that an event claims is taken in users.email by a row that clerksync does not find"
 	case errors.As(err, &refusal):
 		return outageOf(refusal.code)
 	case errors.As(err, &pg):
@@ -29,6 +42,71 @@ func Outage(err error) string {
 		return "PostgreSQL does not answer in time"
 	}
 	return "PostgreSQL cannot be reached"
+}
+
+// Permanent reports whether PostgreSQL cannot be used until somebody changes the
+// configuration, its own or clerksync's. Everything else may end by itself.
+func Permanent(err error) bool {
+	var refusal *serverError
+	var connect *pgconn.ConnectError
+	switch {
+	case errors.Is(err, ErrPending), errors.Is(err, ErrNewer):
+		return true
+	case errors.As(err, &refusal):
+		return permanent(refusal.code)
+	case errors.As(err, &connect):
+		return permanentConnect(connect)
+	}
+	return false
+}
+
+// permanentConnect judges all attempts of a connection: every address of every host, with
+// and without TLS. A refusal counts only when no other attempt may succeed later: without
+// TLS a server may say that pg_hba.conf has no entry, while with TLS it is starting or has
+// no connection left.
+func permanentConnect(connect *pgconn.ConnectError) bool {
+	refused := false
+	for _, attempt := range attempts(connect.Unwrap()) {
+		var pg *pgconn.PgError
+		var network net.Error
+		switch {
+		case errors.As(attempt, &pg):
+			if !permanent(pg.Code) {
+				return false
+			}
+			refused = true
+		case errors.Is(attempt, syscall.ECONNREFUSED) && oneHost(connect.Config):
+			// The server does not listen on this one of the host's addresses, as on ::1 of
+			// localhost.
+		case errors.As(attempt, &network), errors.Is(attempt, io.EOF), errors.Is(attempt, io.ErrUnexpectedEOF),
+			errors.Is(attempt, context.Canceled):
+			return false
+		}
+	}
+	return refused
+}
+
+// attempts returns the errors that were joined.
+func attempts(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+func oneHost(c *pgconn.Config) bool {
+	return !slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.Host != c.Host || f.Port != c.Port })
+}
+
+// permanent reports whether an SQLSTATE stays until somebody changes the configuration.
+// The second is that of a role that does not exist or may not log in, and of pg_hba.conf.
+func permanent(code string) bool {
+	switch code {
+	case pgerrcode.InvalidPassword, pgerrcode.InvalidAuthorizationSpecification,
+		pgerrcode.InvalidCatalogName, pgerrcode.InsufficientPrivilege:
+		return true
+	}
+	return false
 }
 
 // outageOf explains an SQLSTATE.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -73,21 +72,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 }
 
 // Ping checks that the database answers.
-func (s *Store) Ping(ctx context.Context) error {
-	if err := s.pool.Ping(ctx); err != nil {
-		return &pingError{err}
-	}
-	return nil
-}
-
-// pingError puts pgx's error, a line for each address it tried, into one line.
-type pingError struct{ err error }
-
-func (e *pingError) Error() string {
-	return "ping PostgreSQL: " + strings.Join(strings.Fields(e.err.Error()), " ")
-}
-
-func (e *pingError) Unwrap() error { return e.err }
+func (s *Store) Ping(ctx context.Context) error { return wrap("ping PostgreSQL", s.pool.Ping(ctx)) }
 
 // Close waits for connections in use to be returned, and closes them all.
 func (s *Store) Close() { s.pool.Close() }
