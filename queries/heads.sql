@@ -4,6 +4,9 @@
 -- restored does not win; Go's head.lifted has the same rule, and Version.Compare the same
 -- order: they must agree. Keys must be unique.
 --
+-- An equal version leaves applied_at as it is: it was applied then, and the lag is measured
+-- from it.
+--
 -- ON CONFLICT DO UPDATE locks the rows of losers too: after this statement no other
 -- transaction can change the heads of these entities, parents included, until this one
 -- ends. ORDER BY is the lock order, without which two batches would deadlock.
@@ -30,7 +33,12 @@ ON CONFLICT (kind, clerk_id) DO UPDATE SET
     event_at = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.event_at ELSE excluded.event_at END,
     event_id = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.event_id ELSE excluded.event_id END,
     event_seq = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.event_seq ELSE excluded.event_seq END,
-    applied_at = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.applied_at ELSE excluded.applied_at END,
+    applied_at = CASE
+        WHEN head.erasing OR head.erased_at IS NOT NULL
+            OR (excluded.deleted, excluded.updated_at, excluded.event_at, excluded.event_id)
+            = (head.deleted, head.updated_at, head.event_at, head.event_id) THEN head.applied_at
+        ELSE excluded.applied_at
+    END,
     erasing = head.erasing OR head.erased_at IS NOT NULL
 WHERE (excluded.deleted, excluded.updated_at, excluded.event_at, excluded.event_id, @reapply::boolean)
     > (head.deleted, head.updated_at, head.event_at, head.event_id, false)

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
@@ -68,4 +69,42 @@ func TestReapplyOfAnyPartAtAnyTimeChangesNothing(t *testing.T) {
 			r.Fatalf("(-applied +some of it reapplied):\n%s", diff)
 		}
 	})
+}
+
+// TestReapplyKeepsWhenEventsWereApplied: the lag is measured from it, and the time until a
+// person is erased. Only a newer version sets it.
+func TestReapplyKeepsWhenEventsWereApplied(t *testing.T) {
+	t.Parallel()
+	s := testkit.Store(t)
+	history := []*clerk.Event{userAt(1, "user_1", addressA), orgAt(1, "org_1"), joinedAt(3, "orgmem_1"), userDeletedAt(4, "user_2")}
+	entries := entriesOf(history)
+	batch(t, s, history...)
+	edit(t, s, "UPDATE entity_heads SET applied_at = applied_at - interval '1 hour'")
+	refs := []store.Ref{
+		{Kind: clerk.KindUser, ID: "user_1", Seq: 1},
+		{Kind: clerk.KindOrganization, ID: "org_1", Seq: 2},
+		{Kind: clerk.KindMembership, ID: "orgmem_1", Seq: 3},
+		{Kind: clerk.KindUser, ID: "user_2", Seq: 4},
+	}
+	before, err := s.AppliedAt(t.Context(), refs)
+	require.NoError(t, err)
+	require.Len(t, before, len(refs))
+	heads := wholeTables(t, s)
+
+	outcomes, err := s.Reapply(t.Context(), entries)
+	require.NoError(t, err)
+	require.Equal(t, []store.Outcome{store.Applied, store.Applied, store.Applied, store.Applied}, outcomes)
+	after, err := s.AppliedAt(t.Context(), refs)
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+	require.Equal(t, heads, wholeTables(t, s), "those of stubs and seats too")
+	due, err := s.UsersToErase(t.Context(), time.Now().Add(-30*time.Minute), 10)
+	require.NoError(t, err)
+	require.Equal(t, []string{"user_2"}, due, "the time to restore a deletion is not prolonged")
+
+	_, err = s.Reapply(t.Context(), []store.Entry{{Change: testkit.Change(userAt(5, "user_1", addressA)), Seq: 5}})
+	require.NoError(t, err)
+	newer, err := s.AppliedAt(t.Context(), []store.Ref{{Kind: clerk.KindUser, ID: "user_1", Seq: 5}})
+	require.NoError(t, err)
+	require.Greater(t, newer[5], before[1].Add(30*time.Minute))
 }
