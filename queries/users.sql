@@ -1,14 +1,15 @@
 -- name: UserUpsertMany :exec
 -- Writes users whose heads were advanced in this transaction. '' and the epoch stand for
 -- NULL, which the arrays of sqlc cannot hold. email is set for users that hold their
--- address; UserEmailRelease has taken it from the previous holder.
+-- address, email_rank for those that wait for it; UserEmailRelease has taken the
+-- address from the previous holder.
 INSERT INTO users (
-    id, clerk_id, email, primary_email, email_verified, name, first_name, last_name, username, phone_number,
+    id, clerk_id, email, email_rank, primary_email, email_verified, name, first_name, last_name, username, phone_number,
     image_url, external_id, public_metadata, banned, locked, deprovisioned, last_sign_in_at, raw,
     created_at, updated_at, deleted_at
 )
 SELECT
-    u.id, u.clerk_id, NULLIF(u.email, ''), NULLIF(u.primary_email, ''), u.email_verified,
+    u.id, u.clerk_id, NULLIF(u.email, ''), NULLIF(u.email_rank, ''), NULLIF(u.primary_email, ''), u.email_verified,
     NULLIF(concat_ws(' ', NULLIF(u.first_name, ''), NULLIF(u.last_name, '')), ''),
     NULLIF(u.first_name, ''), NULLIF(u.last_name, ''), NULLIF(u.username, ''), NULLIF(u.phone_number, ''),
     NULLIF(u.image_url, ''), NULLIF(u.external_id, ''), u.public_metadata, u.banned, u.locked, u.deprovisioned,
@@ -19,6 +20,7 @@ FROM (
         unnest(@id::uuid[]) AS id,
         unnest(@clerk_id::text[]) AS clerk_id,
         unnest(@email::text[]) AS email,
+        unnest(@email_rank::text[]) AS email_rank,
         unnest(@primary_email::text[]) AS primary_email,
         unnest(@email_verified::boolean[]) AS email_verified,
         unnest(@first_name::text[]) AS first_name,
@@ -39,6 +41,7 @@ FROM (
 ) AS u
 ON CONFLICT (clerk_id) DO UPDATE SET
     email = excluded.email,
+    email_rank = excluded.email_rank,
     primary_email = excluded.primary_email,
     email_verified = excluded.email_verified,
     name = excluded.name,
@@ -59,8 +62,8 @@ ON CONFLICT (clerk_id) DO UPDATE SET
     deleted_at = excluded.deleted_at;
 
 -- name: UserEmailLockMany :exec
--- Locks the addresses that the given users claim and those that they claimed before, so
--- that no other transaction decides concurrently which users hold them.
+-- Locks the addresses that the given users claim and those that they claimed or held
+-- before, so that no other transaction decides concurrently which users hold them.
 --
 -- The addresses share 64 stripes: one lock each would overflow the server's lock table,
 -- which by default has room for 64 per connection. The locks are taken in one order, after
@@ -72,34 +75,58 @@ FROM (
     FROM (
         SELECT unnest(@address::text[]) AS address
         UNION ALL
-        SELECT u.primary_email FROM users u WHERE u.clerk_id = ANY(@clerk_id::text[])
+        SELECT v.address FROM users u CROSS JOIN LATERAL (VALUES (u.primary_email), (u.email)) AS v (address)
+        WHERE u.clerk_id = ANY(@clerk_id::text[])
     ) AS a
     WHERE a.address <> ''
     ORDER BY stripe
 ) AS l;
 
--- name: UserEmailClaimMany :many
--- Returns every claimant of the addresses that the given users claim or claimed before,
--- with the version that ranks it. It must be a separate statement after UserEmailLockMany:
--- only then does it see what the previous owner of the lock committed. For OFFSET 0 see
--- HeadGetMany.
-SELECT u.clerk_id, a.address::text AS address, (u.email IS NOT NULL)::boolean AS holds,
-    h.deleted, h.updated_at, h.event_at, h.event_id
+-- name: UserEmailFindMany :many
+-- Returns the users that matter to the addresses that UserEmailLockMany locked: of each
+-- address its holder, whatever that user claims, and of those that claim it and do not
+-- hold it the one with the greatest rank, besides the given users. Users without a rank
+-- come first, all of them. A user without a head is deleted: its claim does not count.
+--
+-- It must be a separate statement after UserEmailLockMany: only then does it see what the
+-- previous owner of the lock committed. For OFFSET 0 see HeadGetMany.
+SELECT
+    u.clerk_id::text AS clerk_id,
+    COALESCE(u.primary_email, '')::text AS primary_email,
+    COALESCE(u.email, '')::text AS email,
+    (u.email_rank IS NOT NULL)::boolean AS ranked,
+    COALESCE(h.deleted, true)::boolean AS deleted,
+    COALESCE(h.updated_at, to_timestamp(0))::timestamptz AS updated_at,
+    COALESCE(h.event_at, to_timestamp(0))::timestamptz AS event_at,
+    COALESCE(h.event_id, '')::text AS event_id
 FROM (
     SELECT unnest(@address::text[]) AS address
     UNION
-    SELECT o.primary_email FROM users o WHERE o.clerk_id = ANY(@clerk_id::text[])
+    SELECT v.address FROM users o CROSS JOIN LATERAL (VALUES (o.primary_email), (o.email)) AS v (address)
+    WHERE o.clerk_id = ANY(@clerk_id::text[])
 ) AS a
-CROSS JOIN LATERAL (SELECT * FROM users c WHERE c.primary_email = a.address OFFSET 0) AS u
-CROSS JOIN LATERAL (SELECT * FROM entity_heads e WHERE e.kind = 'user' AND e.clerk_id = u.clerk_id OFFSET 0) AS h;
+CROSS JOIN LATERAL (
+    SELECT c.clerk_id, c.primary_email, c.email, c.email_rank FROM users c WHERE c.email = a.address
+    UNION ALL
+    (
+        SELECT c.clerk_id, c.primary_email, c.email, c.email_rank FROM users c
+        WHERE c.primary_email || '' = a.address AND c.email IS DISTINCT FROM c.primary_email AND c.clerk_id <> ALL(@clerk_id::text[])
+        ORDER BY c.email_rank DESC
+        FETCH FIRST 1 ROW WITH TIES
+    )
+    OFFSET 0
+) AS u
+LEFT JOIN LATERAL (SELECT * FROM entity_heads e WHERE e.kind = 'user' AND e.clerk_id = u.clerk_id OFFSET 0) AS h ON true;
 
 -- name: UserEmailRelease :exec
--- Takes their address from users.
-UPDATE users SET email = NULL WHERE clerk_id = ANY(@clerk_id::text[]);
+-- Takes their address from users, and ranks them among those that wait for theirs. ranks is
+-- a JSON object, since a join with an array could be planned as a scan of users.
+UPDATE users SET email = NULL, email_rank = CASE WHEN primary_email IS NOT NULL THEN @ranks::jsonb ->> clerk_id END
+WHERE clerk_id = ANY(@clerk_id::text[]);
 
 -- name: UserEmailGrant :exec
 -- Gives users the address that they claim.
-UPDATE users SET email = primary_email WHERE clerk_id = ANY(@clerk_id::text[]);
+UPDATE users SET email = primary_email, email_rank = NULL WHERE clerk_id = ANY(@clerk_id::text[]);
 
 -- name: UserEmailGet :one
 -- Returns the address that a user claims, '' when there is none.

@@ -278,7 +278,7 @@ func bareUpsertStretch(b *testing.B, st *store.Store, from, to int) time.Duratio
 			u := c.User
 			p.ID = append(p.ID, clerk.UUID(c.ID))
 			p.ClerkID = append(p.ClerkID, c.ID)
-			p.Email = append(p.Email, u.PrimaryEmail)
+			p.Email, p.EmailRank = append(p.Email, u.PrimaryEmail), append(p.EmailRank, "")
 			p.PrimaryEmail = append(p.PrimaryEmail, u.PrimaryEmail)
 			p.EmailVerified = append(p.EmailVerified, u.EmailVerified)
 			p.FirstName = append(p.FirstName, u.FirstName)

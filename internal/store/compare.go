@@ -45,7 +45,7 @@ type comparison struct {
 func comparisons() []comparison {
 	var all []comparison
 	for _, t := range tables {
-		all = append(all, comparison{table: t.name, kind: t.kind})
+		all = append(all, comparison{table: t.name, kind: t.kind, skip: []string{"email_rank"}}) // an older clerksync wrote none
 	}
 	return append(all, comparison{table: "entity_heads", skip: []string{"applied_at", "event_seq", "erasing", "erased_at", "restored_at"}})
 }

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -82,7 +84,7 @@ func TestDecideEmails(t *testing.T) {
 				}
 			}
 			require.ElementsMatch(t, tt.holder, held, "held")
-			require.ElementsMatch(t, tt.release, got.release, "release")
+			require.ElementsMatch(t, tt.release, slices.Collect(maps.Keys(got.release)), "release")
 			require.ElementsMatch(t, tt.grant, got.grant, "grant")
 		})
 	}
@@ -117,8 +119,8 @@ func TestDecideEmailsProperty(t *testing.T) {
 				claims[fmt.Sprint("u", rapid.IntRange(0, 7).Draw(t, "user"))] = c
 			}
 
-			// UserEmailClaimMany returns every claimant, according to the table, of an
-			// address that the batch claims or claimed until now; with the version of the
+			// As UserEmailFindMany: of each address that the batch claims or claimed until
+			// now the holder, and the best of those that wait; with the versions of the
 			// heads, which are advanced by then.
 			addresses := map[string]bool{}
 			for id, c := range claims {
@@ -127,21 +129,31 @@ func TestDecideEmailsProperty(t *testing.T) {
 					addresses[u.claim.address] = true
 				}
 			}
+			delete(addresses, "")
 			var claimants []claimant
-			for id, u := range table {
-				if u.claim.address == "" || !addresses[u.claim.address] {
-					continue
+			for address := range addresses {
+				var best *claimant
+				for id, u := range table {
+					c := claimant{id, u.claim, u.email != ""}
+					ours, ok := claims[id]
+					if ok {
+						c.claim.version = ours.version
+					}
+					switch {
+					case u.email == address:
+						claimants = append(claimants, c)
+					case u.claim.address == address && !ok && (best == nil || c.claim.version.Compare(best.claim.version) > 0):
+						best = &c
+					}
 				}
-				c := u.claim
-				if ours, ok := claims[id]; ok {
-					c.version = ours.version
+				if best != nil {
+					claimants = append(claimants, *best)
 				}
-				claimants = append(claimants, claimant{id, c, u.email != ""})
 			}
 
 			got := decideEmails(claims, claimants)
 
-			for _, id := range got.release {
+			for id := range got.release {
 				if table[id].email == "" {
 					t.Fatalf("%s is to let go of nothing", id)
 				}
@@ -162,7 +174,8 @@ func TestDecideEmailsProperty(t *testing.T) {
 			}
 			for _, id := range got.grant {
 				u := table[id]
-				if _, ours := claims[id]; ours || u.email != "" || slices.Contains(got.release, id) {
+				_, released := got.release[id]
+				if _, ours := claims[id]; ours || released || u.email != "" {
 					t.Fatalf("%s is granted what it has, or had to let go of", id)
 				}
 				u.email = u.claim.address
@@ -185,4 +198,22 @@ func TestDecideEmailsProperty(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestRankSortsAsVersionsDo.
+func TestRankSortsAsVersionsDo(t *testing.T) {
+	t.Parallel()
+	times := rapid.OneOf(rapid.Int64Range(-2, 2), rapid.Int64())
+	version := rapid.Custom(func(t *rapid.T) clerk.Version {
+		return clerk.Version{
+			UpdatedAt: times.Draw(t, "updated"), EventAt: times.Draw(t, "emitted"),
+			EventID: rapid.SampledFrom([]string{"msg_1", "msg_10", "msg_2", "msg", "msg-2"}).Draw(t, "id"),
+		}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		v, w := version.Draw(t, "v"), version.Draw(t, "w")
+		require.Equal(t, v.Compare(w), cmp.Compare(claim{"a", v}.rank(), claim{"a", w}.rank()))
+	})
+	require.Empty(t, claim{"", clerk.Version{EventID: "msg"}}.rank())
+	require.Empty(t, claim{"a", clerk.Version{Deleted: true}}.rank())
 }

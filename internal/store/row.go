@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +24,8 @@ type Column struct {
 	Value json.RawMessage // without white space
 }
 
-// rowsOf reads the rows of entities; one without a row is left out.
+// rowsOf reads the rows of entities; one without a row is left out. It leaves out
+// email_rank, which matters to this package alone.
 func (s *Store) rowsOf(ctx context.Context, tx db.DBTX, keys []key) (map[key]Row, error) {
 	p := &db.RowGetManyParams{}
 	for _, k := range keys {
@@ -36,9 +38,11 @@ func (s *Store) rowsOf(ctx context.Context, tx db.DBTX, keys []key) (map[key]Row
 	rows := make(map[key]Row, len(found))
 	for _, r := range found {
 		k := key{clerk.Kind(r.Kind), r.ClerkID}
-		if rows[k], err = ReadRow(r.Columns); err != nil {
+		row, err := ReadRow(r.Columns)
+		if err != nil {
 			return nil, fmt.Errorf("read row: %w", err)
 		}
+		rows[k] = slices.DeleteFunc(row, func(c Column) bool { return c.Name == "email_rank" })
 	}
 	return rows, nil
 }

@@ -51,12 +51,16 @@ func (s *Store) writeUsers(ctx context.Context, tx pgx.Tx, b *batch) error {
 		return err
 	}
 	if len(emails.release) > 0 {
-		if err := s.q.UserEmailRelease(ctx, tx, emails.release); err != nil {
+		if err := s.releaseEmails(ctx, tx, emails.release); err != nil {
 			return err
 		}
 	}
 	for _, id := range p.ClerkID {
-		p.Email = append(p.Email, emails.held[id])
+		held, rank := emails.held[id], ""
+		if held == "" {
+			rank = claims[id].rank()
+		}
+		p.Email, p.EmailRank = append(p.Email, held), append(p.EmailRank, rank)
 	}
 	if err := s.q.UserUpsertMany(ctx, tx, p); err != nil {
 		return err

@@ -148,4 +148,5 @@ type User struct {
 	CreatedAt      *time.Time      `json:"created_at"`
 	UpdatedAt      *time.Time      `json:"updated_at"`
 	DeletedAt      *time.Time      `json:"deleted_at"`
+	EmailRank      *string         `json:"email_rank"`
 }

@@ -13,50 +13,73 @@ import (
 	"github.com/google/uuid"
 )
 
-const userEmailClaimMany = `-- name: UserEmailClaimMany :many
-SELECT u.clerk_id, a.address::text AS address, (u.email IS NOT NULL)::boolean AS holds,
-    h.deleted, h.updated_at, h.event_at, h.event_id
+const userEmailFindMany = `-- name: UserEmailFindMany :many
+SELECT
+    u.clerk_id::text AS clerk_id,
+    COALESCE(u.primary_email, '')::text AS primary_email,
+    COALESCE(u.email, '')::text AS email,
+    (u.email_rank IS NOT NULL)::boolean AS ranked,
+    COALESCE(h.deleted, true)::boolean AS deleted,
+    COALESCE(h.updated_at, to_timestamp(0))::timestamptz AS updated_at,
+    COALESCE(h.event_at, to_timestamp(0))::timestamptz AS event_at,
+    COALESCE(h.event_id, '')::text AS event_id
 FROM (
     SELECT unnest($1::text[]) AS address
     UNION
-    SELECT o.primary_email FROM users o WHERE o.clerk_id = ANY($2::text[])
+    SELECT v.address FROM users o CROSS JOIN LATERAL (VALUES (o.primary_email), (o.email)) AS v (address)
+    WHERE o.clerk_id = ANY($2::text[])
 ) AS a
-CROSS JOIN LATERAL (SELECT id, clerk_id, email, primary_email, email_verified, name, first_name, last_name, username, phone_number, image_url, external_id, public_metadata, banned, locked, deprovisioned, last_sign_in_at, raw, created_at, updated_at, deleted_at FROM users c WHERE c.primary_email = a.address OFFSET 0) AS u
-CROSS JOIN LATERAL (SELECT kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at, erasing, erased_at, restored_at FROM entity_heads e WHERE e.kind = 'user' AND e.clerk_id = u.clerk_id OFFSET 0) AS h
+CROSS JOIN LATERAL (
+    SELECT c.clerk_id, c.primary_email, c.email, c.email_rank FROM users c WHERE c.email = a.address
+    UNION ALL
+    (
+        SELECT c.clerk_id, c.primary_email, c.email, c.email_rank FROM users c
+        WHERE c.primary_email || '' = a.address AND c.email IS DISTINCT FROM c.primary_email AND c.clerk_id <> ALL($2::text[])
+        ORDER BY c.email_rank DESC
+        FETCH FIRST 1 ROW WITH TIES
+    )
+    OFFSET 0
+) AS u
+LEFT JOIN LATERAL (SELECT kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at, erasing, erased_at, restored_at FROM entity_heads e WHERE e.kind = 'user' AND e.clerk_id = u.clerk_id OFFSET 0) AS h ON true
 `
 
-type UserEmailClaimManyParams struct {
+type UserEmailFindManyParams struct {
 	Address []string `json:"address"`
 	ClerkID []string `json:"clerk_id"`
 }
 
-type UserEmailClaimManyRow struct {
-	ClerkID   string    `json:"clerk_id"`
-	Address   string    `json:"address"`
-	Holds     bool      `json:"holds"`
-	Deleted   bool      `json:"deleted"`
-	UpdatedAt time.Time `json:"updated_at"`
-	EventAt   time.Time `json:"event_at"`
-	EventID   string    `json:"event_id"`
+type UserEmailFindManyRow struct {
+	ClerkID      string    `json:"clerk_id"`
+	PrimaryEmail string    `json:"primary_email"`
+	Email        string    `json:"email"`
+	Ranked       bool      `json:"ranked"`
+	Deleted      bool      `json:"deleted"`
+	UpdatedAt    time.Time `json:"updated_at"`
+	EventAt      time.Time `json:"event_at"`
+	EventID      string    `json:"event_id"`
 }
 
-// Returns every claimant of the addresses that the given users claim or claimed before,
-// with the version that ranks it. It must be a separate statement after UserEmailLockMany:
-// only then does it see what the previous owner of the lock committed. For OFFSET 0 see
-// HeadGetMany.
-func (q *Queries) UserEmailClaimMany(ctx context.Context, db DBTX, arg *UserEmailClaimManyParams) ([]*UserEmailClaimManyRow, error) {
-	rows, err := db.Query(ctx, userEmailClaimMany, arg.Address, arg.ClerkID)
+// Returns the users that matter to the addresses that UserEmailLockMany locked: of each
+// address its holder, whatever that user claims, and of those that claim it and do not
+// hold it the one with the greatest rank, besides the given users. Users without a rank
+// come first, all of them. A user without a head is deleted: its claim does not count.
+//
+// It must be a separate statement after UserEmailLockMany: only then does it see what the
+// previous owner of the lock committed. For OFFSET 0 see HeadGetMany.
+func (q *Queries) UserEmailFindMany(ctx context.Context, db DBTX, arg *UserEmailFindManyParams) ([]*UserEmailFindManyRow, error) {
+	rows, err := db.Query(ctx, userEmailFindMany, arg.Address, arg.ClerkID)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []*UserEmailClaimManyRow
+	var items []*UserEmailFindManyRow
 	for rows.Next() {
-		var i UserEmailClaimManyRow
+		var i UserEmailFindManyRow
 		if err := rows.Scan(
 			&i.ClerkID,
-			&i.Address,
-			&i.Holds,
+			&i.PrimaryEmail,
+			&i.Email,
+			&i.Ranked,
 			&i.Deleted,
 			&i.UpdatedAt,
 			&i.EventAt,
@@ -85,7 +108,7 @@ func (q *Queries) UserEmailGet(ctx context.Context, db DBTX, clerkID string) (st
 }
 
 const userEmailGrant = `-- name: UserEmailGrant :exec
-UPDATE users SET email = primary_email WHERE clerk_id = ANY($1::text[])
+UPDATE users SET email = primary_email, email_rank = NULL WHERE clerk_id = ANY($1::text[])
 `
 
 // Gives users the address that they claim.
@@ -101,7 +124,8 @@ FROM (
     FROM (
         SELECT unnest($1::text[]) AS address
         UNION ALL
-        SELECT u.primary_email FROM users u WHERE u.clerk_id = ANY($2::text[])
+        SELECT v.address FROM users u CROSS JOIN LATERAL (VALUES (u.primary_email), (u.email)) AS v (address)
+        WHERE u.clerk_id = ANY($2::text[])
     ) AS a
     WHERE a.address <> ''
     ORDER BY stripe
@@ -113,8 +137,8 @@ type UserEmailLockManyParams struct {
 	ClerkID []string `json:"clerk_id"`
 }
 
-// Locks the addresses that the given users claim and those that they claimed before, so
-// that no other transaction decides concurrently which users hold them.
+// Locks the addresses that the given users claim and those that they claimed or held
+// before, so that no other transaction decides concurrently which users hold them.
 //
 // The addresses share 64 stripes: one lock each would overflow the server's lock table,
 // which by default has room for 64 per connection. The locks are taken in one order, after
@@ -126,12 +150,19 @@ func (q *Queries) UserEmailLockMany(ctx context.Context, db DBTX, arg *UserEmail
 }
 
 const userEmailRelease = `-- name: UserEmailRelease :exec
-UPDATE users SET email = NULL WHERE clerk_id = ANY($1::text[])
+UPDATE users SET email = NULL, email_rank = CASE WHEN primary_email IS NOT NULL THEN $1::jsonb ->> clerk_id END
+WHERE clerk_id = ANY($2::text[])
 `
 
-// Takes their address from users.
-func (q *Queries) UserEmailRelease(ctx context.Context, db DBTX, clerkID []string) error {
-	_, err := db.Exec(ctx, userEmailRelease, clerkID)
+type UserEmailReleaseParams struct {
+	Ranks   json.RawMessage `json:"ranks"`
+	ClerkID []string        `json:"clerk_id"`
+}
+
+// Takes their address from users, and ranks them among those that wait for theirs. ranks is
+// a JSON object, since a join with an array could be planned as a scan of users.
+func (q *Queries) UserEmailRelease(ctx context.Context, db DBTX, arg *UserEmailReleaseParams) error {
+	_, err := db.Exec(ctx, userEmailRelease, arg.Ranks, arg.ClerkID)
 	return err
 }
 
@@ -162,12 +193,12 @@ func (q *Queries) UserFindByEmail(ctx context.Context, db DBTX, address string) 
 
 const userUpsertMany = `-- name: UserUpsertMany :exec
 INSERT INTO users (
-    id, clerk_id, email, primary_email, email_verified, name, first_name, last_name, username, phone_number,
+    id, clerk_id, email, email_rank, primary_email, email_verified, name, first_name, last_name, username, phone_number,
     image_url, external_id, public_metadata, banned, locked, deprovisioned, last_sign_in_at, raw,
     created_at, updated_at, deleted_at
 )
 SELECT
-    u.id, u.clerk_id, NULLIF(u.email, ''), NULLIF(u.primary_email, ''), u.email_verified,
+    u.id, u.clerk_id, NULLIF(u.email, ''), NULLIF(u.email_rank, ''), NULLIF(u.primary_email, ''), u.email_verified,
     NULLIF(concat_ws(' ', NULLIF(u.first_name, ''), NULLIF(u.last_name, '')), ''),
     NULLIF(u.first_name, ''), NULLIF(u.last_name, ''), NULLIF(u.username, ''), NULLIF(u.phone_number, ''),
     NULLIF(u.image_url, ''), NULLIF(u.external_id, ''), u.public_metadata, u.banned, u.locked, u.deprovisioned,
@@ -178,26 +209,28 @@ FROM (
         unnest($1::uuid[]) AS id,
         unnest($2::text[]) AS clerk_id,
         unnest($3::text[]) AS email,
-        unnest($4::text[]) AS primary_email,
-        unnest($5::boolean[]) AS email_verified,
-        unnest($6::text[]) AS first_name,
-        unnest($7::text[]) AS last_name,
-        unnest($8::text[]) AS username,
-        unnest($9::text[]) AS phone_number,
-        unnest($10::text[]) AS image_url,
-        unnest($11::text[]) AS external_id,
-        unnest($12::jsonb[]) AS public_metadata,
-        unnest($13::boolean[]) AS banned,
-        unnest($14::boolean[]) AS locked,
-        unnest($15::boolean[]) AS deprovisioned,
-        unnest($16::timestamptz[]) AS last_sign_in_at,
-        unnest($17::jsonb[]) AS raw,
-        unnest($18::timestamptz[]) AS created_at,
-        unnest($19::timestamptz[]) AS updated_at,
-        unnest($20::timestamptz[]) AS deleted_at
+        unnest($4::text[]) AS email_rank,
+        unnest($5::text[]) AS primary_email,
+        unnest($6::boolean[]) AS email_verified,
+        unnest($7::text[]) AS first_name,
+        unnest($8::text[]) AS last_name,
+        unnest($9::text[]) AS username,
+        unnest($10::text[]) AS phone_number,
+        unnest($11::text[]) AS image_url,
+        unnest($12::text[]) AS external_id,
+        unnest($13::jsonb[]) AS public_metadata,
+        unnest($14::boolean[]) AS banned,
+        unnest($15::boolean[]) AS locked,
+        unnest($16::boolean[]) AS deprovisioned,
+        unnest($17::timestamptz[]) AS last_sign_in_at,
+        unnest($18::jsonb[]) AS raw,
+        unnest($19::timestamptz[]) AS created_at,
+        unnest($20::timestamptz[]) AS updated_at,
+        unnest($21::timestamptz[]) AS deleted_at
 ) AS u
 ON CONFLICT (clerk_id) DO UPDATE SET
     email = excluded.email,
+    email_rank = excluded.email_rank,
     primary_email = excluded.primary_email,
     email_verified = excluded.email_verified,
     name = excluded.name,
@@ -222,6 +255,7 @@ type UserUpsertManyParams struct {
 	ID             []uuid.UUID       `json:"id"`
 	ClerkID        []string          `json:"clerk_id"`
 	Email          []string          `json:"email"`
+	EmailRank      []string          `json:"email_rank"`
 	PrimaryEmail   []string          `json:"primary_email"`
 	EmailVerified  []bool            `json:"email_verified"`
 	FirstName      []string          `json:"first_name"`
@@ -243,12 +277,14 @@ type UserUpsertManyParams struct {
 
 // Writes users whose heads were advanced in this transaction. ” and the epoch stand for
 // NULL, which the arrays of sqlc cannot hold. email is set for users that hold their
-// address; UserEmailRelease has taken it from the previous holder.
+// address, email_rank for those that wait for it; UserEmailRelease has taken the
+// address from the previous holder.
 func (q *Queries) UserUpsertMany(ctx context.Context, db DBTX, arg *UserUpsertManyParams) error {
 	_, err := db.Exec(ctx, userUpsertMany,
 		arg.ID,
 		arg.ClerkID,
 		arg.Email,
+		arg.EmailRank,
 		arg.PrimaryEmail,
 		arg.EmailVerified,
 		arg.FirstName,
