@@ -29,7 +29,7 @@ type preparation struct {
 // that only somebody can correct ends the process.
 func (a *App) prepare(ctx context.Context) (stopFunc, error) {
 	began := time.Now()
-	a.database.waiting.Store(&lag.Failure{Reason: "the database is being prepared", Since: began.UTC()})
+	a.database.waiting.Store(&lag.Failure{Reason: "the database is being prepared", Cause: lag.CausePostgreSQL, Since: began.UTC()})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	result, ended := make(chan error, 1), make(chan struct{})
 	go func() {
@@ -81,7 +81,7 @@ func (a *App) prepareUntilDone(ctx context.Context, began time.Time) error {
 			logger.Warn("PostgreSQL cannot be used yet, waiting for it", "err", err)
 			warned = true
 		}
-		a.database.waiting.Store(&lag.Failure{Reason: store.Outage(err), Since: began.UTC()})
+		a.database.waiting.Store(failure(err, began))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

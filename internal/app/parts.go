@@ -111,13 +111,17 @@ func (a *App) reportWorker(name string, started time.Time) *lag.Worker {
 	w := &lag.Worker{Name: name, Version: a.o.Version, StartedAt: started, Applied: a.projector.Settled()}
 	w.Appliers, w.Busy = a.projector.Appliers()
 	if since, err := a.projector.Failing(); err != nil {
-		w.Failing = &lag.Failure{Reason: store.Outage(err), Since: since.UTC()}
+		w.Failing = failure(err, since)
 	}
 	w.Outage = a.database.waiting.Load()
 	if r := a.watch.Latest(); w.Outage == nil && r != nil && !r.PostgreSQL.OK {
-		w.Outage = &lag.Failure{Reason: r.PostgreSQL.Error, Since: *r.PostgreSQL.Since}
+		w.Outage = &lag.Failure{Reason: r.PostgreSQL.Error, Cause: r.PostgreSQL.Cause, Since: *r.PostgreSQL.Since}
 	}
 	return w
+}
+
+func failure(err error, since time.Time) *lag.Failure {
+	return &lag.Failure{Reason: store.Outage(err), Cause: lag.CauseOf(err), Since: since.UTC()}
 }
 
 func (a *App) reportReceiver(name string, started time.Time) *lag.Receiver {

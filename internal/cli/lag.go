@@ -20,9 +20,12 @@ type lagCmd struct {
 }
 
 func (c *lagCmd) Help() string {
-	return `The first line is the verdict: in step; silent, nothing was received for longer than
-usual; behind; stuck; or unknown, the event log cannot be read. Exit status 0 when in
-step, 1 when not; --watch ends with 0 when you end it.
+	return `The first line is the verdict, the second what to do. The states: in step; silent, no
+event for longer than the limit; behind, events wait and are being applied; refusing,
+deliveries are refused or would be; stuck, nothing is applied; lost, acknowledged events
+went missing; unknown, the event log cannot be read. Lines with ! are faults that do not
+decide the state. Exit status 0 when in step, 1 when not; --watch ends with 0 when you
+end it.
 
 The lags are those of the last events applied: delivery, from Clerk's emitting an event
 to its receipt; queue, from storing it to its row; end to end. They need the database,
@@ -30,14 +33,16 @@ the rest only the event log. While events are pending, a reading takes a second 
 to measure the rates.
 
 --json prints an object, --watch --json one a line; null is unknown. It has the fields of
-GET /lag: in_step, state (in_step, silent, behind, stuck, unknown), why, verdict (both),
-silent, measured_at, pending, in_work, oldest_pending_age_seconds, stored_per_second,
-applied_per_second, seconds_left, last_event_received_at, silence (seconds,
-usual_gap_seconds, longest_gap_seconds, limit_seconds), delivery_seconds, queue_seconds
-and end_to_end_seconds (each p50, p99, events), dead_letters, workers (each name,
-version, started_at, appliers, appliers_busy, applied, failing and outage: each reason,
-since), event_log (ok, error, events, bytes, max_bytes), postgresql (ok, error, since),
-warnings.`
+GET /lag: in_step, state (in_step, silent, behind, refusing, stuck, lost, unknown), cause,
+why, since, fix, verdict (state and why), silent, measured_at, pending, in_work,
+oldest_pending_age_seconds, stored_per_second, applied_per_second, seconds_left,
+last_event_received_at, silence (seconds, limit_seconds, reached_at, usual_gap_seconds,
+longest_gap_seconds), delivery_seconds, queue_seconds and end_to_end_seconds (each p50,
+p99, events), dead_letters, workers (each name, version, started_at, appliers,
+appliers_busy, applied, failing and outage: each reason, cause, since), receivers (each
+name, version, started_at, instance_id, silent_after_seconds, refused, disk, probe), probe,
+event_log (ok, error, events, bytes, max_bytes, free_bytes), postgresql (ok, error,
+since), warnings (each cause, text, fix).`
 }
 
 const (

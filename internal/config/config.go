@@ -196,8 +196,8 @@ func (v *validation) receiver(c *Config) {
 	}
 	v.check("CLERKSYNC_ADDR", checkAddr(c.Receiver.Addr))
 	v.check("CLERK_INSTANCE_ID", CheckInstanceID(c.InstanceID))
-	if c.SilentAfter < 0 || c.SilentAfter > 0 && c.SilentAfter < minSilentAfter {
-		v.fault("CLERKSYNC_SILENT_AFTER", fmt.Sprintf("%s is less than %s", c.SilentAfter, minSilentAfter), "0 has it learned")
+	if c.SilentAfter < 0 {
+		v.fault("CLERKSYNC_SILENT_AFTER", fmt.Sprintf("%s is negative", c.SilentAfter), "0 has it learned")
 	}
 	if c.ProbeURL == "" {
 		return
@@ -273,9 +273,6 @@ func (v *validation) tracing(c *Config) {
 
 // minProbeEvery is the shortest interval between probes.
 const minProbeEvery = 10 * time.Second
-
-// minSilentAfter is the shortest limit of silence.
-const minSilentAfter = time.Minute
 
 // maxSchema is the longest name that PostgreSQL does not cut.
 const maxSchema = 63

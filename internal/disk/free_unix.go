@@ -4,9 +4,7 @@ package disk
 
 import "syscall"
 
-// Free returns how many bytes this process can still write to the disk of a folder, and
-// false when that cannot be read.
-func Free(dir string) (bytes uint64, ok bool) {
+func free(dir string) (bytes uint64, ok bool) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {
 		return 0, false

@@ -31,5 +31,6 @@ var Causes = []string{
 const (
 	fixEventLog   = "start the NATS server, or correct NATS_URL; clerksync doctor checks it"
 	fixPostgreSQL = "bring PostgreSQL back, or correct DATABASE_URL; the workers recover by themselves"
+	fixMigrations = "clerksync migrate up; when the tables are newer, run the clerksync that migrated them"
 	fixLogFull    = "raise CLERKSYNC_LOG_MAX_BYTES, or lower CLERKSYNC_LOG_MAX_AGE"
 )

@@ -2,6 +2,7 @@ package lag
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -109,7 +110,7 @@ func (m *Meter) Measure(ctx context.Context) *Reading {
 			f.pgOutage = m.outage
 		} else {
 			text := r.PostgreSQL.Error + ", asked from here, so the lags are not known; the workers reach it"
-			f.warnings = append(f.warnings, finding{cause: CauseUnmeasured, text: text, fix: "open the way from here to PostgreSQL, or correct DATABASE_URL"})
+			f.warnings = append(f.warnings, finding{cause: CauseUnmeasured, text: text, fix: "run clerksync doctor with the same settings"})
 		}
 	} else {
 		m.outage = time.Time{}
@@ -168,9 +169,17 @@ func (m *Meter) askPostgreSQL(ctx context.Context, r *Reading) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	r.PostgreSQL = &Neighbour{OK: true}
-	if err := m.store.Ping(ctx); err != nil {
-		r.PostgreSQL = &Neighbour{Error: store.Outage(err), cause: CausePostgreSQL, fix: fixPostgreSQL}
+	if err := m.store.CheckMigrated(ctx); err != nil { // in one round trip
+		r.PostgreSQL = &Neighbour{Error: store.Outage(err), Cause: CauseOf(err)}
 	}
+}
+
+// CauseOf returns the cause of an error of the database.
+func CauseOf(err error) string {
+	if errors.Is(err, store.ErrPending) || errors.Is(err, store.ErrNewer) {
+		return CauseMigrations
+	}
+	return CausePostgreSQL
 }
 
 func (m *Meter) askLog(ctx context.Context) (*eventlog.Backlog, error) {

@@ -421,5 +421,6 @@ func TestAnotherDatabase(t *testing.T) {
 	other := testkit.OpenStore(t, testkit.EmptyDatabaseURL(t))
 	r := w.measure(NewMeter(w.log, other, false, slog.New(slog.DiscardHandler)))
 	require.Nil(t, r.EndToEnd)
-	require.Equal(t, []Warning{{CauseUnmeasured, "the lags cannot be read: a table or a column is missing", "run clerksync doctor"}}, r.Warnings)
+	require.Len(t, r.Warnings, 1)
+	require.Regexp(t, `^\d+ migrations are pending, asked from here, so the lags are not known; the workers reach it$`, r.Warnings[0].Text)
 }

@@ -95,11 +95,10 @@ type Silence struct {
 
 // Neighbour is the health of the event log or PostgreSQL.
 type Neighbour struct {
-	OK         bool       `json:"ok"`
-	Error      string     `json:"error,omitempty"` // fixed words, no address and no secret
-	Since      *time.Time `json:"since,omitempty"` // of the outage, as far as this process has seen it; PostgreSQL only
-	cause, fix string
-
+	OK    bool       `json:"ok"`
+	Error string     `json:"error,omitempty"` // fixed words, no address and no secret
+	Since *time.Time `json:"since,omitempty"` // of the outage, as far as this process has seen it; PostgreSQL only
+	Cause string     `json:"cause,omitempty"` // one of [Causes]; PostgreSQL only
 	// Event log only.
 	Events   uint64  `json:"events,omitempty"`
 	Bytes    uint64  `json:"bytes,omitempty"`

@@ -48,6 +48,7 @@ type Worker struct {
 // Failure is a worker's trouble with PostgreSQL.
 type Failure struct {
 	Reason string    `json:"reason"` // fixed words, no address and no secret
+	Cause  string    `json:"cause"`  // one of [Causes]
 	Since  time.Time `json:"since"`
 }
 

@@ -96,16 +96,20 @@ func (f *facts) outage() []finding {
 		return nil
 	}
 	p := f.reading.PostgreSQL
-	return []finding{f.failure(&Failure{p.Error, f.pgOutage}, p.cause, p.fix)}
+	return []finding{f.failure(&Failure{p.Error, p.Cause, f.pgOutage})}
 }
 
 // failure is a reason for which workers apply nothing.
-func (f *facts) failure(why *Failure, cause, fix string) finding {
+func (f *facts) failure(why *Failure) finding {
 	text := fmt.Sprintf("%s since %s", why.Reason, clock(why.Since, f.reading.MeasuredAt))
 	if f.reading.Pending != nil {
 		text += "; " + waiting(f.reading)
 	}
-	return finding{Stuck, cause, text, fix, why.Since}
+	fix := fixPostgreSQL
+	if why.Cause == CauseMigrations {
+		fix = fixMigrations
+	}
+	return finding{Stuck, why.Cause, text, fix, why.Since}
 }
 
 // stuck finds why nothing is applied.
@@ -120,9 +124,9 @@ func (f *facts) stuck() []finding {
 	case !f.pgOutage.IsZero():
 		return f.outage()
 	case failing != nil && *r.Pending > 0:
-		return []finding{f.failure(failing, CausePostgreSQL, fixPostgreSQL)}
+		return []finding{f.failure(failing)}
 	case outage != nil:
-		return []finding{f.failure(outage, CausePostgreSQL, fixPostgreSQL)}
+		return []finding{f.failure(outage)}
 	case noWorker:
 		return []finding{{Stuck, CauseNoWorker, "no worker is running; " + waiting(r), "start one: clerksync serve, or with --role worker", time.Time{}}}
 	case f.late() && f.still >= stuckAfter:
