@@ -5,7 +5,6 @@ package postgres
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -211,21 +210,20 @@ func serverEnviron() []string {
 	return env
 }
 
+// writePassword writes a new password of 60 random bits: short enough for a line that a
+// person copies, and enough against guesses over the network.
 func writePassword(path string) error {
-	secret := make([]byte, 20)
-	if _, err := rand.Read(secret); err != nil {
-		return err
-	}
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = file.WriteString(hex.EncodeToString(secret) + "\n")
+	_, err = file.WriteString(strings.ToLower(rand.Text()[:12]) + "\n")
 	return errors.Join(err, file.Sync(), file.Close())
 }
 
-// passwordForm keeps any other content, such as that of a linked file, out of a URL.
-var passwordForm = regexp.MustCompile(`^[0-9a-f]{40}\n$`)
+// passwordForm keeps any other content, such as that of a linked file, out of a URL. The
+// long form is that of clusters before 60 bits.
+var passwordForm = regexp.MustCompile(`^([a-z2-7]{12}|[0-9a-f]{40})\n$`)
 
 // readPassword returns the superuser's password of the cluster in dir.
 func readPassword(dir string) (string, error) {

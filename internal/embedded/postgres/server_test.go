@@ -166,6 +166,29 @@ func TestPostgresAsksForThePassword(t *testing.T) {
 	}
 }
 
+// TestPasswordOfACluster: a new one is short; that of an older cluster is still read.
+func TestPasswordOfACluster(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, passwordFile)
+	require.NoError(t, writePassword(file))
+	first, err := readPassword(dir)
+	require.NoError(t, err)
+	require.Len(t, first, 12)
+
+	older := strings.Repeat("0123456789abcdef0123", 2)
+	require.NoError(t, os.WriteFile(file, []byte(older+"\n"), 0o600))
+	password, err := readPassword(dir)
+	require.NoError(t, err)
+	require.Equal(t, older, password)
+
+	for _, foreign := range []string{"", first, first + "a\n", older + first + "\n", "ABCDEFGHIJKL\n", "root:x:0:0:\n"} {
+		require.NoError(t, os.WriteFile(file, []byte(foreign), 0o600))
+		_, err := readPassword(dir)
+		require.EqualError(t, err, file+" does not hold a password of clerksync")
+	}
+}
+
 func TestPostgresSettings(t *testing.T) {
 	t.Parallel()
 	o := durable(newDir(t))
