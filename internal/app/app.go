@@ -23,6 +23,7 @@ import (
 	"github.com/clerksync/clerksync/internal/projector"
 	"github.com/clerksync/clerksync/internal/receiver"
 	"github.com/clerksync/clerksync/internal/store"
+	"github.com/clerksync/clerksync/internal/tail"
 	"github.com/clerksync/clerksync/internal/tracing"
 )
 
@@ -63,6 +64,7 @@ type App struct {
 	meter     *lag.Meter
 	measured  *prometheus.Registry // of the meter, apart: gathering it takes a reading
 	watch     *lag.Watch
+	feed      *tail.Feed
 	projector *projector.Projector
 	sweeper   *erasure.Sweeper
 	receiver  *receiver.Receiver
@@ -85,6 +87,7 @@ var parts = []part{
 	{"embedded NATS", config.AllRoles, (*App).startNATS},
 	{"NATS connection", config.AllRoles, (*App).connectNATS},
 	{"event log", config.AllRoles, (*App).openLog},
+	{"feed of clerksync tail", config.AllRoles, (*App).startFeed},
 	{"projector", config.RoleWorker, (*App).makeProjector},
 	{"sweeper", config.RoleWorker, (*App).makeSweeper},
 	{"tables", config.RoleWorker, (*App).prepare}, // starts the two

@@ -18,6 +18,7 @@ import (
 	"github.com/clerksync/clerksync/internal/projector"
 	"github.com/clerksync/clerksync/internal/receiver"
 	"github.com/clerksync/clerksync/internal/store"
+	"github.com/clerksync/clerksync/internal/tail"
 	"github.com/clerksync/clerksync/internal/tracing"
 )
 
@@ -67,12 +68,20 @@ func (a *App) startAlerts(context.Context) (stopFunc, error) {
 	return n.Stop, nil
 }
 
+// startFeed tells those who watch what happens to the events.
+func (a *App) startFeed(context.Context) (_ stopFunc, err error) {
+	if a.feed, err = tail.NewFeed(a.nc); err != nil {
+		return nil, err
+	}
+	return func(context.Context) error { a.feed.Close(); return nil }, nil
+}
+
 // makeProjector makes the projector, which starts when the tables are there.
 func (a *App) makeProjector(context.Context) (stopFunc, error) {
 	c := a.o.Config
 	a.projector = projector.New(projector.Options{
 		Log: a.log, Apply: a.store.Apply, Appliers: c.Appliers, Batch: c.Batch,
-		Registry: a.registry, Tracer: a.tracer, Logger: a.logger("projector"),
+		Registry: a.registry, Tracer: a.tracer, Logger: a.logger("projector"), Settled: a.feed.Settled,
 	})
 	a.check("projector", false, func(context.Context) string {
 		if _, err := a.projector.Failing(); err != nil {
@@ -157,6 +166,7 @@ func (a *App) makeReceiver(context.Context) (_ stopFunc, err error) {
 		Registry:   a.registry,
 		Tracer:     a.tracer,
 		Logger:     a.logger("receiver"),
+		Answered:   a.feed.Answered,
 	})
 	return nil, err
 }

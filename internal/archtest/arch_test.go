@@ -62,16 +62,17 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/erasure":           {"internal/background", "internal/clerk", "internal/eventlog", "internal/store", "internal/store/db"},
 		"internal/lag":               {"internal/background", "internal/clerk", "internal/eventlog", "internal/signing", "internal/store", "internal/units"},
 		"internal/probe":             {"internal/background", "internal/clerk", "internal/eventlog", "internal/lag", "internal/receiver", "internal/signing"},
+		"internal/tail":              {"internal/clerk", "internal/eventlog", "internal/receiver", "internal/store"},
 		"internal/alert":             {"internal/background", "internal/lag", "internal/signing"},
 		"internal/doctor":            {"internal/alert", "internal/config", "internal/disk", "internal/eventlog", "internal/lag", "internal/probe", "internal/store", "internal/units"},
 		"internal/admin":             {"internal/clerk", "internal/eventlog", "internal/lag", "internal/receiver", "internal/replay", "internal/store"},
 		"internal/app": {
 			"internal/admin", "internal/alert", "internal/clerk", "internal/config", "internal/embedded/nats", "internal/embedded/postgres", "internal/erasure", "internal/eventlog",
-			"internal/lag", "internal/metrics", "internal/probe", "internal/projector", "internal/receiver", "internal/store", "internal/tracing",
+			"internal/lag", "internal/metrics", "internal/probe", "internal/projector", "internal/receiver", "internal/store", "internal/tail", "internal/tracing",
 		},
 		"internal/cli": {
 			"internal/alert", "internal/app", "internal/archive", "internal/clerk", "internal/config", "internal/doctor", "internal/erasure", "internal/eventlog",
-			"internal/lag", "internal/probe", "internal/receiver", "internal/replay", "internal/signing", "internal/store", "internal/store/db", "internal/units",
+			"internal/lag", "internal/probe", "internal/receiver", "internal/replay", "internal/signing", "internal/store", "internal/store/db", "internal/tail", "internal/units",
 		},
 		"internal/testkit": {
 			"internal/clerk", "internal/embedded/nats", "internal/embedded/postgres", "internal/eventlog", "internal/store", "internal/store/db",

@@ -44,8 +44,9 @@ type Options struct {
 	// is measured.
 	Registry prometheus.Registerer
 
-	// Settled, if set, is called with every event that is settled, by several goroutines.
-	Settled func(*eventlog.Message, store.Outcome)
+	// Settled, if set, is called with every event that is settled, and with why it was
+	// parked, by several goroutines.
+	Settled func(m *eventlog.Message, outcome store.Outcome, parked string)
 
 	// testOnlyCommitted is called between the commit of a batch and its acks. When it
 	// returns false, the batch is left as a killed process would leave it.
@@ -62,7 +63,7 @@ type Projector struct {
 	tracer       *tracing.Tracer
 	metrics      *instruments
 	measuresLag  bool // lag is measured
-	settled      func(*eventlog.Message, store.Outcome)
+	settled      func(*eventlog.Message, store.Outcome, string)
 
 	testOnlyCommitted func() bool
 
@@ -212,7 +213,7 @@ func (p *Projector) project(batch []*eventlog.Message) {
 		case err != nil:
 			p.park(m, clerk.Reason(err), err)
 		case change == nil:
-			p.settle(m, store.Ignored, nil)
+			p.settle(m, store.Ignored, "", nil)
 		default:
 			items = append(items, item{m, change})
 		}
@@ -242,7 +243,7 @@ func (p *Projector) apply(items []item) {
 			}
 			for i, it := range items {
 				p.observe(it, outcomes[i], applied)
-				p.settle(it.message, outcomes[i], span)
+				p.settle(it.message, outcomes[i], "", span)
 			}
 			return
 		case halve:
@@ -331,12 +332,12 @@ func (p *Projector) park(m *eventlog.Message, reason string, cause error) {
 	}
 	p.metrics.dead.WithLabelValues(reason).Inc()
 	p.logger.Warn("an event can never be applied and was parked", "seq", m.Seq, "svix_id", m.Event.ID, "reason", reason, "err", cause)
-	p.settle(m, store.Dead, nil)
+	p.settle(m, store.Dead, reason, nil)
 }
 
-// settle acknowledges an event that is done. span is that of the transaction that applied
-// it, nil when there was none.
-func (p *Projector) settle(m *eventlog.Message, outcome store.Outcome, span *tracing.Applying) {
+// settle acknowledges an event that is done. parked is why it was parked, "" otherwise. span
+// is that of the transaction that applied it, nil when there was none.
+func (p *Projector) settle(m *eventlog.Message, outcome store.Outcome, parked string, span *tracing.Applying) {
 	p.tracer.Project(tracing.Projected{
 		Traceparent: m.Event.Trace, Seq: m.Seq, Deliveries: m.Deliveries, DeliveredAt: m.DeliveredAt, Outcome: string(outcome), Applying: span,
 	})
@@ -346,7 +347,7 @@ func (p *Projector) settle(m *eventlog.Message, outcome store.Outcome, span *tra
 	p.metrics.applied.WithLabelValues(string(outcome)).Inc()
 	p.done.Add(1)
 	if p.settled != nil {
-		p.settled(m, outcome)
+		p.settled(m, outcome, parked)
 	}
 }
 

@@ -53,7 +53,23 @@ type Options struct {
 	Tracer     *tracing.Tracer // nil when nothing is traced
 	Logger     *slog.Logger
 
+	// Answered, if set, is called with every delivery and its answer, by several
+	// goroutines.
+	Answered func(Delivery)
+
 	testOnlyNow func() time.Time
+}
+
+// Delivery is one request to the endpoint and its answer.
+type Delivery struct {
+	Event   *clerk.Event // nil when it was not verified
+	SvixID  string       // also of a delivery that was not verified, if it has one
+	Outcome string       // one of [Outcomes]
+	Seq     uint64       // in the event log, when it was stored
+	Reason  string       // why it was parked or refused, "" otherwise
+	Status  int
+	Text    string // of the answer, "" when it was accepted
+	Took    time.Duration
 }
 
 // Receiver is the endpoint: an http.Handler for [clerk.WebhookPath].
@@ -67,6 +83,7 @@ type Receiver struct {
 	tracer     *tracing.Tracer
 	metrics    *instruments
 	inFlight   chan struct{}
+	answered   func(Delivery)
 	now        func() time.Time
 }
 
@@ -74,7 +91,10 @@ type Receiver struct {
 func New(o Options) (*Receiver, error) {
 	r := &Receiver{
 		instanceID: o.InstanceID, store: o.Store, log: o.Log, deadline: o.Deadline, logger: o.Logger, tracer: o.Tracer,
-		inFlight: make(chan struct{}, maxInFlight), now: o.testOnlyNow,
+		inFlight: make(chan struct{}, maxInFlight), answered: o.Answered, now: o.testOnlyNow,
+	}
+	if r.answered == nil {
+		r.answered = func(Delivery) {}
 	}
 	if r.now == nil {
 		r.now = time.Now
@@ -158,13 +178,17 @@ const (
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	started := r.now()
 	ctx, span := r.tracer.Receive(req.Context())
-	a := r.receive(ctx, req, span)
+	var d Delivery
+	a := r.receive(ctx, req, span, &d)
 	span.End(a.outcome, a.status)
 	r.metrics.received.WithLabelValues(a.outcome).Inc()
 	if a.refused != "" {
 		r.metrics.refused.WithLabelValues(a.refused).Inc()
+		d.Reason = a.refused
 	}
-	r.metrics.duration.Observe(r.now().Sub(started).Seconds())
+	d.Outcome, d.Status, d.Text, d.Took = a.outcome, a.status, a.text, r.now().Sub(started)
+	r.metrics.duration.Observe(d.Took.Seconds())
+	defer r.answered(d)
 
 	h := w.Header()
 	switch a.status {
@@ -184,7 +208,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	io.WriteString(w, a.text+"\n")
 }
 
-func (r *Receiver) receive(ctx context.Context, req *http.Request, span *tracing.Receiving) answer {
+func (r *Receiver) receive(ctx context.Context, req *http.Request, span *tracing.Receiving, d *Delivery) answer {
 	if req.Method != http.MethodPost {
 		return answerMethod
 	}
@@ -198,6 +222,7 @@ func (r *Receiver) receive(ctx context.Context, req *http.Request, span *tracing
 	if refused != nil {
 		return answerUnauthorized(refused)
 	}
+	d.SvixID = signed.ID
 	body, err := readBody(req)
 	if err != nil {
 		var tooLarge *http.MaxBytesError
@@ -217,7 +242,7 @@ func (r *Receiver) receive(ctx context.Context, req *http.Request, span *tracing
 		Origin:     clerk.OriginWebhook,
 		Body:       body,
 	}
-	a := r.take(ctx, e)
+	a := r.take(ctx, e, d)
 	span.Verified(e.ID, e.Envelope.Type)
 	return a
 }
@@ -238,9 +263,10 @@ func readBody(req *http.Request) ([]byte, error) {
 }
 
 // take stores a verified event, parks it, or ignores it.
-func (r *Receiver) take(ctx context.Context, e *clerk.Event) answer {
+func (r *Receiver) take(ctx context.Context, e *clerk.Event, d *Delivery) answer {
 	ctx, cancel := context.WithTimeout(ctx, r.deadline)
 	defer cancel()
+	d.Event = e
 
 	var err error
 	e.Envelope, err = clerk.ParseEnvelope(e.Body)
@@ -251,7 +277,7 @@ func (r *Receiver) take(ctx context.Context, e *clerk.Event) answer {
 		if looksLikeMessage(e.Body) && !r.stores("email.created") && !r.stores("sms.created") {
 			return answerIgnored
 		}
-		return r.park(ctx, e, err)
+		return r.park(ctx, e, d, err)
 	}
 	if e.Envelope.Type == clerk.ProbeType { // belongs to no instance; sending one takes the signing secret
 		e.Origin = clerk.OriginProbe
@@ -260,11 +286,11 @@ func (r *Receiver) take(ctx context.Context, e *clerk.Event) answer {
 			return answerIgnored
 		}
 		if r.instanceID != "" && e.Envelope.InstanceID != r.instanceID {
-			return r.park(ctx, e, clerk.ErrWrongInstance)
+			return r.park(ctx, e, d, clerk.ErrWrongInstance)
 		}
 	}
 	if err := e.Envelope.CheckIDs(); err != nil {
-		return r.park(ctx, e, err)
+		return r.park(ctx, e, d, err)
 	}
 
 	ctx, span := r.tracer.Store(ctx)
@@ -282,10 +308,11 @@ func (r *Receiver) take(ctx context.Context, e *clerk.Event) answer {
 	case e.Origin == clerk.OriginWebhook:
 		r.metrics.observe(e)
 	}
+	d.Seq = stored.Seq
 	return answerStored
 }
 
-func (r *Receiver) park(ctx context.Context, e *clerk.Event, reason error) answer {
+func (r *Receiver) park(ctx context.Context, e *clerk.Event, d *Delivery, reason error) answer {
 	err := r.log.Park(ctx, e, eventlog.Death{Reason: clerk.Reason(reason), Err: reason, Attempts: 1})
 	switch {
 	case errors.Is(err, eventlog.ErrTooLarge):
@@ -294,8 +321,9 @@ func (r *Receiver) park(ctx context.Context, e *clerk.Event, reason error) answe
 		r.logger.Error("a dead letter was not stored, Svix will send it again", "svix_id", e.ID, "err", err)
 		return answerNoLog
 	}
-	r.metrics.dead.WithLabelValues(clerk.Reason(reason)).Inc()
-	r.logger.Warn("an event can never be applied and was parked", "svix_id", e.ID, "reason", clerk.Reason(reason))
+	d.Reason = clerk.Reason(reason)
+	r.metrics.dead.WithLabelValues(d.Reason).Inc()
+	r.logger.Warn("an event can never be applied and was parked", "svix_id", e.ID, "reason", d.Reason)
 	return answerParked
 }
 

@@ -132,7 +132,7 @@ func (f *feed) Park(ctx context.Context, e *clerk.Event, d eventlog.Death) error
 	return f.replay.source.park(ctx, e, d)
 }
 
-func (f *feed) settled(m *eventlog.Message, outcome store.Outcome) {
+func (f *feed) settled(m *eventlog.Message, outcome store.Outcome, _ string) {
 	// The event is applied, also when the replay is being stopped.
 	if err := f.replay.source.settled(context.WithoutCancel(f.ctx), m, outcome); err != nil {
 		f.fail(err)
