@@ -32,6 +32,7 @@ type commands struct {
 	Send    sendCmd    `cmd:"" help:"Sign events and post them, as Svix does."`
 	Show    showCmd    `cmd:"" help:"Show one user, organization or membership: row, head and stored events."`
 	Lag     lagCmd     `cmd:"" help:"Show how far the rows are behind Clerk, at every hop."`
+	Tail    tailCmd    `cmd:"" help:"Follow events as they arrive and are applied, one line each."`
 	Probe   probeCmd   `cmd:"" help:"Send a signed probe through the public URL and follow it to the worker."`
 	Doctor  doctorCmd  `cmd:"" help:"Check every hop and print a fix for each failure."`
 	Events  eventsCmd  `cmd:"" help:"List, show, export and import the stored events."`
@@ -42,8 +43,8 @@ type commands struct {
 	Restore restoreCmd `cmd:"" help:"Undo the delete of a user, organization or membership."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
-	LogLevel  slog.Level `name:"log-level" env:"CLERKSYNC_LOG_LEVEL" default:"info" help:"Lowest level that is logged: debug, info, warn, error."`
-	LogFormat string     `name:"log-format" env:"CLERKSYNC_LOG_FORMAT" default:"text" enum:"text,json" help:"Format of the log on standard error: text or json."`
+	LogLevel  *slog.Level `name:"log-level" env:"CLERKSYNC_LOG_LEVEL" placeholder:"LEVEL" help:"Lowest level that is logged: debug, info, warn, error. Without it, info; in dev, warn."`
+	LogFormat string      `name:"log-format" env:"CLERKSYNC_LOG_FORMAT" default:"text" enum:"text,json" help:"Format of the log on standard error: text or json."`
 }
 
 const description = `Keeps PostgreSQL tables in step with Clerk's users, organizations and memberships.
@@ -65,6 +66,8 @@ type session struct {
 	stdout io.Writer
 	stderr io.Writer
 	logger *slog.Logger
+
+	logLevel *slog.Level // as asked for, nil if it was not
 }
 
 // Main runs a command and returns the exit status.
@@ -75,7 +78,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		kong.Name("clerksync"),
 		kong.Description(description),
 		kong.Vars(config.Variables()),
-		kong.Vars{"origins": eventlog.OriginNames(), "reasons": reasonNames(), "dev_addr": defaultDevAddr, "probe_timeout": probe.DefaultTimeout.String()},
+		kong.Vars{"origins": eventlog.OriginNames(), "reasons": reasonNames(), "probe_timeout": probe.DefaultTimeout.String()},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(status int) { exit = status }), // after --help
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
@@ -88,6 +91,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
+	flagsOfDev(parser)
 	if err := ignoreEmptyVariables(parser); err != nil {
 		report(stderr, err)
 		return exitFailed
@@ -100,7 +104,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		report(stderr, withHint(err, "%s", helpFor(err)))
 		return exitUsage
 	}
-	s := &session{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, logger: newLogger(stderr, c.LogLevel, c.LogFormat)}
+	s := &session{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, logger: newLogger(stderr, c.LogLevel, c.LogFormat), logLevel: c.LogLevel}
 	if err := parsed.Run(s); err != nil {
 		report(stderr, err)
 		if isUsage(err) {
@@ -125,8 +129,12 @@ func ignoreEmptyVariables(parser *kong.Kong) error {
 	})
 }
 
-func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
-	options := &slog.HandlerOptions{Level: level}
+// newLogger makes the logger. Without a level, it logs from info on.
+func newLogger(w io.Writer, level *slog.Level, format string) *slog.Logger {
+	options := &slog.HandlerOptions{}
+	if level != nil {
+		options.Level = *level
+	}
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}

@@ -4,34 +4,61 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/nats-io/nats.go"
 
 	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/signing"
+	"github.com/clerksync/clerksync/internal/tail"
 )
 
 type devCmd struct {
-	Addr           string          `name:"addr" env:"CLERKSYNC_ADDR" default:"${dev_addr}" help:"Address of the webhook endpoint. When the default is in use, a free port is used."`
-	AdminAddr      string          `name:"admin-addr" env:"CLERKSYNC_ADMIN_ADDR" default:"${admin_addr}" help:"Address of the admin listener. When the default is in use, a free port is used."`
-	SigningSecrets []config.Secret `name:"signing-secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" sep:"," placeholder:"WHSEC" help:"Signing secret of a real endpoint, to receive from Clerk through a tunnel. Without it, one is generated and kept."`
-	InstanceID     string          `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Accept only events of this Clerk instance, ins_…, and park others."`
-	DataDir        string          `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"${data_dir}" type:"path" help:"Folder of the data, which survives a restart. Delete it to start from scratch."`
-	config.Tracing `embed:""`
-	PGBin          string `name:"pg-bin" env:"CLERKSYNC_PG_BIN" placeholder:"DIR" help:"Folder with PostgreSQL's programs, when they are not found by themselves."`
+	config.Config `embed:""` // adapted by flagsOfDev
+	PGBin         string     `name:"pg-bin" env:"CLERKSYNC_PG_BIN" placeholder:"DIR" help:"Folder with PostgreSQL's programs, when they are not found by themselves."`
 }
 
 func (c *devCmd) Help() string {
 	return `Starts its own PostgreSQL and NATS servers on free ports, creates the tables, and
-receives webhooks. It touches nothing else on this machine. Ctrl-C stops everything;
-the data is kept.`
+receives webhooks. It prints a line for every event, as clerksync tail does, and touches
+nothing else on this machine. Ctrl-C stops everything; the data is kept.
+
+It takes the settings of serve, except for those that name servers elsewhere. Without
+--signing-secret, a secret is generated and kept. Without --addr and --admin-addr, the
+listeners are on ` + defaultDevAddr + ` and ` + config.Default().Admin.Addr + `, or on free ports while these are
+taken. Only warnings and errors are logged, unless --log-level says otherwise.`
+}
+
+// flagsOfDev adapts the flags of dev, which are those of serve: it has none for another
+// PostgreSQL or NATS, and its addresses are empty when nobody asks for one.
+func flagsOfDev(parser *kong.Kong) {
+	for _, command := range parser.Model.Children {
+		if command.Name != "dev" {
+			continue
+		}
+		command.Flags = slices.DeleteFunc(command.Flags, func(f *kong.Flag) bool {
+			return slices.Contains([]string{"database-url", "nats-url", "nats-creds", "log-replicas"}, f.Name)
+		})
+		for _, f := range command.Flags {
+			switch f.Name {
+			case "addr":
+				f.HasDefault, f.PlaceHolder = false, defaultDevAddr
+			case "admin-addr":
+				f.HasDefault, f.PlaceHolder = false, config.Default().Admin.Addr
+			}
+		}
+	}
 }
 
 // defaultDevAddr is on loopback, unlike the default of serve.
@@ -39,20 +66,43 @@ const defaultDevAddr = "127.0.0.1:8080"
 
 func (c *devCmd) Run(s *session) error {
 	started := time.Now()
-	// Only warnings and errors appear between the lines for people.
-	logger := slog.New(atLeast{slog.LevelWarn, s.logger.Handler()})
+	logger := s.logger
+	if s.logLevel == nil { // only warnings and errors appear between the lines for people
+		logger = slog.New(atLeast{slog.LevelWarn, s.logger.Handler()})
+	}
 	dir, err := app.OpenDataDir(c.DataDir)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
 
-	secrets, generated := c.SigningSecrets, ""
-	if len(secrets) == 0 {
+	conf, moved := c.Config, []string{}
+	conf.Replicas = config.Default().Replicas
+	for _, l := range []struct {
+		addr                      *string
+		byDefault, name, variable string
+	}{
+		{&conf.Receiver.Addr, defaultDevAddr, "webhook endpoint", "CLERKSYNC_ADDR"},
+		{&conf.Admin.Addr, config.Default().Admin.Addr, "dashboard", "CLERKSYNC_ADMIN_ADDR"},
+	} {
+		note, err := chooseAddr(l.addr, l.byDefault, l.name, l.variable)
+		if err != nil {
+			return err
+		}
+		if note != "" {
+			moved = append(moved, note)
+		}
+	}
+	if faults := conf.CheckSet(); len(faults) > 0 {
+		return faults
+	}
+
+	generated := ""
+	if len(conf.SigningSecrets) == 0 {
 		if generated, err = dir.Keep("signing-secret", func() (string, error) { return signing.NewSecret(), nil }); err != nil {
 			return err
 		}
-		secrets = []config.Secret{config.Secret(generated)}
+		conf.SigningSecrets = []config.Secret{config.Secret(generated)}
 	}
 	pg, databaseURL, err := app.StartPostgres(s.ctx, dir, c.PGBin, s.logger)
 	if err != nil {
@@ -78,20 +128,28 @@ func (c *devCmd) Run(s *session) error {
 		}
 	}()
 
-	conf := config.Default()
-	conf.Database.URL, conf.SigningSecrets, conf.InstanceID, conf.Tracing = config.Secret(databaseURL), secrets, c.InstanceID, c.Tracing
-	conf.Receiver.Addr, conf.Admin.Addr = freeIfTaken(c.Addr, defaultDevAddr), freeIfTaken(c.AdminAddr, config.Default().Admin.Addr)
-	roles := config.AllRoles
-	if err := conf.Validate(roles); err != nil {
-		return err
-	}
+	conf.Database.URL = config.Secret(databaseURL)
 	dev := *s
 	dev.ctx, dev.logger = ctx, logger
+	var lines sync.WaitGroup
 	err = dev.run(app.Options{
-		Config: conf, Roles: roles, Command: "dev", Version: version().Version,
-		Migrate: true, DataDir: dir, Logger: logger, AnnouncedSecret: secrets[0].Reveal(),
-	}, func(a *app.App) { c.welcome(s, a, databaseURL, generated, time.Since(started)) })
-	if cause := context.Cause(ctx); s.ctx.Err() == nil && cause != nil {
+		Config: conf, Roles: config.AllRoles, Command: "dev", Version: version().Version,
+		Migrate: true, DataDir: dir, Logger: logger, AnnouncedSecret: conf.SigningSecrets[0].Reveal(),
+	}, func(a *app.App) {
+		w, done, watchErr := watchHere(a.NATSURL)
+		c.welcome(s, a, databaseURL, generated, moved, time.Since(started))
+		if watchErr != nil {
+			logger.Warn("events are not shown", "err", watchErr)
+			return
+		}
+		lines.Go(func() {
+			defer done()
+			_ = w.Run(ctx, s.printTail) // ends with the app
+		})
+	})
+	cancel(nil)
+	lines.Wait()
+	if cause := context.Cause(ctx); s.ctx.Err() == nil && cause != context.Canceled {
 		return errors.Join(cause, err) // without PostgreSQL, nothing stops cleanly
 	}
 	if err != nil {
@@ -111,7 +169,7 @@ const sample = `{"type":"user.created","timestamp":1768208400426,"data":{"object
 
 const sampleFile = "testdata/events/user.created.json"
 
-func (c *devCmd) welcome(s *session, a *app.App, databaseURL, generated string, took time.Duration) {
+func (c *devCmd) welcome(s *session, a *app.App, databaseURL, generated string, moved []string, took time.Duration) {
 	secret := "as given by CLERK_WEBHOOK_SIGNING_SECRET"
 	if generated != "" {
 		secret = generated
@@ -124,7 +182,9 @@ func (c *devCmd) welcome(s *session, a *app.App, databaseURL, generated string, 
 	if _, err := os.Stat(sampleFile); err != nil {
 		send = "echo " + shellQuote(sample) + " | " + program() + " send" + dataDir + " -"
 	}
-	fmt.Fprintf(s.stdout, `clerksync is ready after %.1f s. Ctrl-C ends it.
+	short, _, _ := strings.Cut(databaseURL, "?") // psql does not insist on TLS
+	var text strings.Builder
+	fmt.Fprintf(&text, `clerksync is ready after %.1f s. Ctrl-C ends it.
 
   webhook endpoint  %s
   signing secret    %s
@@ -136,13 +196,20 @@ Try it, in another terminal:
 
   %s
   %s show%s ada@example.com
-  psql '%s' -c 'SELECT clerk_id, name, email FROM clerk.active_users'
+  psql %s \
+    -c 'SELECT clerk_id, name, email FROM clerk.active_users'
 
-`, took.Seconds(), a.Endpoint, secret, databaseURL, a.AdminURL, c.DataDir, send, program(), dataDir, databaseURL)
+`, took.Seconds(), a.Endpoint, secret, databaseURL, a.AdminURL, c.DataDir, send, program(), dataDir, short)
+	notes := moved
 	if set := slices.DeleteFunc(slices.Clone(elsewhere), func(name string) bool { return os.Getenv(name) == "" }); len(set) > 0 {
-		fmt.Fprintf(s.stdout, "Set in the environment: %s. dev ignores it, other commands do not: unset it to use them with this dev.\n\n",
-			strings.Join(set, ", "))
+		notes = append(notes, fmt.Sprintf("Set in the environment: %s. dev ignores it, other commands do not: unset it to use them with this dev.",
+			strings.Join(set, ", ")))
 	}
+	for _, note := range notes {
+		text.WriteString(note + "\n\n")
+	}
+	text.WriteString("Events, as they arrive (times in UTC):\n")
+	io.WriteString(s.stdout, text.String())
 }
 
 // elsewhere lists variables that point the other commands at another deployment.
@@ -153,20 +220,40 @@ func shellQuote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// freeIfTaken replaces a default address that is in use by a free port. It leaves an
-// address that was asked for.
-func freeIfTaken(addr, byDefault string) string {
-	if addr != byDefault {
-		return addr
+// chooseAddr checks that an address is free. It replaces an empty one by the default, or by
+// a free port if that is taken, and returns a sentence that says so.
+func chooseAddr(addr *string, byDefault, name, variable string) (note string, err error) {
+	asked := *addr
+	if asked == "" {
+		*addr = byDefault
 	}
-	l, err := net.Listen("tcp", addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return "127.0.0.1:0"
-	}
-	if err == nil {
+	l, err := net.Listen("tcp", *addr)
+	switch {
+	case err == nil:
 		l.Close()
+		return "", nil
+	case !errors.Is(err, syscall.EADDRINUSE):
+		return "", nil // the app says what is wrong
+	case asked != "":
+		err := fmt.Errorf("%s, which %s asks for, is used by another program", asked, variable)
+		return "", withHint(err, "stop that program, or name another address; without one, dev takes a free port")
 	}
-	return addr
+	*addr = "127.0.0.1:0"
+	return fmt.Sprintf("%s is used by another program: the %s has a free port instead. %s names another.", byDefault, name, variable), nil
+}
+
+// watchHere begins to watch the app of this process.
+func watchHere(natsURL string) (*tail.Watcher, func(), error) {
+	nc, err := nats.Connect(natsURL, nats.Name("clerksync dev"), nats.NoReconnect())
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	w, err := tail.Watch(nc)
+	if err != nil {
+		nc.Close()
+		return nil, nil, err
+	}
+	return w, nc.Close, nil
 }
 
 // atLeast is a handler that drops records below a level.
