@@ -24,12 +24,21 @@ type sendCmd struct {
 	URL    string        `name:"url" env:"CLERKSYNC_URL" placeholder:"URL" help:"URL of the endpoint. Without it, that of the clerksync running here."`
 	Secret config.Secret `name:"secret" env:"CLERK_WEBHOOK_SIGNING_SECRET" placeholder:"WHSEC" help:"Signing secret; of several, comma-separated, the first signs. Without it, that of clerksync dev running here."`
 	ID     string        `name:"id" placeholder:"MSG" help:"svix-id, for one file; sent again with the same id, it is a redelivery. Without it, each file gets a new one."`
+	AsIs   bool          `name:"as-is" help:"Leave the timestamp of the event as it is in the file."`
 	local  `embed:""`
 }
 
 func (c *sendCmd) Help() string {
-	return `Signs each file as it is, byte for byte, and posts it with the headers that Svix sends,
-one after the other. Exit status 1 when any was not accepted.`
+	return `Signs each file and posts it with the headers that Svix sends, one after the other. Exit
+status 1 when any was not accepted.
+
+The event is emitted now: its timestamp, from which lag is measured, becomes the present
+time. All else is sent byte for byte, also data.updated_at, which decides the order of an
+entity's events; of two with the same one, the later sent is the newer. With --as-is, the
+timestamp stays as well.
+
+A file that is named twice is sent twice with the same svix-id, as when Svix delivers an
+event again: a duplicate. Sent by two calls, it is two events, unless --id says otherwise.`
 }
 
 // sent is the result for one event.
@@ -62,13 +71,25 @@ func (c *sendCmd) Run(s *session) error {
 	client := &http.Client{Timeout: 30 * time.Second, CheckRedirect: signing.NoRedirects}
 
 	all := []sent{}
-	failed := 0
+	deliveries := map[string]delivery{} // by file
+	failed, last := 0, int64(0)
 	for _, file := range files {
-		body, err := s.readBody(file)
-		if err != nil {
-			return err
+		d, again := deliveries[file]
+		if !again {
+			if d.body, err = s.readBody(file); err != nil {
+				return err
+			}
+			if !c.AsIs {
+				// No two events of a call share a time, which would leave their order to chance.
+				last = max(time.Now().UnixMilli(), last+1)
+				d.body = clerk.EmittedAt(d.body, last)
+			}
+			if d.id = c.ID; d.id == "" {
+				d.id = signing.NewID()
+			}
+			deliveries[file] = d
 		}
-		r := c.send(s.ctx, client, signer, endpoint, file, body)
+		r := c.send(s.ctx, client, signer, endpoint, file, d)
 		if r.Status == 0 && s.ctx.Err() != nil {
 			break // Ctrl-C
 		}
@@ -113,12 +134,15 @@ func (r *sent) line() string {
 	return line
 }
 
-func (c *sendCmd) send(ctx context.Context, client *http.Client, signer *signing.Signer, endpoint, file string, body []byte) sent {
-	r := sent{File: file, SvixID: c.ID}
-	if r.SvixID == "" {
-		r.SvixID = signing.NewID()
-	}
-	if e, err := clerk.ParseEnvelope(body); err == nil {
+// delivery is the body of an event as it is sent, and its svix-id.
+type delivery struct {
+	id   string
+	body []byte
+}
+
+func (c *sendCmd) send(ctx context.Context, client *http.Client, signer *signing.Signer, endpoint, file string, d delivery) sent {
+	r := sent{File: file, SvixID: d.id}
+	if e, err := clerk.ParseEnvelope(d.body); err == nil {
 		r.Type, r.Entity = e.Type, e.EntityID
 	}
 	fail := func(err error) sent {
@@ -126,7 +150,7 @@ func (c *sendCmd) send(ctx context.Context, client *http.Client, signer *signing
 		return r
 	}
 	now := time.Now()
-	req, err := signer.Request(ctx, endpoint, r.SvixID, now, body)
+	req, err := signer.Request(ctx, endpoint, r.SvixID, now, d.body)
 	if err != nil {
 		return fail(err)
 	}
