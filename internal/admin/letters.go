@@ -116,7 +116,7 @@ func (h *Handler) discard(w http.ResponseWriter, r *http.Request, seq uint64) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
-	if err := h.o.Log.RemoveLetter(ctx, seq); err != nil {
+	if err := h.o.Log.RemoveLetters(ctx, seq); err != nil {
 		h.unreadable(w, err)
 		return
 	}

@@ -140,7 +140,7 @@ func (a *App) openLog(ctx context.Context) (stopFunc, error) {
 		Logger:       a.logger("eventlog"),
 	}
 	if a.server != nil {
-		o.Sync, o.Room, o.Exclusive = a.server.Sync, a.server.Room, true
+		o.Sync, o.Room, o.Erase, o.Exclusive = a.server.Sync, a.server.Room, a.server.Erase, true
 	}
 	log, err := eventlog.Open(ctx, a.nc, o)
 	if err != nil {

@@ -48,7 +48,7 @@ func (c *deadDiscardCmd) Run(s *session) error {
 	bar := c.progress(s, uint64(len(seqs)), "discarded")
 	defer bar.finish()
 	for i, seq := range seqs {
-		if err := log.RemoveLetter(s.ctx, seq); err != nil {
+		if err := log.RemoveLetters(s.ctx, seq); err != nil {
 			bar.finish()
 			if s.ctx.Err() != nil {
 				return fmt.Errorf("stopped: %d of %d were discarded", i, len(seqs))

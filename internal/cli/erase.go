@@ -74,7 +74,11 @@ func (c *eraseCmd) Run(s *session) error {
 			return err
 		}
 	}
+	bar := c.progress(s, uint64(len(person.Events)+len(person.Letters)), "erased")
+	defer bar.finish()
+	eraser.Progress = bar.set
 	events, letters, err := eraser.Erase(s.ctx, person)
+	bar.finish()
 	if err != nil {
 		return withHint(err, "run it again, or let the worker finish it")
 	}

@@ -35,6 +35,10 @@ type Eraser struct {
 	Log   *eventlog.Log
 	Store *store.Store
 
+	// Progress is called with the number of events, or of dead letters, removed so far. Nil
+	// does nothing.
+	Progress func(removed uint64)
+
 	// testOnlyRemove is called before an event or a dead letter is removed. On an error
 	// the rest is left as a killed process would leave it.
 	testOnlyRemove func(*eventlog.Message) error
@@ -159,7 +163,7 @@ func inWord(c byte) bool { return clerk.ValidToken(string(rune(c))) }
 func (e *Eraser) Erase(ctx context.Context, p *Person) (events, letters int, err error) {
 	// Letters first: the row may be the only place left with the address by which they are
 	// found, and the tombstone clears it.
-	letters, err = e.remove(ctx, p.Letters, e.Log.RemoveLetter)
+	letters, err = e.remove(ctx, p.Letters, e.Log.RemoveLetters)
 	if err != nil {
 		return 0, letters, err
 	}
@@ -185,7 +189,7 @@ func (e *Eraser) purge(ctx context.Context, p *Person) (events, letters int, err
 		}
 		// The letters first: after an interruption some of them are found only by the
 		// addresses in the events.
-		n, err := e.remove(ctx, p.Letters, e.Log.RemoveLetter)
+		n, err := e.remove(ctx, p.Letters, e.Log.RemoveLetters)
 		letters += n
 		if err != nil {
 			return events, letters, err
@@ -201,16 +205,30 @@ func (e *Eraser) purge(ctx context.Context, p *Person) (events, letters int, err
 	}
 }
 
-func (e *Eraser) remove(ctx context.Context, all []*eventlog.Message, remove func(context.Context, uint64) error) (int, error) {
-	for i, m := range all {
-		if e.testOnlyRemove != nil {
-			if err := e.testOnlyRemove(m); err != nil {
-				return i, err
+// remove removes events or dead letters, and returns how many.
+func (e *Eraser) remove(ctx context.Context, all []*eventlog.Message, remove func(context.Context, ...uint64) error) (int, error) {
+	removed := 0
+	for batch := range slices.Chunk(all, eventlog.EraseBatch) {
+		var seqs []uint64
+		var killed error
+		for _, m := range batch {
+			if e.testOnlyRemove != nil {
+				if killed = e.testOnlyRemove(m); killed != nil {
+					break
+				}
 			}
+			seqs = append(seqs, m.Seq)
 		}
-		if err := remove(ctx, m.Seq); err != nil {
-			return i, err
+		if err := remove(ctx, seqs...); err != nil {
+			return removed, err
+		}
+		removed += len(seqs)
+		if killed != nil {
+			return removed, killed
+		}
+		if e.Progress != nil {
+			e.Progress(uint64(removed))
 		}
 	}
-	return len(all), nil
+	return removed, nil
 }

@@ -175,7 +175,10 @@ func TestNothingOfAPersonIsLeft(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { server.Stop() })
 	nc := testkit.Connect(t, server)
-	w := &world{&testkit.World{T: t, Log: testkit.OpenLog(t, nc), Store: testkit.Store(t)}}
+	log, err := eventlog.Open(t.Context(), nc, eventlog.Options{Sync: server.Sync, Room: server.Room, Erase: server.Erase})
+	require.NoError(t, err)
+	t.Cleanup(log.Close)
+	w := &world{&testkit.World{T: t, Log: log, Store: testkit.Store(t)}}
 
 	w.Emit(ada(1, "user.created"), testkit.OrgAt(1, "org_1"), adaJoined(2, "orgmem_Ada1", "org_1"))
 	w.Emit(crowd(0, 15)...)

@@ -102,7 +102,7 @@ func (e *refusedError) Error() string {
 
 // publish stores one message.
 func (l *Log) publish(ctx context.Context, msg *nats.Msg) (Stored, error) {
-	ctx, cancel := l.link.whileUp(ctx)
+	ctx, cancel := l.link.whileUp(ctx, commitTimeout)
 	defer cancel()
 	ack, err := l.request(ctx, msg)
 	if err != nil {
@@ -133,6 +133,6 @@ func (l *Log) request(ctx context.Context, msg *nats.Msg) (*pubAck, error) {
 }
 
 var (
-	errNoAnswer = fmt.Errorf("no answer from JetStream within %s", commitTimeout)
+	errNoAnswer = errors.New("no answer from JetStream")
 	errLost     = errors.New("the connection to NATS was lost")
 )

@@ -107,7 +107,7 @@ func (l *Log) ParkAgain(ctx context.Context, e *clerk.Event, d Death, given ...*
 		return err
 	}
 	for seq := range former {
-		if err := l.RemoveLetter(ctx, seq); err != nil {
+		if err := l.RemoveLetters(ctx, seq); err != nil {
 			return err
 		}
 	}
@@ -172,12 +172,6 @@ func (l *Log) lettersOf(ctx context.Context, e *clerk.Event, seq uint64) ([]*Mes
 // GetLetter reads one dead letter. The error is [ErrNotFound] when it is not there.
 func (l *Log) GetLetter(ctx context.Context, seq uint64) (*Message, error) {
 	return l.get(ctx, DeadStream, seq)
-}
-
-// RemoveLetter deletes a dead letter and overwrites it in the server's files. It is no
-// error when the letter is gone already.
-func (l *Log) RemoveLetter(ctx context.Context, seq uint64) error {
-	return l.remove(ctx, DeadStream, seq)
 }
 
 // shorten cuts a text to maxDeadError bytes, between two characters.

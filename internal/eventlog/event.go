@@ -101,30 +101,6 @@ func (l *Log) FindProbe(ctx context.Context, id string, after uint64) (*Message,
 	return nil, fmt.Errorf("probe %s: %w", id, ErrNotFound)
 }
 
-// Erase deletes an event and overwrites it in the server's files. It is no error when
-// the event is gone already.
-func (l *Log) Erase(ctx context.Context, seq uint64) error {
-	return l.remove(ctx, Stream, seq)
-}
-
-// remove deletes a message and overwrites it in the stream's files.
-func (l *Log) remove(ctx context.Context, name string, seq uint64) error {
-	stream, err := l.stream(name)
-	if err != nil {
-		return err
-	}
-	err = stream.SecureDeleteMsg(ctx, seq)
-	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
-		if _, getErr := l.get(ctx, name, seq); errors.Is(getErr, ErrNotFound) {
-			return nil
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("delete %d of stream %s: %w", seq, name, err)
-	}
-	return nil
-}
-
 // PersonalEvents calls f for every event under the id of a user: the user's own, and
 // those of others that name the user, such as memberships.
 //

@@ -134,7 +134,7 @@ func (g *grouper) commitGroup(group []*pending) {
 // The client has no call for it; the protocol is three headers. Only the last message is
 // acknowledged, for all.
 func (g *grouper) commitBatch(group []*pending) error {
-	ctx, cancel := g.log.link.whileUp(context.Background())
+	ctx, cancel := g.log.link.whileUp(context.Background(), commitTimeout)
 	defer cancel()
 	id := nuid.Next()
 	for i, p := range group {

@@ -110,7 +110,7 @@ func TestParkAgainIsNeverTakenForADuplicate(t *testing.T) {
 			all := lettersOf(t, l, eventlog.Filter{})
 			require.Len(t, all, 1)
 			require.Equal(t, 2*attempts, all[0].Letter().Attempts)
-			require.NoError(t, l.RemoveLetter(t.Context(), all[0].Seq))
+			require.NoError(t, l.RemoveLetters(t.Context(), all[0].Seq))
 		}
 	}
 }
@@ -211,10 +211,10 @@ func TestLettersAreRemovedOnce(t *testing.T) {
 		require.NoError(t, l.Park(t.Context(), event(i), refused(1, 1)))
 	}
 	for range 2 {
-		require.NoError(t, l.RemoveLetter(t.Context(), 2), "removed already")
+		require.NoError(t, l.RemoveLetters(t.Context(), 2), "removed already")
 	}
-	require.NoError(t, l.RemoveLetter(t.Context(), 99), "never stored")
-	require.NoError(t, l.RemoveLetter(t.Context(), 0))
+	require.NoError(t, l.RemoveLetters(t.Context(), 99), "never stored")
+	require.NoError(t, l.RemoveLetters(t.Context(), 0))
 	require.Equal(t, []uint64{1, 3}, seqsOf(lettersOf(t, l, eventlog.Filter{})))
 	for _, seq := range []uint64{0, 2, 99} {
 		_, err := l.GetLetter(t.Context(), seq)

@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -58,10 +59,10 @@ func (k *link) watch(closing <-chan struct{}) {
 	}
 }
 
-// whileUp returns a context that ends after commitTimeout, or with the connection.
-func (k *link) whileUp(parent context.Context) (context.Context, context.CancelFunc) {
+// whileUp returns a context that ends after limit, or with the connection.
+func (k *link) whileUp(parent context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, end := context.WithCancelCause(parent)
-	timer := time.AfterFunc(commitTimeout, func() { end(errNoAnswer) })
+	timer := time.AfterFunc(limit, func() { end(fmt.Errorf("%w within %s", errNoAnswer, limit)) })
 	detach := context.AfterFunc(k.life.Load().ctx, func() { end(errLost) })
 	return ctx, func() {
 		timer.Stop()

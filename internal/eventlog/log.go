@@ -49,6 +49,11 @@ type Options struct {
 
 	// Room returns an error while the disk has no room for more. It goes with Sync.
 	Room func() error
+
+	// Erase overwrites many messages in the files of a stream, faster than the server does
+	// it. It calls remove to delete them on the server. The error is
+	// [errors.ErrUnsupported] when it cannot do it. It goes with Sync.
+	Erase func(stream string, seqs []uint64, remove func(seqs []uint64) error) error
 }
 
 // Log is a connection to the event log.
@@ -59,8 +64,9 @@ type Log struct {
 	exclusive bool
 	opened    atomic.Pointer[opened] // nil while the server is away
 
-	link *link
-	disk *syncer // nil when the server itself provides durability
+	link  *link
+	disk  *syncer                                                                    // nil when the server itself provides durability
+	erase func(stream string, seqs []uint64, remove func(seqs []uint64) error) error // nil: see [Options]
 
 	fatal   chan error // why the log refuses everything until a restart
 	closing chan struct{}
@@ -115,7 +121,7 @@ func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(context.
 	}
 	l := &Log{
 		nc: nc, js: js, logger: o.Logger, exclusive: o.Exclusive,
-		link: newLink(nc), fatal: make(chan error, 1), closing: make(chan struct{}),
+		link: newLink(nc), erase: o.Erase, fatal: make(chan error, 1), closing: make(chan struct{}),
 	}
 	l.close = sync.OnceFunc(func() { close(l.closing) })
 	if o.Sync != nil {
@@ -144,6 +150,11 @@ func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(context.
 			}
 		}
 		l.loops.Go(func() { l.disk.run(l.closing) })
+	}
+	if l.erase != nil {
+		if err := l.serveErase(); err != nil {
+			return nil, err
+		}
 	}
 	l.loops.Go(func() { l.link.watch(l.closing) })
 	return l, nil

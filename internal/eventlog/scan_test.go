@@ -520,7 +520,7 @@ func testWhatIsLeft(t *testing.T, nc *nats.Conn, filters ...eventlog.Filter) {
 	}
 	for _, seq := range []uint64{1, 3} {
 		require.NoError(t, l.Erase(t.Context(), seq))
-		require.NoError(t, l.RemoveLetter(t.Context(), seq))
+		require.NoError(t, l.RemoveLetters(t.Context(), seq))
 	}
 	for _, f := range append(filters, eventlog.Filter{}, eventlog.Filter{Last: 1}) {
 		require.Equal(t, []uint64{2}, seqsOf(readHeaders(t, l, f)))

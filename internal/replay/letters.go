@@ -128,5 +128,5 @@ func (s *letters) settled(ctx context.Context, m *eventlog.Message, outcome stor
 	if outcome == store.Dead { // replaced
 		return nil
 	}
-	return s.o.Log.RemoveLetter(ctx, letter.Seq)
+	return s.o.Log.RemoveLetters(ctx, letter.Seq)
 }

@@ -9,5 +9,7 @@
 // block with the highest number, and a new block changes the folder's modification
 // time. TestNATSSyncLeavesNothing fails when one of them no longer holds.
 //
+// [Server.Erase] writes into these files too, and checks their form before it does.
+//
 // The package does not know clerksync's streams.
 package nats

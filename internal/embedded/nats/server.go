@@ -33,6 +33,8 @@ type Server struct {
 
 	mu      sync.Mutex
 	streams map[string]*streamFiles
+
+	erasing sync.Mutex // held by Erase
 }
 
 // maxPayload has room for the largest body that the receiver takes, with its headers.
@@ -43,6 +45,9 @@ const maxPayload = 2 << 20
 func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := finishErasing(o.Dir); err != nil {
+		return nil, fmt.Errorf("finish an erasure: %w", err)
 	}
 	s, err := natsserver.NewServer(&natsserver.Options{
 		ServerName:         "clerksync",
