@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +21,9 @@ const (
 
 	// sweepBatch bounds the users of one query.
 	sweepBatch = 100
+
+	// sweepWidth bounds the users that are erased at the same time.
+	sweepWidth = 4
 
 	// maxFailures ends a sweep: so many failures are not due to single users.
 	maxFailures = 3
@@ -64,10 +68,7 @@ func NewSweeper(e Eraser, after time.Duration, registry prometheus.Registerer, l
 
 // Start begins to sweep and returns.
 func (s *Sweeper) Start() {
-	interval := sweepInterval
-	if s.testOnlyInterval != 0 {
-		interval = s.testOnlyInterval
-	}
+	interval := s.interval()
 	s.loop.Start(0, interval, func(ctx context.Context) {
 		if err := s.sweep(ctx); err != nil && ctx.Err() == nil {
 			s.metrics.failures.Inc()
@@ -76,43 +77,77 @@ func (s *Sweeper) Start() {
 	})
 }
 
+func (s *Sweeper) interval() time.Duration {
+	if s.testOnlyInterval != 0 {
+		return s.testOnlyInterval
+	}
+	return sweepInterval
+}
+
 // Stop stops the sweeper. An erasure in progress is finished after the next start. It can
 // be called again, and before Start.
 func (s *Sweeper) Stop(ctx context.Context) error { return s.loop.Stop(ctx) }
 
-// sweep erases all users that are due. A failure does not delay the others.
-func (s *Sweeper) sweep(ctx context.Context) error {
+// erased is how the erasure of one user ended.
+type erased struct {
+	id      string
+	removed int
+	err     error
+}
+
+// sweep erases all users that are due, a few at a time. A user with many events, or one
+// whose erasure fails, does not delay the others.
+func (s *Sweeper) sweep(ctx context.Context) (failure error) {
+	var (
+		waiting  []string
+		running  = map[string]bool{}
+		failed   = map[string]bool{}
+		ended    = make(chan erased)
+		stop     bool
+		again    = time.NewTicker(s.interval())
+		users    int
+		messages int
+	)
+	defer again.Stop()
 	for {
-		due, err := s.eraser.Store.UsersToErase(ctx, time.Now().Add(-s.after), sweepBatch)
-		if err != nil || len(due) == 0 {
-			return err
+		if len(waiting) == 0 && !stop {
+			due, err := s.eraser.Store.UsersToErase(ctx, time.Now().Add(-s.after), sweepBatch+len(running)+len(failed))
+			if err != nil {
+				failure, stop = err, true
+			}
+			waiting = slices.DeleteFunc(due, func(id string) bool { return running[id] || failed[id] })
 		}
-		var failed error
-		users, removed, failures := 0, 0, 0
-		for _, id := range due {
-			// Not Erase, which would delete a user that was just restored.
-			events, letters, err := s.eraser.purge(ctx, &Person{ID: id})
-			s.metrics.events.Add(float64(events + letters))
-			removed += events + letters
+		for len(waiting) > 0 && len(running) < sweepWidth && !stop {
+			id := waiting[0]
+			waiting, running[id] = waiting[1:], true
+			go func() {
+				// Not Erase, which would delete a user that was just restored.
+				events, letters, err := s.eraser.purge(ctx, &Person{ID: id})
+				ended <- erased{id, events + letters, err}
+			}()
+		}
+		if len(running) == 0 {
+			break
+		}
+		select {
+		case <-again.C: // others are due by now
+		case e := <-ended:
+			delete(running, e.id)
+			messages += e.removed
+			s.metrics.events.Add(float64(e.removed))
 			switch {
-			case err == nil:
+			case e.err == nil:
 				users++
 				s.metrics.users.Inc()
-			case errors.Is(err, store.ErrNotDeleted):
-			case ctx.Err() != nil:
-				return ctx.Err()
+			case errors.Is(e.err, store.ErrNotDeleted):
 			default:
-				if failures++; failures == maxFailures {
-					return err
-				}
-				failed = err
+				failure, failed[e.id] = e.err, true
+				stop = stop || ctx.Err() != nil || len(failed) == maxFailures
 			}
 		}
-		if users > 0 {
-			s.logger.Info("deleted users were erased", "users", users, "events", removed)
-		}
-		if failed != nil {
-			return failed
-		}
 	}
+	if users > 0 {
+		s.logger.Info("deleted users were erased", "users", users, "events", messages)
+	}
+	return failure
 }

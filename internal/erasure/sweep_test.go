@@ -124,6 +124,44 @@ func TestMoreThanOneBatchIsSwept(t *testing.T) {
 	require.EqualValues(t, n, s.metric(t, "clerksync_erased_users_total"))
 }
 
+// TestAUserWithManyEventsDoesNotDelayTheOthers: while one is erased, all others that are
+// due are erased, and those that become due meanwhile.
+func TestAUserWithManyEventsDoesNotDelayTheOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Emit(testkit.UserAt(1, "user_many"), testkit.UserDeletedAt(2, "user_many"))
+	const n = 120 // more than one query returns
+	for i := range n {
+		w.Emit(testkit.UserDeletedAt(int64(i), fmt.Sprint("user_", i)))
+	}
+	e := w.eraser()
+	goOn := make(chan struct{})
+	e.SetRemove(func(m *eventlog.Message) error {
+		if m.Event.Envelope.UserID == "user_many" {
+			<-goOn
+		}
+		return nil
+	})
+	s := newSweeper(e, 0)
+	s.Start()
+	erased := func(n float64) {
+		t.Helper()
+		testkit.Eventually(t, "the others are erased", func() (bool, any) {
+			counted := s.metric(t, "clerksync_erased_users_total")
+			return counted >= n, counted
+		})
+	}
+	erased(n)
+	w.Emit(testkit.UserDeletedAt(1, "user_late"))
+	erased(n + 1)
+	require.True(t, w.erased("user_late"))
+	require.False(t, w.erased("user_many"))
+	close(goOn)
+	w.waitSwept(t, 0)
+	require.NoError(t, s.Stop(t.Context()))
+	require.Empty(t, w.Events())
+}
+
 // TestTwoSweepersAtOnce do no harm to each other.
 func TestTwoSweepersAtOnce(t *testing.T) {
 	t.Parallel()
