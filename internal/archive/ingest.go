@@ -5,13 +5,18 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
 
-// inFlight limits the events that an [Ingest] stores concurrently; they share a group commit.
-const inFlight = 256
+// inFlight and inFlightBytes limit the events that an [Ingest] stores concurrently; they
+// share a group commit.
+const (
+	inFlight      = 256
+	inFlightBytes = 32 << 20
+)
 
 // Counts counts the events of an [Ingest] by outcome.
 type Counts struct {
@@ -26,29 +31,56 @@ type Ingest struct {
 	holdings *eventlog.Holdings
 	all      *errgroup.Group
 	ctx      context.Context // of the group
+	room     *semaphore.Weighted
+	types    map[string]bool // declared to the log
+	storing  sync.RWMutex    // not while the log is told of a type
 
 	mu     sync.Mutex
 	counts Counts
 }
 
-// NewIngest prepares the log for events of the given types.
-func NewIngest(ctx context.Context, log *eventlog.Log, types []string) (*Ingest, error) {
-	if err := log.Admit(ctx, types); err != nil {
-		return nil, err
-	}
-	i := &Ingest{log: log, holdings: log.Holdings()}
+// NewIngest returns an ingest into a log.
+func NewIngest(ctx context.Context, log *eventlog.Log) *Ingest {
+	i := &Ingest{log: log, holdings: log.Holdings(), room: semaphore.NewWeighted(inFlightBytes), types: map[string]bool{}}
 	i.all, i.ctx = errgroup.WithContext(ctx)
 	i.all.SetLimit(inFlight)
-	return i, nil
+	return i
 }
 
 // Add begins to store an event unless the log holds it. It blocks while too many are in
-// flight. Its error means that the ingest has failed; [Ingest.Wait] returns the cause.
+// flight. An error means that the ingest has failed; [Ingest.Wait] may know the cause. It
+// must not be called concurrently.
 func (i *Ingest) Add(e *clerk.Event) error {
 	if err := i.ctx.Err(); err != nil {
 		return err
 	}
-	i.all.Go(func() error { return i.store(e) })
+	if err := i.admit(e.Envelope.Type); err != nil {
+		return err
+	}
+	size := min(int64(len(e.Body)), inFlightBytes)
+	if err := i.room.Acquire(i.ctx, size); err != nil {
+		return err
+	}
+	i.all.Go(func() error {
+		defer i.room.Release(size)
+		i.storing.RLock()
+		defer i.storing.RUnlock()
+		return i.store(e)
+	})
+	return nil
+}
+
+// admit prepares the log for events of a type.
+func (i *Ingest) admit(eventType string) error {
+	if i.types[eventType] {
+		return nil
+	}
+	i.storing.Lock()
+	defer i.storing.Unlock()
+	if err := i.log.Admit(i.ctx, []string{eventType}); err != nil {
+		return err
+	}
+	i.types[eventType] = true
 	return nil
 }
 

@@ -64,8 +64,7 @@ func TestIngestStoresOnlyNewEvents(t *testing.T) {
 	log := testkit.OpenLog(t, testkit.Connect(t, testkit.NATS(t)))
 	const n = 300 // more than are in flight
 	ingest := func(first int) archive.Counts {
-		ingest, err := archive.NewIngest(t.Context(), log, []string{"user.created"})
-		require.NoError(t, err)
+		ingest := archive.NewIngest(t.Context(), log)
 		for i := first; i < first+n; i++ {
 			id := fmt.Sprintf("user_%d", i)
 			require.NoError(t, ingest.Add(testkit.Event("msg_"+id, "user.created", 1768208400000, testkit.UserData(id, id+"@example.com", "Ada", 1, 1))))

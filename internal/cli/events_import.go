@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,9 @@ func (c *eventsImportCmd) Help() string {
 stored. Then it stores the events that the log does not hold, by svix id, with origin
 import. So an import that was stopped can be run again, and has to be.
 
+A pipe can be read only once: its events are stored as they are checked, up to the first
+fault. It may be of any length.
+
 Events of people who were erased since the export come back with it.`
 }
 
@@ -44,7 +48,7 @@ func (c *eventsImportCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	total, types, err := i.check(files)
+	total, err := i.check(files)
 	if err != nil {
 		return err
 	}
@@ -53,10 +57,18 @@ func (c *eventsImportCmd) Run(s *session) error {
 		return err
 	}
 	defer done()
-	result, err := i.store(log, files, total, types)
-	if err != nil {
-		return withHint(fmt.Errorf("%w: %d of %d events were stored, %d were there already", err, result.Stored, total, result.Present),
-			"run the import again for the rest")
+	result, err := i.store(log, files, total)
+	switch {
+	case err == nil:
+	case result == archive.Counts{} && total == 0: // the fault is in the first event of a pipe
+		return fmt.Errorf("nothing was imported: %w", err)
+	default:
+		of := ""
+		if total > 0 {
+			of = fmt.Sprintf(" of %d", total)
+		}
+		return withHint(fmt.Errorf("%w: %d%s events were stored, %d were there already", err, result.Stored, of, result.Present),
+			"%s", cmp.Or(hintOf(err), "run the import again for the rest"))
 	}
 	if c.JSON {
 		return s.printJSON(result)
@@ -65,7 +77,7 @@ func (c *eventsImportCmd) Run(s *session) error {
 	return nil
 }
 
-// importer reads the files twice: to check all, then to store.
+// importer reads files twice: to check all, then to store. A pipe it reads once.
 type importer struct {
 	cmd       *eventsImportCmd
 	s         *session
@@ -107,39 +119,42 @@ func (i *importer) prepare() error {
 	return nil
 }
 
-// check reads all files and returns the number of events and their types.
-func (i *importer) check(files []source) (total uint64, types []string, err error) {
+// check reads all files and returns the number of events in them. With a pipe among them,
+// the number is not known, and 0.
+func (i *importer) check(files []source) (total uint64, err error) {
 	bar := i.cmd.progress(i.s, 0, "checked")
 	defer bar.finish()
-	seen := map[string]bool{}
+	pipe := false
 	for _, f := range files {
-		before := total
-		err := i.each(f, func(e *clerk.Event) error {
+		if f.file == nil {
+			pipe = true
+			continue
+		}
+		err := i.each(f, func(*clerk.Event) error {
 			if i.s.ctx.Err() != nil {
 				return errStopped
-			}
-			if !seen[e.Envelope.Type] {
-				seen[e.Envelope.Type] = true
-				types = append(types, e.Envelope.Type)
 			}
 			total++
 			bar.set(total)
 			return nil
 		})
 		if err != nil {
-			return 0, nil, fmt.Errorf("nothing was imported: %w", err)
-		}
-		if total == before {
-			return 0, nil, fmt.Errorf("nothing was imported: %s: there is no event in it", f.name)
+			return 0, fmt.Errorf("nothing was imported: %w", err)
 		}
 	}
-	return total, types, nil
+	if pipe {
+		return 0, nil
+	}
+	return total, nil
 }
 
-// each calls take for every admitted event of a file. An error names the file and the line.
+// each calls take for every admitted event of a file, of which there must be one. An error
+// names the file and the line.
 func (i *importer) each(f source, take func(*clerk.Event) error) error {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("%s: %w", f.name, err)
+	if f.file != nil {
+		if _, err := f.file.Seek(0, io.SeekStart); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
 	}
 	r, err := archive.NewReader(f)
 	if err != nil {
@@ -149,6 +164,8 @@ func (i *importer) each(f source, take func(*clerk.Event) error) error {
 	for {
 		record, err := r.Read()
 		switch {
+		case err == io.EOF && r.Line() == 0:
+			return fmt.Errorf("%s: there is no event in it", f.name)
 		case err == io.EOF:
 			return nil
 		case errors.Is(err, archive.ErrCutOff):
@@ -178,11 +195,8 @@ func admissionHint(err error) string {
 }
 
 // store stores the events that the log does not hold.
-func (i *importer) store(log *eventlog.Log, files []source, total uint64, types []string) (archive.Counts, error) {
-	ingest, err := archive.NewIngest(i.s.ctx, log, types)
-	if err != nil {
-		return archive.Counts{}, err
-	}
+func (i *importer) store(log *eventlog.Log, files []source, total uint64) (archive.Counts, error) {
+	ingest := archive.NewIngest(i.s.ctx, log)
 	stop := i.cmd.progress(i.s, total, "imported").follow(func() uint64 {
 		c := ingest.Counts()
 		return c.Stored + c.Present
@@ -194,7 +208,7 @@ func (i *importer) store(log *eventlog.Log, files []source, total uint64, types 
 			break
 		}
 	}
-	err = ingest.Wait()
+	err := ingest.Wait()
 	switch {
 	case i.s.ctx.Err() != nil:
 		err = errStopped

@@ -112,12 +112,14 @@ type writer func([]byte) (int, error)
 
 func (w writer) Write(p []byte) (int, error) { return w(p) }
 
-// TestImportFromABrokenPipe: input that breaks off is not imported.
+// TestImportFromABrokenPipe: what breaks off is an error.
 func TestImportFromABrokenPipe(t *testing.T) {
 	t.Parallel()
+	server := testkit.NATS(t)
+	testkit.OpenLog(t, testkit.Connect(t, server))
 	var stdout, stderr bytes.Buffer
-	status := cli.Main(t.Context(), []string{"events", "import", "--trust", "-"}, iotest.ErrReader(errors.New("broken")), &stdout, &stderr)
+	status := cli.Main(t.Context(), []string{"events", "import", "--trust", "--nats-url", server.URL(), "-"}, iotest.ErrReader(errors.New("broken")), &stdout, &stderr)
 	require.Equal(t, 1, status)
-	require.Equal(t, "clerksync: copy standard input: broken\n", stderr.String())
+	require.Equal(t, "clerksync: nothing was imported: standard input: broken\n", stderr.String())
 	require.Empty(t, stdout.String())
 }

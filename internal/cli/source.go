@@ -9,10 +9,20 @@ import (
 	"os"
 )
 
-// source is a file that can be read twice.
+// source is a file to import.
 type source struct {
-	*os.File
-	name string // in messages
+	io.Reader
+	file *os.File // nil for a pipe, which is read once
+	name string   // in messages
+}
+
+// Close closes the file.
+func (f source) Close() {
+	if f.file != nil {
+		f.file.Close()
+	} else if c, ok := f.Reader.(io.Closer); ok {
+		c.Close()
+	}
 }
 
 // openSources opens the files. With an error, it returns those that it opened before.
@@ -28,56 +38,43 @@ func (s *session) openSources(names []string) ([]source, error) {
 	return all, nil
 }
 
-// openSource opens a file. A pipe is first copied into an unlinked temporary file, to be
-// read twice.
 func (s *session) openSource(name string) (source, error) {
-	in := s.stdin
-	shown := "standard input"
-	if name != "-" {
-		f, err := os.Open(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return source{}, fmt.Errorf("no such file: %s", name)
+	if name == "-" {
+		const shown = "standard input"
+		if f, ok := s.stdin.(*os.File); ok {
+			if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+				return source{f, f, shown}, nil
+			}
 		}
-		if err != nil {
-			return source{}, err
-		}
-		info, err := f.Stat()
-		switch {
-		case err != nil || info.IsDir():
-			f.Close()
-			return source{}, errors.Join(err, fmt.Errorf("%s is not an export of clerksync events export", name))
-		case info.Mode().IsRegular():
-			return source{f, name}, nil
-		}
-		defer f.Close()
-		in, shown = f, name
+		return source{contextReader{s.ctx, io.NopCloser(s.stdin)}, nil, shown}, nil
 	}
-	spool, err := os.CreateTemp("", "clerksync-import-") // 0600
-	if err != nil {
-		return source{}, fmt.Errorf("copy %s: %w", shown, err)
-	}
-	if err = os.Remove(spool.Name()); err == nil {
-		_, err = io.Copy(spool, contextReader{s.ctx, in})
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return source{}, fmt.Errorf("no such file: %s", name)
 	}
 	if err != nil {
-		spool.Close()
-		if s.ctx.Err() != nil {
-			err = errStopped
-		}
-		return source{}, fmt.Errorf("copy %s: %w", shown, err)
+		return source{}, err
 	}
-	return source{spool, shown}, nil
+	info, err := f.Stat()
+	switch {
+	case err != nil || info.IsDir():
+		f.Close()
+		return source{}, errors.Join(err, fmt.Errorf("%s is not an export of clerksync events export", name))
+	case info.Mode().IsRegular():
+		return source{f, f, name}, nil
+	}
+	return source{contextReader{s.ctx, f}, nil, name}, nil
 }
 
 // contextReader stops between two reads when its context is done.
 type contextReader struct {
 	ctx context.Context
-	r   io.Reader
+	io.ReadCloser
 }
 
 func (r contextReader) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return r.r.Read(p)
+	return r.ReadCloser.Read(p)
 }
