@@ -18,6 +18,12 @@ const (
 	// still answers when the server does not.
 	commitTimeout = 8 * time.Second
 
+	// retryAfter is when a cluster that has not answered gets the message again: the leader
+	// of the stream may be gone. retryPause is the time after an answer that there is no
+	// leader; electing one takes some seconds.
+	retryAfter = 2 * time.Second
+	retryPause = 250 * time.Millisecond
+
 	// headroom is kept free in every message, in bytes, for headers that are added
 	// later: those of a batch, or those of a dead letter with its error. So every
 	// event in the log can be committed in a batch, and parked.
@@ -102,6 +108,9 @@ func (e *refusedError) Error() string {
 
 // publish stores one message.
 func (l *Log) publish(ctx context.Context, msg *nats.Msg) (Stored, error) {
+	if l.replicated.Load() {
+		return l.publishRetried(ctx, msg, false)
+	}
 	ctx, cancel := l.link.whileUp(ctx, commitTimeout)
 	defer cancel()
 	ack, err := l.request(ctx, msg)
@@ -110,6 +119,70 @@ func (l *Log) publish(ctx context.Context, msg *nats.Msg) (Stored, error) {
 	}
 	return Stored{Seq: ack.Seq, Duplicate: ack.Duplicate}, nil
 }
+
+// publishRetried stores one message in a cluster. While there is no answer, it sends the
+// message again: the cluster stores an id once within duplicateWindow. A duplicate then
+// counts as stored, as it does when the message was sent before: it may be the first copy.
+func (l *Log) publishRetried(ctx context.Context, msg *nats.Msg, sentBefore bool) (Stored, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, commitTimeout, noAnswer(commitTimeout))
+	defer cancel()
+	type answer struct {
+		ack *pubAck
+		err error
+	}
+	answers := make(chan answer)
+	send := func() {
+		attempt, cancel := l.link.whileUp(ctx, commitTimeout)
+		defer cancel()
+		ack, err := l.request(attempt, msg)
+		select {
+		case answers <- answer{ack, err}:
+		case <-ctx.Done():
+		}
+	}
+	go send()
+	again := time.NewTimer(retryAfter)
+	defer again.Stop()
+	for {
+		select {
+		case a := <-answers:
+			switch {
+			case a.err == nil:
+				return Stored{Seq: a.ack.Seq, Duplicate: a.ack.Duplicate && !sentBefore}, nil
+			case !leaderless(a.err):
+				return Stored{}, a.err
+			}
+			again.Reset(retryPause)
+		case <-again.C:
+			sentBefore = true
+			go send()
+			again.Reset(retryAfter)
+		case <-ctx.Done():
+			return Stored{}, fmt.Errorf("%w: publish: %w", ErrUnavailable, context.Cause(ctx))
+		}
+	}
+}
+
+// leaderless reports whether a cluster may take the message soon: there is no leader now,
+// the connection is being made again, or an earlier copy of the message is on its way.
+func leaderless(err error) bool {
+	var refused *refusedError
+	if errors.As(err, &refused) {
+		switch refused.code {
+		case codeNotAvailable, codeNotLeader, codeDuplicateInProcess:
+			return true
+		}
+	}
+	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, errLost)
+}
+
+// Error codes of JetStream that a cluster answers between two leaders, with the server's
+// identifiers.
+const (
+	codeNotAvailable       = 10008 // JSClusterNotAvailErr
+	codeNotLeader          = 10009 // JSClusterNotLeaderErr
+	codeDuplicateInProcess = 10158 // JSStreamDuplicateMessageConflict
+)
 
 func (l *Log) request(ctx context.Context, msg *nats.Msg) (*pubAck, error) {
 	if ctx.Err() != nil { // publishing would only fill the client's buffer
@@ -136,3 +209,5 @@ var (
 	errNoAnswer = errors.New("no answer from JetStream")
 	errLost     = errors.New("the connection to NATS was lost")
 )
+
+func noAnswer(limit time.Duration) error { return fmt.Errorf("%w within %s", errNoAnswer, limit) }

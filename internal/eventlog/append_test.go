@@ -422,6 +422,43 @@ func TestConnectionLostWhileAppending(t *testing.T) {
 	requireOnce(t, direct, all)
 }
 
+// TestLostAnswerIsAskedForAgain: in a cluster, a message or a batch without an answer is
+// sent again. Whether or not the first copy was stored, each event is stored once, and is
+// no duplicate for the caller.
+func TestLostAnswerIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1, 20} { // singly, and as a batch
+		n := testkit.NATS(t)
+		way := newLink(t, n)
+		l := open(t, way.connect(t), eventlog.RetryLikeACluster(eventlog.Options{}))
+		direct := testkit.Connect(t, n)
+		all := events(0, size)
+		w := watch(t, direct)
+		way.hold()
+		stored, errs := []eventlog.Stored(nil), []error(nil)
+		var done sync.WaitGroup
+		done.Go(func() { stored, errs = l.CommitGroup(all...) })
+		require.Eventually(t, func() bool {
+			n, _, _ := w.counts()
+			return n >= size
+		}, patience, time.Millisecond)
+		way.cut() // with the answer
+		way.to(t, n)
+		finish(t, prompt, "appending over a lost connection", done.Wait)
+		for i := range all {
+			require.NoError(t, errs[i])
+			require.False(t, stored[i].Duplicate)
+			require.NotZero(t, stored[i].Seq)
+		}
+		requireOnce(t, direct, all)
+
+		// An event that was stored before is a duplicate.
+		again, err := l.Append(t.Context(), all[0])
+		require.NoError(t, err)
+		require.True(t, again.Duplicate)
+	}
+}
+
 func TestAppendCancelled(t *testing.T) {
 	t.Parallel()
 	n := testkit.NATS(t)

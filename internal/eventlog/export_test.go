@@ -40,6 +40,12 @@ func (l *Log) appendAtOnce(events []*clerk.Event) ([]Stored, []error) {
 	return stored, errs
 }
 
+// RetryLikeACluster makes a log on one server retry as one on a cluster does.
+func RetryLikeACluster(o Options) Options {
+	o.testOnlyReplicated = true
+	return o
+}
+
 // Atomic reports whether groups are committed as atomic batches.
 func (l *Log) Atomic() bool { return l.opened.Load().group != nil }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -20,6 +21,11 @@ const (
 	// minBatch is the smallest group for which an atomic batch pays: a single server
 	// creates a folder with files for it, which costs about as much as eight fsyncs.
 	minBatch = 8
+
+	// maxGroups bounds the groups in flight in a cluster, where one that meets a leader that
+	// is gone must not delay the others. Another server gets one at a time: the larger the
+	// groups, the fewer fsyncs.
+	maxGroups = 4
 )
 
 // grouper commits concurrent messages as one atomic batch: a server with sync_always
@@ -74,13 +80,20 @@ func (g *grouper) commit(ctx context.Context, msg *nats.Msg) (Stored, error) {
 // run commits the queue, group after group, until closing.
 func (g *grouper) run() {
 	defer close(g.ended)
-	group := make([]*pending, 0, maxGroup)
+	var inFlight errgroup.Group
+	defer inFlight.Wait()
+	inFlight.SetLimit(1)
+	if g.log.replicated.Load() {
+		inFlight.SetLimit(maxGroups)
+	}
 	for {
 		select {
 		case p := <-g.queue:
-			group = g.gather(append(group[:0], p))
-			g.commitGroup(group)
-			clear(group)
+			// A group is gathered when it can be committed: what waits until then joins it.
+			inFlight.Go(func() error {
+				g.commitGroup(g.gather([]*pending{p}))
+				return nil
+			})
 		case <-g.closing:
 			return
 		}
@@ -103,25 +116,34 @@ func (g *grouper) gather(group []*pending) []*pending {
 }
 
 func (g *grouper) commitGroup(group []*pending) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), commitTimeout, noAnswer(commitTimeout))
+	defer cancel()
+	publish := g.log.publish
 	if len(group) >= minBatch {
-		err := g.commitBatch(group)
+		err := g.commitBatch(ctx, group)
 		var refused *refusedError
 		switch {
 		case err == nil:
 			return
-		case !errors.As(err, &refused):
+		case errors.As(err, &refused):
+			// The server refused the batch as a whole, most likely for an id that it
+			// remembers: nothing of it is stored. Published singly, each gets its answer.
+		case g.log.replicated.Load():
+			// The batch is stored as a whole or not at all. The ids tell it, message by message.
+			publish = func(ctx context.Context, msg *nats.Msg) (Stored, error) {
+				return g.log.publishRetried(ctx, msg, true)
+			}
+		default:
 			for _, p := range group {
 				p.done <- result{err: err}
 			}
 			return
 		}
-		// The server refused the batch as a whole, most likely for an id that it
-		// remembers: nothing of it is stored. Published singly, each gets its answer.
 	}
 	var all sync.WaitGroup
 	for _, p := range group {
 		all.Go(func() {
-			stored, err := g.log.publish(context.Background(), p.msg)
+			stored, err := publish(ctx, p.msg)
 			p.done <- result{stored, err}
 		})
 	}
@@ -133,8 +155,12 @@ func (g *grouper) commitGroup(group []*pending) {
 //
 // The client has no call for it; the protocol is three headers. Only the last message is
 // acknowledged, for all.
-func (g *grouper) commitBatch(group []*pending) error {
-	ctx, cancel := g.log.link.whileUp(context.Background(), commitTimeout)
+func (g *grouper) commitBatch(ctx context.Context, group []*pending) error {
+	limit := commitTimeout
+	if g.log.replicated.Load() {
+		limit = retryAfter
+	}
+	ctx, cancel := g.log.link.whileUp(ctx, limit)
 	defer cancel()
 	id := nuid.Next()
 	for i, p := range group {

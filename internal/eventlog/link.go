@@ -2,7 +2,6 @@ package eventlog
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -62,7 +61,7 @@ func (k *link) watch(closing <-chan struct{}) {
 // whileUp returns a context that ends after limit, or with the connection.
 func (k *link) whileUp(parent context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, end := context.WithCancelCause(parent)
-	timer := time.AfterFunc(limit, func() { end(fmt.Errorf("%w within %s", errNoAnswer, limit)) })
+	timer := time.AfterFunc(limit, func() { end(noAnswer(limit)) })
 	detach := context.AfterFunc(k.life.Load().ctx, func() { end(errLost) })
 	return ctx, func() {
 		timer.Stop()

@@ -54,6 +54,8 @@ type Options struct {
 	// it. It calls remove to delete them on the server. The error is
 	// [errors.ErrUnsupported] when it cannot do it. It goes with Sync.
 	Erase func(stream string, seqs []uint64, remove func(seqs []uint64) error) error
+
+	testOnlyReplicated bool // to retry like in a cluster
 }
 
 // Log is a connection to the event log.
@@ -63,6 +65,8 @@ type Log struct {
 	logger    *slog.Logger
 	exclusive bool
 	opened    atomic.Pointer[opened] // nil while the server is away
+
+	replicated atomic.Bool // a cluster keeps the streams
 
 	link  *link
 	disk  *syncer                                                                    // nil when the server itself provides durability
@@ -123,6 +127,7 @@ func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(context.
 		nc: nc, js: js, logger: o.Logger, exclusive: o.Exclusive,
 		link: newLink(nc), erase: o.Erase, fatal: make(chan error, 1), closing: make(chan struct{}),
 	}
+	l.replicated.Store(o.testOnlyReplicated)
 	l.close = sync.OnceFunc(func() { close(l.closing) })
 	if o.Sync != nil {
 		l.disk = newSyncer(o, l.fatal)

@@ -29,6 +29,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if options := os.Getenv(clusterNode); options != "" {
+		if err := serveNode(options); err != nil {
+			fmt.Fprintln(os.Stderr, "node:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	testkit.Main(m)
 }
 

@@ -115,6 +115,9 @@ func (l *Log) open(ctx context.Context) error {
 	}
 	config := events.CachedInfo().Config
 	o.resources = readResources(config)
+	if config.Replicas > 1 {
+		l.replicated.Store(true)
+	}
 	if l.disk == nil && config.AllowAtomicPublish {
 		o.group = newGrouper(l)
 		l.loops.Go(o.group.run)
