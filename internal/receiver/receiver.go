@@ -20,10 +20,6 @@ import (
 )
 
 const (
-	// usualBody is larger than most bodies: Svix recommends up to 40 KB, and Clerk's
-	// users take 2 to 4 KB.
-	usualBody = 64 << 10
-
 	// DefaultDeadline bounds storing an event. Svix gives up after 15 s and should get a
 	// 503 before that.
 	DefaultDeadline = 10 * time.Second
@@ -31,8 +27,7 @@ const (
 	// retryAfter is the Retry-After of a 503, in seconds.
 	retryAfter = "5"
 
-	// maxInFlight bounds concurrent requests, and with them the memory for bodies. The
-	// rest gets a 503.
+	// maxInFlight bounds the verified events that are stored at once. The rest gets a 503.
 	maxInFlight = 512
 )
 
@@ -82,6 +77,7 @@ type Receiver struct {
 	logger     *slog.Logger
 	tracer     *tracing.Tracer
 	metrics    *instruments
+	bodies     *budget
 	inFlight   chan struct{}
 	answered   func(Delivery)
 	now        func() time.Time
@@ -91,7 +87,7 @@ type Receiver struct {
 func New(o Options) (*Receiver, error) {
 	r := &Receiver{
 		instanceID: o.InstanceID, store: o.Store, log: o.Log, deadline: o.Deadline, logger: o.Logger, tracer: o.Tracer,
-		inFlight: make(chan struct{}, maxInFlight), answered: o.Answered, now: o.testOnlyNow,
+		bodies: newBudget(maxHeld), inFlight: make(chan struct{}, maxInFlight), answered: o.Answered, now: o.testOnlyNow,
 	}
 	if r.answered == nil {
 		r.answered = func(Delivery) {}
@@ -177,9 +173,11 @@ const (
 // stored.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	started := r.now()
+	conn := http.NewResponseController(w)
+	conn.SetReadDeadline(time.Now().Add(bodyTimeout)) // only a test's writer has none
 	ctx, span := r.tracer.Receive(req.Context())
 	var d Delivery
-	a := r.receive(ctx, req, span, &d)
+	a := r.receive(ctx, conn, req, span, &d)
 	span.End(a.outcome, a.status)
 	r.metrics.received.WithLabelValues(a.outcome).Inc()
 	if a.refused != "" {
@@ -208,31 +206,35 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	io.WriteString(w, a.text+"\n")
 }
 
-func (r *Receiver) receive(ctx context.Context, req *http.Request, span *tracing.Receiving, d *Delivery) answer {
+func (r *Receiver) receive(ctx context.Context, conn *http.ResponseController, req *http.Request, span *tracing.Receiving, d *Delivery) answer {
 	if req.Method != http.MethodPost {
 		return answerMethod
-	}
-	select {
-	case r.inFlight <- struct{}{}:
-		defer func() { <-r.inFlight }()
-	default:
-		return answerBusy
 	}
 	signed, refused := r.verifier.ReadHeaders(req.Header)
 	if refused != nil {
 		return answerUnauthorized(refused)
 	}
 	d.SvixID = signed.ID
-	body, err := readBody(req)
-	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return answerTooLarge
-		}
+	b := r.bodies.open(conn)
+	defer b.close()
+	body, err := b.read(req)
+	switch {
+	case errors.Is(err, errTooLarge):
+		return answerTooLarge
+	case errors.Is(err, errGaveWay):
+		return answerBusy
+	case err != nil:
 		return answerBroken
 	}
 	if refused := r.verifier.Verify(signed, body); refused != nil {
 		return answerUnauthorized(refused)
+	}
+	// Only now, so that nobody without the secret takes a slot.
+	select {
+	case r.inFlight <- struct{}{}:
+		defer func() { <-r.inFlight }()
+	default:
+		return answerBusy
 	}
 	e := &clerk.Event{
 		ID:         signed.ID,
@@ -245,21 +247,6 @@ func (r *Receiver) receive(ctx context.Context, req *http.Request, span *tracing
 	a := r.take(ctx, e, d)
 	span.Verified(e.ID, e.Envelope.Type)
 	return a
-}
-
-// readBody reads the whole body. It allocates the announced size only when that is usual:
-// announcing a size costs an attacker nothing.
-func readBody(req *http.Request) ([]byte, error) {
-	if req.ContentLength > clerk.MaxBody {
-		return nil, &http.MaxBytesError{Limit: clerk.MaxBody}
-	}
-	body := http.MaxBytesReader(nil, req.Body, clerk.MaxBody)
-	if req.ContentLength < 0 || req.ContentLength > usualBody {
-		return io.ReadAll(body)
-	}
-	buf := make([]byte, req.ContentLength)
-	_, err := io.ReadFull(body, buf)
-	return buf, err
 }
 
 // take stores a verified event, parks it, or ignores it.

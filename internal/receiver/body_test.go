@@ -1,0 +1,228 @@
+package receiver
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clerksync/clerksync/internal/clerk"
+)
+
+// unverified opens a connection with the head of a delivery that nobody signed. Its
+// headers are good, so that its body is read.
+func unverified(addr string, announced int) (net.Conn, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	var head bytes.Buffer
+	fmt.Fprintf(&head, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n", clerk.WebhookPath, announced)
+	headers(secretX, "msg_x", now, nil).Write(&head)
+	head.WriteString("\r\n")
+	_, err = conn.Write(head.Bytes())
+	return conn, err
+}
+
+// held returns the bodies that arrive and the bytes of all.
+func (e *endpoint) held() (arriving, bytes int) {
+	b := e.receiver.bodies
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.arriving.Len(), maxHeld - b.free
+}
+
+// TestSlowBodiesKeepNobodyOut: 2,000 connections that send a byte a second, for two
+// generations of the time that a body has, beside a client whose deliveries are good. It
+// needs 4,100 files; Go raises the soft limit by itself.
+func TestSlowBodiesKeepNobodyOut(t *testing.T) {
+	const slow, duration = 2000, 2 * bodyTimeout
+	e := start(t)
+	addr := e.server.Listener.Addr().String()
+
+	conns := make([]net.Conn, slow)
+	dial := func(i int) {
+		if conns[i] != nil {
+			conns[i].Close()
+		}
+		var err error
+		conns[i], err = unverified(addr, 100_000)
+		require.NoError(t, err)
+	}
+	for i := range conns {
+		dial(i)
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for second := 1; ; second++ {
+			select {
+			case <-time.After(time.Second):
+			case <-done:
+				return
+			}
+			for i := range conns {
+				if i%3 == second%3 { // it was cut off, or is about to be
+					dial(i)
+				} else {
+					conns[i].Write([]byte("{"))
+				}
+			}
+		}
+	}()
+
+	var took []time.Duration
+	most := 0
+	for began := time.Now(); time.Since(began) < duration; {
+		id, body := fmt.Sprintf("msg_%d", len(took)), user("user_1")
+		h := headers(secretA, id, now, body)
+		before := time.Now()
+		r := e.post(h, bytes.NewReader(body))
+		took = append(took, time.Since(before))
+		require.Equal(t, 204, r.status, r.text)
+		arriving, held := e.held()
+		most = max(most, arriving)
+		require.Less(t, held, maxHeld/2)
+	}
+	close(done)
+	<-ended
+	for _, conn := range conns {
+		conn.Close()
+	}
+	slices.Sort(took)
+	p99 := took[len(took)*99/100]
+	t.Logf("%d deliveries beside %d slow bodies: p50 %v, p99 %v", len(took), most, took[len(took)/2], p99)
+	require.Greater(t, most, slow/2, "bodies that arrive at once")
+	require.Less(t, p99, 50*time.Millisecond)
+	require.Equal(t, float64(len(took)), e.counts("clerksync_received_total")["stored"])
+	require.Zero(t, e.counts("clerksync_refused_total")[ReasonBusy])
+}
+
+// TestLargeBodiesHoldNoMoreThanTheBudget: 500 connections send all of 1 MiB but the last
+// byte. The oldest give way, and a delivery that is good is taken all the time.
+func TestLargeBodiesHoldNoMoreThanTheBudget(t *testing.T) {
+	const slow = 500
+	e := startOn(t, &recorder{})
+	addr := e.server.Listener.Addr().String()
+	part := bytes.Repeat([]byte{'x'}, clerk.MaxBody-1)
+
+	var memory runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&memory)
+	before := memory.HeapAlloc
+
+	var all sync.WaitGroup
+	for range slow {
+		all.Go(func() {
+			conn, err := unverified(addr, clerk.MaxBody)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			conn.Write(part)          // fails when it gave way
+			io.Copy(io.Discard, conn) // until it is cut off
+		})
+	}
+	ended := make(chan struct{})
+	go func() { all.Wait(); close(ended) }()
+
+	var most, heap int
+	for i, running := 0, true; running; i++ {
+		select {
+		case <-ended:
+			running = false
+		default:
+		}
+		require.Equal(t, 204, e.deliver(secretA, fmt.Sprintf("msg_%d", i), user("user_1")))
+		_, held := e.held()
+		most = max(most, held)
+		runtime.GC()
+		runtime.ReadMemStats(&memory)
+		heap = max(heap, int(memory.HeapAlloc)-int(before))
+	}
+	t.Logf("held %d MiB, heap %d MiB, of the system %d MiB", most>>20, heap>>20, memory.Sys>>20)
+	require.Greater(t, most, maxHeld/2, "the budget was put to use")
+	require.LessOrEqual(t, most, maxHeld)
+	require.Less(t, heap, 3*maxHeld, "with the garbage of growing and with the connections; all bodies are 500 MiB")
+	require.Zero(t, e.counts("clerksync_received_total")["unauthorized"], "none arrived whole")
+}
+
+// TestBodyHasItsTime: a body that does not arrive is refused after 3 s, and one that did
+// leaves the log its time.
+func TestBodyHasItsTime(t *testing.T) {
+	t.Parallel()
+	log := &blocked{entered: make(chan struct{}, 1), letGo: make(chan struct{})}
+	e := startOn(t, log)
+	answered := make(chan int, 1)
+	go func() {
+		r, err := e.try(http.MethodPost, headers(secretA, "msg_1", now, user("user_1")), bytes.NewReader(user("user_1")))
+		if err != nil {
+			t.Error(err)
+		}
+		answered <- r.status
+	}()
+	<-log.entered
+	before := time.Now()
+	conn, err := unverified(e.server.Listener.Addr().String(), 1000)
+	require.NoError(t, err)
+	defer conn.Close()
+	answer, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	require.Contains(t, string(answer), "400 Bad Request")
+	require.Contains(t, string(answer), "the body did not arrive whole")
+	require.WithinRange(t, time.Now(), before.Add(bodyTimeout), before.Add(2*bodyTimeout))
+	// The delivery that waits began earlier.
+	log.letGo <- struct{}{}
+	require.Equal(t, 204, <-answered)
+}
+
+// TestBudget: the oldest body gives way, and neither one that is whole nor a younger one.
+// Nobody takes its memory before it is returned.
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		conn := http.NewResponseController(nil)
+		b := newBudget(100)
+		oldest, whole, young := b.open(conn), b.open(conn), b.open(conn)
+		require.True(t, oldest.grow(40))
+		require.True(t, whole.grow(40))
+		require.True(t, whole.whole())
+		require.True(t, young.grow(20))
+		require.Zero(t, b.free)
+
+		grown := make(chan bool, 1)
+		go func() { grown <- young.grow(30) }()
+		synctest.Wait()
+		require.Empty(t, grown, "it waits for the oldest")
+		require.False(t, oldest.grow(1))
+		require.False(t, oldest.whole())
+		oldest.close()
+		require.True(t, <-grown)
+		require.Equal(t, 10, b.free)
+		require.False(t, young.grow(11), "it is the oldest now")
+		require.Equal(t, 50, b.leaving)
+
+		last := b.open(conn)
+		go func() { grown <- last.grow(60) }()
+		synctest.Wait()
+		require.Empty(t, grown)
+		young.close()
+		require.True(t, <-grown)
+		require.False(t, last.grow(1), "the rest is of one that is whole")
+		last.close()
+		whole.close()
+		require.Equal(t, 100, b.free)
+		require.Zero(t, b.leaving)
+		require.Zero(t, b.arriving.Len())
+	})
+}
