@@ -80,13 +80,16 @@ func FuzzReceive(f *testing.F) {
 		if mode&4 != 0 {
 			req.ContentLength = -1
 		}
-		req.Header.Set("Svix-Id", id)
-		req.Header.Set("Svix-Timestamp", timestamp)
-		req.Header.Set("Svix-Signature", signature)
+		spelling, other := "Svix-", "Webhook-"
 		if mode&8 != 0 {
-			req.Header.Set("Webhook-Id", id)
-			req.Header.Set("Webhook-Timestamp", timestamp)
-			req.Header.Set("Webhook-Signature", sign(secretA, id, timestamp, body))
+			spelling, other = other, spelling
+		}
+		req.Header.Set(spelling+"Id", id)
+		req.Header.Set(spelling+"Timestamp", timestamp)
+		req.Header.Set(spelling+"Signature", signature)
+		if mode&32 != 0 { // spellings do not mix
+			req.Header.Set(other+"Id", "msg_other")
+			req.Header.Set(other+"Signature", sign(secretA, "msg_other", timestamp, body))
 		}
 		before := string(body)
 		w := httptest.NewRecorder()

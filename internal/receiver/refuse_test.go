@@ -63,15 +63,18 @@ func TestUnauthorized(t *testing.T) {
 			http.Header{"Svix-Id": {"msg_1"}, "Svix-Timestamp": {at}, "Svix-Signature": {good, "v1,eA=="}}, "svix-signature stands twice\n",
 		},
 
-		"the names of the standard": {
-			http.Header{"Webhook-Id": {"msg_1"}, "Webhook-Timestamp": {at}, "Webhook-Signature": {good}}, "svix-id is missing\n",
+		"the names of the standard, mixed": {
+			http.Header{"Svix-Id": {"msg_1"}, "Webhook-Timestamp": {at}, "Webhook-Signature": {good}}, "svix-timestamp is missing\n",
 		},
-		"the names of the standard beside an empty one": {
-			http.Header{
-				"Webhook-Id": {"msg_1"}, "Webhook-Timestamp": {at}, "Webhook-Signature": {good},
-				"Svix-Id": {"msg_9"}, "Svix-Timestamp": {at}, "Svix-Signature": {""},
-			},
-			"svix-signature is missing\n",
+		"the names of the standard, too old": {
+			http.Header{"Webhook-Id": {"msg_1"}, "Webhook-Timestamp": {"0"}, "Webhook-Signature": {good}},
+			"webhook-timestamp is more than 5 minutes old: is this machine's clock right?\n",
+		},
+		"the names of the standard, another id": {
+			http.Header{"Webhook-Id": {"msg_2"}, "Webhook-Timestamp": {at}, "Webhook-Signature": {good}}, noMatch,
+		},
+		"the names of the standard, id twice": {
+			http.Header{"Webhook-Id": {"msg_1", "msg_1"}, "Webhook-Timestamp": {at}, "Webhook-Signature": {good}}, "webhook-id stands twice\n",
 		},
 		"the names of the standard beside others": {
 			http.Header{
@@ -120,7 +123,9 @@ func TestUnauthorized(t *testing.T) {
 			with(sign("whsec_"+base64.StdEncoding.EncodeToString([]byte(secretA)), "msg_1", at, body)), noMatch,
 		},
 	}
-	reasons := map[string]string{noMatch: "bad_signature", badTime: "bad_timestamp", tooOld: "too_old", tooNew: "too_new"}
+	reasons := map[string]string{
+		noMatch: "bad_signature", badTime: "bad_timestamp", tooOld: "too_old", tooNew: "too_new", strings.Replace(tooOld, "svix", "webhook", 1): "too_old",
+	}
 	refused := map[string]float64{}
 	e := start(t)
 	for name, tc := range tests {

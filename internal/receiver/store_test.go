@@ -3,6 +3,7 @@ package receiver
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clerksync/clerksync/internal/signing"
 )
 
 // TestStoredAsItCame: the body byte for byte, all headers, the subject.
@@ -38,6 +41,36 @@ func TestStoredAsItCame(t *testing.T) {
 	}, all[0].Header))
 	e.requireStored(1, 0)
 	e.requireOutcomes(map[string]float64{"stored": 1})
+}
+
+// TestHeadersOfTheStandard: the names of Standard Webhooks are taken when Svix's own are not
+// all there, as by Svix's libraries. The event is stored under Svix's names and can be
+// verified again.
+func TestHeadersOfTheStandard(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	body := user("user_1")
+	renamed := func(h http.Header) http.Header {
+		return http.Header{"Webhook-Id": h["Svix-Id"], "Webhook-Timestamp": h["Svix-Timestamp"], "Webhook-Signature": h["Svix-Signature"]}
+	}
+	ours := renamed(headers(secretA, "msg_1", now, body))
+	beside := renamed(headers(secretA, "msg_2", now, body)) // beside headers of Svix that are not whole
+	beside["Svix-Id"], beside["Svix-Timestamp"], beside["Svix-Signature"] = []string{"msg_9"}, ours["Webhook-Timestamp"], []string{""}
+	both := headers(secretB, "msg_3", now, body) // which win
+	both["Webhook-Id"], both["Webhook-Timestamp"], both["Webhook-Signature"] = []string{"msg_9"}, ours["Webhook-Timestamp"], []string{"v1,eA=="}
+	for i, h := range []http.Header{ours, beside, both} {
+		r := e.post(h, bytes.NewReader(body))
+		require.Equal(t, 204, r.status, r.text)
+		m := e.messages("CLERK_EVENTS")[i]
+		id := fmt.Sprintf("msg_%d", i+1)
+		require.Equal(t, id, m.Header.Get("Nats-Msg-Id"))
+		require.Equal(t, id, m.Header.Get("Svix-Id"))
+		require.Empty(t, m.Header.Get("Webhook-Id"))
+		require.Nil(t, e.receiver.verifier.Verify(signing.Signature{
+			ID: m.Header.Get("Svix-Id"), Timestamp: m.Header.Get("Svix-Timestamp"), Signature: m.Header.Get("Svix-Signature"),
+		}, m.Data))
+	}
+	e.requireOutcomes(map[string]float64{"stored": 3})
 }
 
 // TestBodyIsNotTouched: nothing is normalised, not even what PostgreSQL cannot hold.

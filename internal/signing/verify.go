@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -88,15 +89,42 @@ const (
 	headerSignature = "Svix-Signature"
 )
 
+// spellings are the names of the headers: those of Svix, and those of Standard Webhooks.
+// As in Svix's libraries, the first spelling with all three counts, and they do not mix.
+var spellings = [...][3]string{
+	{headerID, headerTimestamp, headerSignature},
+	{"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"},
+}
+
+// spelling returns the names of the three headers that a request has, nil when it does not
+// have all of any spelling.
+func spelling(h http.Header) *[3]string {
+	for i := range spellings {
+		names := &spellings[i]
+		if h.Get(names[0]) != "" && h.Get(names[1]) != "" && h.Get(names[2]) != "" {
+			return names
+		}
+	}
+	return nil
+}
+
 // Signature holds the three headers of a delivery.
 type Signature struct {
 	ID, Timestamp, Signature string
 }
 
+// Present reports whether a request has the three headers of a delivery, whatever is in
+// them.
+func Present(h http.Header) bool { return spelling(h) != nil }
+
 // Refusal is the error of a delivery that is not trusted.
 type Refusal struct {
 	Reason string // one of [Reasons]
 	Text   string // for the sender: it names the header at fault, and no secret
+
+	// ClockOff is how far our clock is ahead of the delivery's, with TooOld and TooNew;
+	// negative when it is behind.
+	ClockOff time.Duration
 }
 
 func (r *Refusal) Error() string { return r.Text }
@@ -113,54 +141,59 @@ const (
 // Reasons lists all reasons.
 var Reasons = []string{NoHeaders, BadTimestamp, TooOld, TooNew, BadSignature}
 
-// The refusals.
-var (
-	errNoID         = &Refusal{NoHeaders, "svix-id is missing"}
-	errBadID        = &Refusal{NoHeaders, "svix-id is not of the form that Svix sends"}
-	errNoTimestamp  = &Refusal{NoHeaders, "svix-timestamp is missing"}
-	errBadTimestamp = &Refusal{BadTimestamp, "svix-timestamp is not a time in Unix seconds"}
-	errTooOld       = &Refusal{TooOld, "svix-timestamp is more than 5 minutes old: is this machine's clock right?"}
-	errTooNew       = &Refusal{TooNew, "svix-timestamp is more than 5 minutes ahead: is this machine's clock right?"}
-	errNoSignature  = &Refusal{NoHeaders, "svix-signature is missing"}
-	errBadSignature = &Refusal{BadSignature, "svix-signature does not match: is the signing secret that of this endpoint, and does the body arrive unchanged?"}
-)
+// errBadSignature names Svix's spelling, the one that Clerk uses.
+var errBadSignature = &Refusal{
+	Reason: BadSignature,
+	Text:   "svix-signature does not match: is the signing secret that of this endpoint, and does the body arrive unchanged?",
+}
+
+// refuse returns a refusal that names a header.
+func refuse(reason, header, text string) *Refusal {
+	return &Refusal{Reason: reason, Text: strings.ToLower(header) + " " + text}
+}
 
 // ReadHeaders returns the signature in the headers of a request. It checks everything that
 // needs no body, so that the body of an unsigned request is not read.
 func (v *Verifier) ReadHeaders(h http.Header) (Signature, *Refusal) {
-	for _, name := range []string{headerID, headerTimestamp, headerSignature} {
-		if len(h[name]) > 1 {
-			return Signature{}, &Refusal{NoHeaders, strings.ToLower(name) + " stands twice"}
+	names := spelling(h)
+	if names == nil {
+		for _, name := range spellings[0] {
+			if h.Get(name) == "" {
+				return Signature{}, refuse(NoHeaders, name, "is missing")
+			}
 		}
 	}
-	s := Signature{h.Get(headerID), h.Get(headerTimestamp), h.Get(headerSignature)}
-	switch {
-	case s.ID == "":
-		return s, errNoID
-	case s.Timestamp == "":
-		return s, errNoTimestamp
-	case s.Signature == "":
-		return s, errNoSignature
-	case !ValidID(s.ID):
-		return s, errBadID
+	for _, name := range names {
+		if len(h[name]) > 1 {
+			return Signature{}, refuse(NoHeaders, name, "stands twice")
+		}
+	}
+	s := Signature{h.Get(names[0]), h.Get(names[1]), h.Get(names[2])}
+	if !ValidID(s.ID) {
+		return s, refuse(NoHeaders, names[0], "is not of the form that Svix sends")
 	}
 	seconds, err := strconv.ParseInt(s.Timestamp, 10, 64)
 	if err != nil {
-		return s, errBadTimestamp
+		return s, refuse(BadTimestamp, names[1], "is not a time in Unix seconds")
 	}
 	age := v.now().Unix() - seconds
+	var refused *Refusal
 	switch limit := int64(tolerance / time.Second); {
 	case age > limit:
-		return s, errTooOld
+		refused = refuse(TooOld, names[1], "is more than 5 minutes old: is this machine's clock right?")
 	case age < -limit:
-		return s, errTooNew
+		refused = refuse(TooNew, names[1], "is more than 5 minutes ahead: is this machine's clock right?")
+	default:
+		return s, nil
 	}
-	return s, nil
+	const longest = int64(math.MaxInt64 / time.Second)
+	refused.ClockOff = time.Duration(min(max(age, -longest), longest)) * time.Second
+	return s, refused
 }
 
 // Verify checks the signature over the raw body, whatever its age. The library compares in
-// constant time. It gets only these three headers: it would fall back to others, and accept
-// an id that was not signed.
+// constant time. It gets only these three headers: those of another spelling could have
+// signed another id.
 func (v *Verifier) Verify(s Signature, body []byte) *Refusal {
 	h := http.Header{headerID: {s.ID}, headerTimestamp: {s.Timestamp}, headerSignature: {s.Signature}}
 	for _, webhook := range v.webhooks {
