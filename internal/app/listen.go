@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/clerksync/clerksync/internal/admin"
-	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/receiver"
 )
 
@@ -51,17 +50,9 @@ func (a *App) startAdmin(context.Context) (stopFunc, error) {
 // has a time limit against slow clients; Svix itself gives up after 15 s.
 func publicServer(webhook http.Handler) *http.Server {
 	return &http.Server{
-		// Not a ServeMux: it redirects unclean paths, and Svix treats a redirect as a
-		// failure.
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path != clerk.WebhookPath {
-				http.Error(w, "not found", http.StatusNotFound)
-				return
-			}
-			webhook.ServeHTTP(w, r)
-		}),
+		Handler:           webhook, // not below a ServeMux: it redirects unclean paths, and Svix treats a redirect as a failure
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,                                        // head and body
+		ReadTimeout:       10 * time.Second,                                        // head and body; the receiver gives a body less
 		WriteTimeout:      10*time.Second + receiver.DefaultDeadline + time.Second, // counted from the end of the head
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,

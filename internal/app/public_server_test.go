@@ -10,17 +10,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/receiver"
+	"github.com/clerksync/clerksync/internal/signing"
 )
 
 // patience bounds the waits of these tests.
 const patience = 20 * time.Second
 
 // servePublic starts the public server with shorter limits.
-func servePublic(t *testing.T, h http.HandlerFunc) string {
+func servePublic(t *testing.T, h http.Handler) string {
 	t.Helper()
 	server := publicServer(h)
 	server.ReadHeaderTimeout, server.ReadTimeout, server.IdleTimeout = 100*time.Millisecond, 200*time.Millisecond, 300*time.Millisecond
@@ -59,7 +61,7 @@ func TestEveryStageOfAConnectionHasALimit(t *testing.T) {
 
 func TestSlowHeadIsCutOff(t *testing.T) {
 	t.Parallel()
-	addr := servePublic(t, func(http.ResponseWriter, *http.Request) { t.Error("the request was taken") })
+	addr := servePublic(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the request was taken") }))
 	conn := dial(t, addr)
 	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nSvix-Id: msg", clerk.WebhookPath)
 	_, err := io.ReadAll(conn) // ends when the server closes the connection
@@ -69,10 +71,10 @@ func TestSlowHeadIsCutOff(t *testing.T) {
 func TestSlowBodyIsCutOff(t *testing.T) {
 	t.Parallel()
 	read := make(chan error, 1)
-	addr := servePublic(t, func(_ http.ResponseWriter, r *http.Request) {
+	addr := servePublic(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, err := io.ReadAll(r.Body)
 		read <- err
-	})
+	}))
 	conn := dial(t, addr)
 	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{", clerk.WebhookPath)
 	_, err := io.ReadAll(conn)
@@ -82,7 +84,7 @@ func TestSlowBodyIsCutOff(t *testing.T) {
 
 func TestIdleConnectionIsClosed(t *testing.T) {
 	t.Parallel()
-	addr := servePublic(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	addr := servePublic(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	conn := dial(t, addr)
 	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", clerk.WebhookPath)
 	answer, err := io.ReadAll(conn)
@@ -92,7 +94,7 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 
 func TestHeaderFloodIsRefused(t *testing.T) {
 	t.Parallel()
-	addr := servePublic(t, func(http.ResponseWriter, *http.Request) { t.Error("the request was taken") })
+	addr := servePublic(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the request was taken") }))
 	for name, flood := range map[string]string{
 		"one long header": "Svix-Signature: " + strings.Repeat("v1,x ", 10_000) + "\r\n",
 		"many headers":    strings.Repeat("X-Flood: 1\r\n", 10_000),
@@ -108,12 +110,14 @@ func TestHeaderFloodIsRefused(t *testing.T) {
 // TestNeverARedirect: Svix treats a redirect as a failure.
 func TestNeverARedirect(t *testing.T) {
 	t.Parallel()
-	addr := servePublic(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	r, err := receiver.New(receiver.Options{Secrets: []string{signing.NewSecret()}, Registry: prometheus.NewRegistry()})
+	require.NoError(t, err)
+	addr := servePublic(t, r)
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	for path, want := range map[string]int{
-		clerk.WebhookPath:                  http.StatusNoContent,
-		clerk.WebhookPath + "?a=b":         http.StatusNoContent,
-		clerk.WebhookPath + "/":            http.StatusNotFound,
+		clerk.WebhookPath:                  http.StatusUnauthorized,
+		clerk.WebhookPath + "?a=b":         http.StatusUnauthorized,
+		clerk.WebhookPath + "/":            http.StatusUnauthorized,
 		"/" + clerk.WebhookPath:            http.StatusNotFound,
 		"/api/../api/webhooks/clerk":       http.StatusNotFound,
 		"/api/webhooks//clerk":             http.StatusNotFound,

@@ -101,9 +101,7 @@ func startOn(t testing.TB, log Log, options ...func(*Options)) *endpoint {
 	var err error
 	e.receiver, err = New(o)
 	require.NoError(t, err)
-	mux := http.NewServeMux()
-	mux.Handle(clerk.WebhookPath, e.receiver)
-	e.server = httptest.NewServer(mux)
+	e.server = httptest.NewServer(e.receiver)
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}
 	e.client = &http.Client{
 		Transport:     transport,
@@ -261,7 +259,7 @@ func (e *endpoint) requireOutcomes(want map[string]float64) {
 	e.t.Helper()
 	require.Equal(e.t, want, e.counts("clerksync_received_total"))
 	refused := e.counts("clerksync_refused_total")
-	for _, outcome := range []string{"method", "too_large", "broken", "busy", "unavailable"} {
+	for _, outcome := range []string{"method", "path", "too_large", "broken", "busy", "unavailable"} {
 		require.Equal(e.t, want[outcome], refused[outcome], outcome)
 		delete(refused, outcome)
 	}

@@ -57,7 +57,7 @@ func newInstruments(registry prometheus.Registerer) *instruments {
 	for _, reason := range signing.Reasons {
 		m.refused.WithLabelValues(reason)
 	}
-	for _, a := range refusals {
+	for _, a := range others {
 		m.refused.WithLabelValues(a.refused)
 	}
 	return m

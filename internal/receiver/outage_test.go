@@ -49,7 +49,7 @@ func TestLogUnreachable(t *testing.T) {
 	require.Equal(t, 204, e.deliver(secretA, "msg_3", event("session.created", `{"id":"sess_1"}`)))
 	require.Equal(t, 401, e.deliver(secretX, "msg_4", body))
 	e.requireOutcomes(map[string]float64{"stored": 1, "unavailable": 1, "ignored": 1, "unauthorized": 1})
-	require.Contains(t, e.logs.String(), `"svix_id":"msg_2"`)
+	require.Contains(t, e.logs.String(), `"msg":"deliveries are refused","reason":"unavailable","count":1,"err":"`)
 }
 
 // TestLogUnreachableForADeadLetter: an event that cannot be parked is not acknowledged.
@@ -290,9 +290,9 @@ func TestLabelsAreThereFromTheStart(t *testing.T) {
 	e := startOn(t, failing{io.EOF})
 	labels := func(name string) []string { return slices.Collect(maps.Keys(testkit.Values(t, e.registry, name))) }
 	require.ElementsMatch(t, []string{
-		"stored", "duplicate", "ignored", "parked", "unauthorized", "method", "too_large", "broken", "busy", "unavailable",
+		"stored", "duplicate", "ignored", "parked", "unauthorized", "method", "path", "too_large", "broken", "busy", "unavailable",
 	}, labels("clerksync_received_total"))
 	require.ElementsMatch(t, []string{
-		"no_headers", "bad_timestamp", "too_old", "too_new", "bad_signature", "too_large", "broken", "method", "busy", "unavailable",
+		"no_headers", "bad_timestamp", "too_old", "too_new", "bad_signature", "too_large", "broken", "method", "path", "busy", "unavailable",
 	}, labels("clerksync_refused_total"))
 }

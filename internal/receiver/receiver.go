@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -67,7 +68,8 @@ type Delivery struct {
 	Took    time.Duration
 }
 
-// Receiver is the endpoint: an http.Handler for [clerk.WebhookPath].
+// Receiver is the endpoint, an http.Handler for every path: it takes deliveries at
+// [clerk.WebhookPath], and names it to those that come elsewhere.
 type Receiver struct {
 	verifier   *signing.Verifier
 	instanceID string
@@ -79,6 +81,7 @@ type Receiver struct {
 	metrics    *instruments
 	bodies     *budget
 	inFlight   chan struct{}
+	refusals   refusals
 	answered   func(Delivery)
 	now        func() time.Time
 }
@@ -113,6 +116,7 @@ func New(o Options) (*Receiver, error) {
 	if r.verifier, err = signing.NewVerifier(o.Secrets, r.now); err != nil {
 		return nil, err
 	}
+	r.refusals = refusals{logger: r.logger, loggedAt: map[string]time.Time{}}
 	r.metrics = newInstruments(o.Registry) // last: a New that fails registers nothing
 	return r, nil
 }
@@ -123,36 +127,45 @@ type answer struct {
 	outcome string // label of clerksync_received_total
 	refused string // label of clerksync_refused_total, "" when the delivery was accepted
 	text    string // response body, a fixed text
+
+	clockOff time.Duration // see [signing.Refusal]
+	err      error         // why it was not stored
 }
 
 // The answers. A verified delivery that can never be applied gets success: sending it
 // again would not help, and Svix would retry for 28 hours and then disable the endpoint.
 var (
-	answerStored    = answer{http.StatusNoContent, "stored", "", ""}
-	answerDuplicate = answer{http.StatusNoContent, "duplicate", "", ""}
-	answerIgnored   = answer{http.StatusNoContent, "ignored", "", ""}
-	answerParked    = answer{http.StatusNoContent, "parked", "", ""}
-	answerMethod    = answer{http.StatusMethodNotAllowed, "method", "method", "a webhook is a POST"}
-	answerTooLarge  = answer{http.StatusRequestEntityTooLarge, "too_large", "too_large", "the body is over 1 MiB"}
-	answerBroken    = answer{http.StatusBadRequest, "broken", ReasonBroken, "the body did not arrive whole"}
-	answerBusy      = answer{http.StatusServiceUnavailable, "busy", ReasonBusy, "too many requests at once, try again"}
-	answerNoLog     = answer{http.StatusServiceUnavailable, "unavailable", ReasonUnavailable, "the event log is not available, try again"}
+	answerStored    = answer{status: http.StatusNoContent, outcome: "stored"}
+	answerDuplicate = answer{status: http.StatusNoContent, outcome: "duplicate"}
+	answerIgnored   = answer{status: http.StatusNoContent, outcome: "ignored"}
+	answerParked    = answer{status: http.StatusNoContent, outcome: "parked"}
+	answerMethod    = refusal(http.StatusMethodNotAllowed, ReasonMethod, "a webhook is a POST")
+	answerPath      = refusal(http.StatusNotFound, ReasonPath, "the webhook endpoint is "+clerk.WebhookPath)
+	answerTooLarge  = refusal(http.StatusRequestEntityTooLarge, ReasonTooLarge, "the body is over 1 MiB")
+	answerBroken    = refusal(http.StatusBadRequest, ReasonBroken, "the body did not arrive whole")
+	answerBusy      = refusal(http.StatusServiceUnavailable, ReasonBusy, "too many requests at once, try again")
+	answerNoLog     = refusal(http.StatusServiceUnavailable, ReasonUnavailable, "the event log is not available, try again")
 )
 
-func answerUnauthorized(r *signing.Refusal) answer {
-	return answer{http.StatusUnauthorized, "unauthorized", r.Reason, r.Text}
+// refusal returns an answer whose outcome is the reason.
+func refusal(status int, reason, text string) answer {
+	return answer{status: status, outcome: reason, refused: reason, text: text}
 }
 
-// taken are the answers that accept a delivery, and refusals those that refuse one, except
+func answerUnauthorized(r *signing.Refusal) answer {
+	return answer{status: http.StatusUnauthorized, outcome: "unauthorized", refused: r.Reason, text: r.Text, clockOff: r.ClockOff}
+}
+
+// taken are the answers that accept a delivery, and others those that refuse one, except
 // the unauthorized ones.
 var (
-	taken    = []answer{answerStored, answerDuplicate, answerIgnored, answerParked}
-	refusals = []answer{answerMethod, answerTooLarge, answerBroken, answerBusy, answerNoLog}
+	taken  = []answer{answerStored, answerDuplicate, answerIgnored, answerParked}
+	others = []answer{answerMethod, answerPath, answerTooLarge, answerBroken, answerBusy, answerNoLog}
 )
 
 // Outcomes returns the outcomes of clerksync_received_total.
 func Outcomes() (all []string) {
-	for _, a := range slices.Concat(taken, []answer{answerUnauthorized(&signing.Refusal{})}, refusals) {
+	for _, a := range slices.Concat(taken, []answer{answerUnauthorized(&signing.Refusal{})}, others) {
 		all = append(all, a.outcome)
 	}
 	return all
@@ -164,27 +177,46 @@ const ReasonHeader = "Clerksync-Reason"
 
 // Reasons of refusals besides [signing.Reasons].
 const (
-	ReasonUnavailable = "unavailable"
-	ReasonBusy        = "busy"
+	ReasonMethod      = "method"
+	ReasonPath        = "path"
+	ReasonTooLarge    = "too_large"
 	ReasonBroken      = "broken"
+	ReasonBusy        = "busy"
+	ReasonUnavailable = "unavailable"
 )
 
 // ServeHTTP answers one delivery. A 2xx means that it is durable, or of a type that is not
 // stored.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	// A proxy or a person may add the slash.
+	endpoint := strings.TrimSuffix(req.URL.Path, "/") == clerk.WebhookPath
+	delivery := req.Method == http.MethodPost && signing.Present(req.Header)
+	if !endpoint && !delivery {
+		http.Error(w, "not found", http.StatusNotFound)
+		return
+	}
 	started := r.now()
 	conn := http.NewResponseController(w)
 	conn.SetReadDeadline(time.Now().Add(bodyTimeout)) // only a test's writer has none
 	ctx, span := r.tracer.Receive(req.Context())
 	var d Delivery
-	a := r.receive(ctx, conn, req, span, &d)
+	a := answerPath
+	if endpoint {
+		a = r.receive(ctx, conn, req, span, &d)
+	}
 	span.End(a.outcome, a.status)
 	r.metrics.received.WithLabelValues(a.outcome).Inc()
-	if a.refused != "" {
+	ended := r.now()
+	if a.refused == "" {
+		r.refusals.accepted(ended)
+	} else {
 		r.metrics.refused.WithLabelValues(a.refused).Inc()
 		d.Reason = a.refused
+		if delivery {
+			r.refusals.refused(a, ended)
+		}
 	}
-	d.Outcome, d.Status, d.Text, d.Took = a.outcome, a.status, a.text, r.now().Sub(started)
+	d.Outcome, d.Status, d.Text, d.Took = a.outcome, a.status, a.text, ended.Sub(started)
 	r.metrics.duration.Observe(d.Took.Seconds())
 	defer r.answered(d)
 
@@ -288,8 +320,7 @@ func (r *Receiver) take(ctx context.Context, e *clerk.Event, d *Delivery) answer
 	case errors.Is(err, eventlog.ErrTooLarge):
 		return answerTooLarge
 	case err != nil:
-		r.logger.Error("an event was not stored, Svix will send it again", "svix_id", e.ID, "err", err)
-		return answerNoLog
+		return notStored(err)
 	case stored.Duplicate:
 		return answerDuplicate
 	case e.Origin == clerk.OriginWebhook:
@@ -299,14 +330,20 @@ func (r *Receiver) take(ctx context.Context, e *clerk.Event, d *Delivery) answer
 	return answerStored
 }
 
+// notStored is the answer for an event that Svix must send again.
+func notStored(err error) answer {
+	a := answerNoLog
+	a.err = err
+	return a
+}
+
 func (r *Receiver) park(ctx context.Context, e *clerk.Event, d *Delivery, reason error) answer {
 	err := r.log.Park(ctx, e, eventlog.Death{Reason: clerk.Reason(reason), Err: reason, Attempts: 1})
 	switch {
 	case errors.Is(err, eventlog.ErrTooLarge):
 		return answerTooLarge
 	case err != nil:
-		r.logger.Error("a dead letter was not stored, Svix will send it again", "svix_id", e.ID, "err", err)
-		return answerNoLog
+		return notStored(err)
 	}
 	d.Reason = clerk.Reason(reason)
 	r.metrics.dead.WithLabelValues(d.Reason).Inc()

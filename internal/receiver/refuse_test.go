@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -188,19 +189,52 @@ func TestMethods(t *testing.T) {
 	e.requireOutcomes(map[string]float64{"method": float64(len(methods))})
 }
 
-// TestUnknownPath: other paths are 404, not redirects.
+// TestUnknownPath: another path is 404 and never a redirect. A delivery gets the right path
+// and is counted, all else is not. A slash at the end is no other path.
 func TestUnknownPath(t *testing.T) {
 	t.Parallel()
 	e := start(t)
 	body := user("user_1")
-	for _, path := range []string{"/", "/api/webhooks", clerk.WebhookPath + "/", clerk.WebhookPath + "/x", "/api/webhooks/Clerk"} {
-		req, err := http.NewRequestWithContext(t.Context(), "POST", e.server.URL+path, bytes.NewReader(body))
+	send := func(method, path string, h http.Header) reply {
+		req, err := http.NewRequestWithContext(t.Context(), method, e.server.URL+path, bytes.NewReader(body))
 		require.NoError(t, err)
-		req.Header = headers(secretA, "msg_1", now, body)
+		req.Header = h
 		resp, err := e.client.Do(req)
 		require.NoError(t, err)
-		resp.Body.Close()
-		require.Equal(t, 404, resp.StatusCode, path)
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return reply{resp.StatusCode, string(text), resp.Header}
+	}
+	good := headers(secretA, "msg_1", now, body)
+	paths := []string{
+		"/", "/api/webhook", "/api/webhooks", clerk.WebhookPath + "//", clerk.WebhookPath + "/x", "/" + clerk.WebhookPath,
+		"/api/webhooks/Clerk", "/api/webhooks//clerk", "/api/../api/webhooks/clerk",
+	}
+	for _, path := range paths {
+		r := send("POST", path, good)
+		require.Equal(t, 404, r.status, path)
+		require.Equal(t, "the webhook endpoint is /api/webhooks/clerk\n", r.text)
+		require.Equal(t, "path", r.header.Get(ReasonHeader))
+		require.Empty(t, r.header.Get("Location"))
+
+		for method, h := range map[string]http.Header{
+			"GET": good, "POST": {"Svix-Id": good["Svix-Id"], "Svix-Timestamp": good["Svix-Timestamp"]},
+		} {
+			r := send(method, path, h)
+			require.Equal(t, 404, r.status, path)
+			require.Equal(t, "not found\n", r.text)
+			require.Empty(t, r.header.Get("Location"))
+		}
 	}
 	e.requireStored(0, 0)
+	e.requireOutcomes(map[string]float64{"path": float64(len(paths))})
+	refused := e.receiver.Refused()
+	require.Equal(t, "path", refused.Reason)
+	require.Equal(t, len(paths), refused.Count)
+
+	require.Equal(t, 204, send("POST", clerk.WebhookPath+"/", good).status)
+	require.Equal(t, 204, send("POST", clerk.WebhookPath+"?a=b", good).status)
+	require.Nil(t, e.receiver.Refused())
+	e.requireStored(1, 0)
 }
