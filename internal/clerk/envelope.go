@@ -149,8 +149,8 @@ func ParseEnvelope(body []byte) (Envelope, error) {
 }
 
 // TypeOf reads the type of a body that ParseEnvelope refused, leniently. It returns ""
-// when it cannot read one.
-func TypeOf(body []byte) string {
+// when it cannot read one, or when there are two.
+func TypeOf(body []byte) (found string) {
 	dec := jsontext.NewDecoder(bytes.NewReader(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '{' {
 		return ""
@@ -158,19 +158,21 @@ func TypeOf(body []byte) string {
 	for dec.PeekKind() == '"' {
 		key, err := dec.ReadToken()
 		if err != nil {
-			return ""
+			return found
 		}
-		if key.String() == "type" && dec.PeekKind() == '"' {
-			if value, err := dec.ReadToken(); err == nil {
-				return value.String()
+		if key.String() != "type" || dec.PeekKind() != '"' {
+			if dec.SkipValue() != nil {
+				return found
 			}
+			continue
+		}
+		value, err := dec.ReadToken()
+		if err != nil || found != "" && found != value.String() {
 			return ""
 		}
-		if dec.SkipValue() != nil {
-			return ""
-		}
+		found = value.String()
 	}
-	return ""
+	return found
 }
 
 // CheckIDs checks that the event names an entity and that its ids can be subject tokens.

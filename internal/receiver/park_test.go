@@ -128,6 +128,24 @@ func TestAnyInstance(t *testing.T) {
 	e.requireStored(3, 0)
 }
 
+// TestAKnownTypeIsNotGuessed: events of people are full of words that messages have too.
+func TestAKnownTypeIsNotGuessed(t *testing.T) {
+	t.Parallel()
+	bodies := []string{
+		`{"data":{"id":"user_1","id":"user_2","email_addresses":[{"email":"ada@example.com"}],"object":"email"},"type":"user.created"}`,
+		`{"data":{"id":7,"sms":"sms"},"object":"event","type":"user.updated"}`,
+		`{"type":"user.created","timestamp":"x","data":{"id":"user_1","public_metadata":{"otp_code":1,"body_plain":1,"email":"sms"}}}`,
+		`{"type":"organization.created","data":{"id":"org_1","name":"sms","email":"email.created"`,
+		`{"type":"user","data":{"id":"user_1","email":"ada@example.com"}}`,
+	}
+	e := start(t)
+	for i, body := range bodies {
+		require.Equal(t, 204, e.deliver(secretA, fmt.Sprintf("msg_%d", i), []byte(body)), body)
+		e.requireStored(0, i+1)
+	}
+	e.requireOutcomes(map[string]float64{"parked": float64(len(bodies))})
+}
+
 // TestUnreadableMessagesAreNotKept: a broken e-mail may still contain its one-time code.
 func TestUnreadableMessagesAreNotKept(t *testing.T) {
 	t.Parallel()
@@ -136,6 +154,7 @@ func TestUnreadableMessagesAreNotKept(t *testing.T) {
 		"cut off before its type": whole[:strings.Index(whole, `,"timestamp"`)],
 		"cut off in its data":     whole[:strings.Index(whole, `,"delivered`)],
 		"two types":               `{"type":"user.created","type":"email.created","data":{"body":"424242"}}`,
+		"two types, one twice":    `{"type":"user.created","type":"user.created","type":"sms.created","data":{"body":"424242"}}`,
 		"half a type":             `{"type":"email","data":{"body":"424242"}}`,
 		"an empty action":         `{"type":"email.","data":{"body":"424242"}}`,
 	}

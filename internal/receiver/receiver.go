@@ -290,10 +290,7 @@ func (r *Receiver) take(ctx context.Context, e *clerk.Event, d *Delivery) answer
 	var err error
 	e.Envelope, err = clerk.ParseEnvelope(e.Body)
 	if err != nil {
-		if t := clerk.TypeOf(e.Body); t != "" && !r.stores(t) && !errors.Is(err, clerk.ErrNoType) {
-			return answerIgnored
-		}
-		if looksLikeMessage(e.Body) && !r.stores("email.created") && !r.stores("sms.created") {
+		if !r.mayKeep(e.Body) {
 			return answerIgnored
 		}
 		return r.park(ctx, e, d, err)
@@ -351,9 +348,30 @@ func (r *Receiver) park(ctx context.Context, e *clerk.Event, d *Delivery, reason
 	return answerParked
 }
 
-// looksLikeMessage reports whether an unreadable body may be an e-mail or a text message,
-// whose one-time code must not be stored. The type is the last field of the body and may
-// be cut off; the other names are fields that only messages have.
+// mayKeep reports whether a body without a readable envelope may be parked: not when its
+// type is not stored, and not when it may be an e-mail or a text message, whose one-time
+// code must not be stored.
+func (r *Receiver) mayKeep(body []byte) bool {
+	eventType := clerk.TypeOf(body)
+	resource, action := clerk.SplitType(eventType)
+	switch {
+	case resource == "":
+		return !looksLikeMessage(body) || r.stores("email.created") || r.stores("sms.created")
+	case action != "":
+		return r.stores(eventType)
+	case isMessage(resource):
+		return r.stores(resource + ".created")
+	default: // no type, but for sure none of these
+		return true
+	}
+}
+
+// isMessage reports whether the events of a resource carry one-time codes.
+func isMessage(resource string) bool { return resource == "email" || resource == "sms" }
+
+// looksLikeMessage guesses whether a body without a readable type is an e-mail or a text
+// message. The type is the last field of the body and may be cut off; the other names are
+// fields of messages, of which other events can have some.
 func looksLikeMessage(body []byte) bool {
 	for _, sign := range []string{`"email.`, `"sms.`, `"email"`, `"sms"`, `"body_plain"`, `"delivered_by_clerk"`, `"otp_code"`} {
 		if bytes.Contains(body, []byte(sign)) {
@@ -371,7 +389,7 @@ func (r *Receiver) stores(eventType string) bool {
 		if ok, _ := path.Match(glob, eventType); !ok {
 			continue
 		}
-		if resource == "email" || resource == "sms" {
+		if isMessage(resource) {
 			if globResource, _ := clerk.SplitType(glob); globResource != resource {
 				continue
 			}
