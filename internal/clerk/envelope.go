@@ -39,6 +39,23 @@ var (
 	errTimestamp = fmt.Errorf("%w: timestamp is out of range", ErrUndecodable)
 )
 
+// WrongInstance returns the error of an event that is of another instance than wanted.
+func WrongInstance(came, wanted string) error {
+	return fmt.Errorf("%w: of instance %s, wanted %s", ErrWrongInstance, InstanceName(came), wanted)
+}
+
+// InstanceName returns the id of an instance as it may be shown: "none" when an event does
+// not say it, and "unreadable" when it cannot be an id.
+func InstanceName(id string) string {
+	switch {
+	case id == "":
+		return "none"
+	case !ValidToken(id):
+		return "unreadable"
+	}
+	return id
+}
+
 // Reason returns the name of the reason in err, "" when there is none.
 func Reason(err error) string {
 	for _, reason := range []error{ErrUndecodable, ErrNoType, ErrNoID, ErrUnusableID, ErrWrongInstance} {

@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clerksync/clerksync/internal/clerk"
 )
 
 // TestWhatCanNeverBeAppliedIsParked: durably, with its reason, and answered with success,
@@ -101,21 +103,39 @@ func TestParkedOnce(t *testing.T) {
 func TestWrongInstance(t *testing.T) {
 	t.Parallel()
 	e := start(t, func(o *Options) { o.InstanceID = "ins_2synth0000000000000000Demo1" })
+	const wanted = "ins_2synth0000000000000000Demo1"
 	require.Equal(t, 204, e.deliver(secretA, "msg_1", file(t, "user.created")))
 	e.requireStored(1, 0)
-	parked := []string{"user.created--other-instance", "user.created--no-instance-id", "user.created--send-example", "user.created--minimal-envelope"}
-	for i, name := range parked {
-		body := file(t, name)
-		require.Equal(t, 204, e.deliver(secretA, "msg_"+name, body))
+	require.Nil(t, e.receiver.Parked())
+	unreadable := bytes.Replace(file(t, "user.created"), []byte(wanted), []byte(`ins\n`+content), 1)
+	for i, tc := range []struct {
+		body []byte
+		came string
+	}{
+		{file(t, "user.created--other-instance"), "ins_2synth00000000SomebodyElse1"},
+		{file(t, "user.created--no-instance-id"), "none"},
+		{file(t, "user.created--send-example"), "ins_2synth00000000SomebodyElse1"},
+		{file(t, "user.created--minimal-envelope"), "none"},
+		{unreadable, "unreadable"},
+	} {
+		require.Equal(t, 204, e.deliver(secretA, fmt.Sprintf("msg_p%d", i), tc.body))
 		e.requireStored(1, i+1)
 		letter := e.messages("CLERK_DEAD")[i]
 		require.Equal(t, "wrong_instance", letter.Header.Get("Clerksync-Dead-Reason"))
-		require.Equal(t, string(body), string(letter.Data))
+		require.Equal(t, "wrong_instance: of instance "+tc.came+", wanted "+wanted, letter.Header.Get("Clerksync-Dead-Error"))
+		require.Equal(t, string(tc.body), string(letter.Data))
+		require.Equal(t, &Parked{Count: i + 1, Came: tc.came, Wanted: wanted, Since: now, LastAt: now}, e.receiver.Parked())
 	}
+	// These are of no instance, and say nothing.
 	require.Equal(t, 204, e.deliver(secretA, "msg_session", event("session.created", `{"id":"sess_1"}`)))
-	e.requireStored(1, 4)
-	e.requireOutcomes(map[string]float64{"stored": 1, "parked": 4, "ignored": 1})
-	require.Equal(t, map[string]float64{"wrong_instance": 4}, e.counts("clerksync_receiver_dead_letters_total"))
+	require.Equal(t, 204, e.deliver(secretA, "msg_probe", clerk.ProbeBody(now)))
+	require.Equal(t, 5, e.receiver.Parked().Count)
+
+	require.Equal(t, 204, e.deliver(secretA, "msg_2", file(t, "user.updated")))
+	require.Nil(t, e.receiver.Parked())
+	e.requireStored(3, 5)
+	e.requireOutcomes(map[string]float64{"stored": 3, "parked": 5, "ignored": 1})
+	require.Equal(t, map[string]float64{"wrong_instance": 5}, e.counts("clerksync_receiver_dead_letters_total"))
 }
 
 // TestAnyInstance: with none configured, all are accepted.

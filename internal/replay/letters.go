@@ -75,15 +75,15 @@ func (s *letters) checkInstance(letter *eventlog.Message) error {
 	if letter.Letter().Reason != clerk.ErrWrongInstance.Error() {
 		return nil
 	}
-	if s.o.Instance == "" {
-		return fmt.Errorf("%w: the right one was not given to compare with", clerk.ErrWrongInstance)
-	}
 	envelope, err := clerk.ParseEnvelope(letter.Event.Body)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if envelope.InstanceID != s.o.Instance {
-		return fmt.Errorf("%w: still", clerk.ErrWrongInstance)
+	case s.o.Instance == "":
+		return fmt.Errorf("%w: of instance %s, and CLERK_INSTANCE_ID is not set to compare with",
+			clerk.ErrWrongInstance, clerk.InstanceName(envelope.InstanceID))
+	case envelope.InstanceID != s.o.Instance:
+		return clerk.WrongInstance(envelope.InstanceID, s.o.Instance)
 	}
 	return nil
 }

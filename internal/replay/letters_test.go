@@ -103,6 +103,7 @@ func TestRetryOfAnotherInstance(t *testing.T) {
 	require.Len(t, w.Letters(), 1)
 	require.EqualValues(t, 3, w.Letters()[0].Letter().Attempts)
 	require.Equal(t, "wrong_instance", w.Letters()[0].Letter().Reason)
+	require.Equal(t, "wrong_instance: of instance ins_test, wanted ins_other", w.Letters()[0].Letter().Error)
 	require.Equal(t, replay.Counts{Applied: 1}, w.retry(instance("ins_test")))
 	require.Empty(t, w.Letters())
 }
