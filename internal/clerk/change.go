@@ -2,6 +2,7 @@ package clerk
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -63,6 +64,10 @@ type Membership struct {
 	UpdatedAt      int64
 }
 
+// maxAhead is how long after the receipt of its event an entity may have been updated.
+// Beyond it, the time is wrong, and would win over all that Clerk sends until then.
+const maxAhead = 24 * time.Hour
+
 // ParseChange reads the change in the body of a stored event. It returns nil without an
 // error when events of this type are not synced. The error says why the event can never
 // be applied, see [Reason].
@@ -105,6 +110,12 @@ func ParseChange(e *Event) (*Change, error) {
 	}
 	if err := read(c, data); err != nil {
 		return nil, err
+	}
+	// By the time of its receipt, so that a replay decides the same. That clock was right:
+	// otherwise the delivery had been refused. That of the envelope is the sender's, like
+	// updated_at itself.
+	if updated := time.UnixMilli(c.Version.UpdatedAt); !e.ReceivedAt.IsZero() && updated.Sub(e.ReceivedAt) > maxAhead {
+		return nil, fmt.Errorf("%w: data.updated_at is more than a day after the event was received", ErrFuture)
 	}
 	ids := Envelope{Type: envelope.Type, EntityID: c.ID}
 	if m := c.Membership; m != nil {

@@ -1,6 +1,7 @@
 package clerk_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -222,5 +223,36 @@ func TestLoneSurrogatesMakeEqualKeys(t *testing.T) {
 		_, err := clerk.ParseChange(&clerk.Event{ID: "msg_1", Body: body})
 		require.ErrorIs(t, err, clerk.ErrUndecodable, keys)
 		require.False(t, strings.Contains(err.Error(), "a\\u"), keys)
+	}
+}
+
+// TestFromTheFuture: an entity that was updated more than a day after its event was received
+// is refused, whatever the envelope says and whatever the time is now. A delete has no time
+// of its own.
+func TestFromTheFuture(t *testing.T) {
+	t.Parallel()
+	received := time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)
+	parse := func(eventType, data string, emitted, received time.Time) error {
+		_, err := clerk.ParseChange(&clerk.Event{
+			ID: "msg_1", ReceivedAt: received,
+			Body: fmt.Appendf(nil, `{"type":%q,"timestamp":%d,"data":%s}`, eventType, emitted.UnixMilli(), data),
+		})
+		return err
+	}
+	for _, emitted := range []time.Time{received, received.Add(48 * time.Hour), time.UnixMilli(0)} {
+		for entity, data := range map[string]string{
+			"user": `{"id":"user_1","updated_at":%d}`, "organization": `{"id":"org_1","updated_at":%d}`,
+			"organizationMembership": `{"id":"orgmem_1","organization":{"id":"org_1"},"public_user_data":{"user_id":"user_1"},"updated_at":%d}`,
+		} {
+			at := func(t time.Time) string { return fmt.Sprintf(data, t.UnixMilli()) }
+			require.NoError(t, parse(entity+".updated", at(received.Add(24*time.Hour)), emitted, received), entity)
+			require.NoError(t, parse(entity+".updated", at(received.Add(48*time.Hour)), emitted, time.Time{}), "received at an unknown time")
+			err := parse(entity+".updated", at(received.Add(24*time.Hour+time.Millisecond)), emitted, received)
+			require.EqualError(t, err, "future: data.updated_at is more than a day after the event was received")
+			require.Equal(t, "future", clerk.Reason(err))
+			err = parse(entity+".created", at(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)), emitted, received)
+			require.ErrorIs(t, err, clerk.ErrFuture)
+		}
+		require.NoError(t, parse("user.deleted", `{"id":"user_1","updated_at":4102444800000}`, emitted, received))
 	}
 }

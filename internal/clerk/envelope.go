@@ -30,7 +30,8 @@ var (
 	ErrUndecodable   = errors.New("undecodable")    // not JSON, a duplicate key, a field of another type
 	ErrNoType        = errors.New("no_type")        // no type of the form resource.action
 	ErrNoID          = errors.New("no_id")          // no data.id, or a membership without its user or organization
-	ErrUnusableID    = errors.New("unusable_id")    // an id that cannot be a subject token
+	ErrUnusableID    = errors.New("unusable_id")    // an id that cannot be a subject token, or is of another kind
+	ErrFuture        = errors.New("future")         // updated long after it was received
 	ErrWrongInstance = errors.New("wrong_instance") // an event of another Clerk instance
 )
 
@@ -58,7 +59,7 @@ func InstanceName(id string) string {
 
 // Reason returns the name of the reason in err, "" when there is none.
 func Reason(err error) string {
-	for _, reason := range []error{ErrUndecodable, ErrNoType, ErrNoID, ErrUnusableID, ErrWrongInstance} {
+	for _, reason := range []error{ErrUndecodable, ErrNoType, ErrNoID, ErrUnusableID, ErrFuture, ErrWrongInstance} {
 		if errors.Is(err, reason) {
 			return reason.Error()
 		}
@@ -192,8 +193,8 @@ func TypeOf(body []byte) (found string) {
 	return found
 }
 
-// CheckIDs checks that the event names an entity and that its ids can be subject tokens.
-// The error is ErrNoID or ErrUnusableID.
+// CheckIDs checks that the event names an entity, that its ids can be subject tokens, and
+// that those of a synced kind have its prefix. The error is ErrNoID or ErrUnusableID.
 func (e Envelope) CheckIDs() error {
 	if e.EntityID == "" {
 		return fmt.Errorf("%w: data.id is missing", ErrNoID)
@@ -208,6 +209,22 @@ func (e Envelope) CheckIDs() error {
 	} {
 		if token.value != "" && !ValidToken(token.value) {
 			return fmt.Errorf("%w: %s is not of the form [A-Za-z0-9_-]{1,%d}", ErrUnusableID, token.name, maxToken)
+		}
+	}
+	entity := ofResource(resource)
+	if entity == nil {
+		return nil
+	}
+	for _, id := range [...]struct {
+		name, value string
+		kind        Kind
+	}{
+		{"data.id", e.EntityID, entity.kind},
+		{"organization id", e.OrgID, KindOrganization},
+		{"user id", e.UserID, KindUser},
+	} {
+		if kind, _ := KindOfID(id.value); id.value != "" && kind != id.kind {
+			return fmt.Errorf("%w: %s is not of the form %s_…", ErrUnusableID, id.name, ofKind(id.kind).prefix)
 		}
 	}
 	return nil

@@ -168,10 +168,10 @@ func TestParseEnvelopeOtherShapes(t *testing.T) {
 	}
 	for _, shape := range shapes {
 		for _, eventType := range []string{"user.created", "session.created", "organizationDomain.created"} {
-			body := fmt.Sprintf(`{"type":%q,"data":{"id":"x_1","organization":%s,"public_user_data":%[2]s}}`, eventType, shape)
+			body := fmt.Sprintf(`{"type":%q,"data":{"id":"user_1","organization":%s,"public_user_data":%[2]s}}`, eventType, shape)
 			e, err := clerk.ParseEnvelope([]byte(body))
 			require.NoError(t, err, body)
-			require.Equal(t, "x_1", e.EntityID, body)
+			require.Equal(t, "user_1", e.EntityID, body)
 			require.NoError(t, e.CheckIDs(), body)
 		}
 		body := fmt.Sprintf(`{"type":"organizationMembership.created","data":{"id":"orgmem_1","organization":%s,"public_user_data":%[1]s}}`, shape)
@@ -210,12 +210,48 @@ func TestCheckIDs(t *testing.T) {
 	require.NoError(t, clerk.Envelope{Type: "a.b", EntityID: long, OrgID: "_-09azAZ", UserID: "-"}.CheckIDs())
 }
 
+// TestIDsOfAnotherKind: an entity, and the parents of a membership, have ids with the prefix
+// of their kind. Ids of types that are not synced may be any.
+func TestIDsOfAnotherKind(t *testing.T) {
+	t.Parallel()
+	membership := func(id, org, user string) clerk.Envelope {
+		return clerk.Envelope{Type: "organizationMembership.created", EntityID: id, OrgID: org, UserID: user}
+	}
+	for want, e := range map[string]clerk.Envelope{
+		"data.id is not of the form user_…":        {Type: "user.created", EntityID: "org_1"},
+		"data.id is not of the form org_…":         {Type: "organization.deleted", EntityID: "orgmem_1"},
+		"data.id is not of the form orgmem_…":      membership("org_1", "org_1", "user_1"),
+		"organization id is not of the form org_…": membership("orgmem_1", "user_1", "user_1"),
+		"user id is not of the form user_…":        membership("orgmem_1", "org_1", "sess_1"),
+	} {
+		require.EqualError(t, e.CheckIDs(), "unusable_id: "+want)
+		require.ErrorIs(t, e.CheckIDs(), clerk.ErrUnusableID)
+	}
+	for _, id := range []string{"user", "user_", "users_1", "User_1", "_user_1", "1"} {
+		for _, action := range []string{"created", "updated", "deleted", "snapshot"} {
+			require.ErrorIs(t, clerk.Envelope{Type: "user." + action, EntityID: id}.CheckIDs(), clerk.ErrUnusableID, id)
+		}
+		_, err := clerk.ParseChange(&clerk.Event{ID: "msg_1", Body: fmt.Appendf(nil, `{"type":"user.deleted","data":{"id":%q}}`, id)})
+		require.ErrorIs(t, err, clerk.ErrUnusableID, id)
+	}
+	for _, e := range []clerk.Envelope{
+		{Type: "user.created", EntityID: "user_1"},
+		{Type: "organization.updated", EntityID: "org_2abc"},
+		membership("orgmem_1", "org_1", "user_1"),
+		membership("orgmem_1", "", ""), // as in a delete of the id alone
+		{Type: "users.created", EntityID: "x_1"},
+		{Type: "session.created", EntityID: "sess_1", UserID: "x_1", OrgID: "x_1"},
+	} {
+		require.NoError(t, e.CheckIDs(), "%+v", e)
+	}
+}
+
 func TestReason(t *testing.T) {
 	t.Parallel()
 	// These names are stored with dead letters: they are part of the contract.
 	for err, want := range map[error]string{
 		clerk.ErrUndecodable: "undecodable", clerk.ErrNoType: "no_type", clerk.ErrNoID: "no_id",
-		clerk.ErrUnusableID: "unusable_id", clerk.ErrWrongInstance: "wrong_instance",
+		clerk.ErrUnusableID: "unusable_id", clerk.ErrFuture: "future", clerk.ErrWrongInstance: "wrong_instance",
 	} {
 		require.Equal(t, want, clerk.Reason(err))
 		require.Equal(t, want, clerk.Reason(fmt.Errorf("park: %w", fmt.Errorf("%w: why", err))))

@@ -50,6 +50,10 @@ func ofResource(resource string) *synced {
 	return find(func(s *synced) bool { return s.resource == resource })
 }
 
+func ofKind(kind Kind) *synced {
+	return find(func(s *synced) bool { return s.kind == kind })
+}
+
 // Kinds returns the synced kinds.
 func Kinds() []Kind {
 	all := make([]Kind, len(kinds))
@@ -70,7 +74,7 @@ func SyncedTypes() []string {
 
 // ResourceOf returns Clerk's name of the resource of a kind, "" when there is none.
 func ResourceOf(kind Kind) string {
-	if s := find(func(s *synced) bool { return s.kind == kind }); s != nil {
+	if s := ofKind(kind); s != nil {
 		return s.resource
 	}
 	return ""

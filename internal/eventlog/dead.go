@@ -23,7 +23,8 @@ var Reasons = map[string]string{
 	clerk.ErrUndecodable.Error():   "the body cannot be read: not JSON, a key twice, a field of another type; a newer clerksync may read it",
 	clerk.ErrNoType.Error():        "it has no type: a test message?",
 	clerk.ErrNoID.Error():          "it names no entity",
-	clerk.ErrUnusableID.Error():    "an id in it is not of the form that Clerk makes",
+	clerk.ErrUnusableID.Error():    "an id in it is not of the form that Clerk makes for its kind",
+	clerk.ErrFuture.Error():        "its data.updated_at is more than a day after it was received: the sender's clock was wrong; discard it when a later event corrected the row",
 	clerk.ErrWrongInstance.Error(): "an event of another Clerk instance, such as the dashboard's examples: discard it, or correct CLERK_INSTANCE_ID and retry",
 	ReasonRefused:                  "PostgreSQL refuses its content: did you add a constraint? remove it and retry",
 }

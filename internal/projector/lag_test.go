@@ -62,6 +62,7 @@ func TestLagsAreMeasured(t *testing.T) {
 	imported.Origin = clerk.OriginImport
 	early := at("msg_4", "user_3", -time.Hour) // of a clock that is ahead of ours
 	undated := testkit.Event("msg_5", "user.created", 0, testkit.UserData("user_4", "", "name", base, base))
+	undated.ReceivedAt = time.Now()
 	w.append(old, imported, early, undated)
 	r.awaitSettled(5)
 

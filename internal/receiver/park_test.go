@@ -38,6 +38,8 @@ func TestWhatCanNeverBeAppliedIsParked(t *testing.T) {
 		{`{"type":"user.created"}`, "clerk.dead.user.created.-.-.-", "no_id"},
 		{`{"type":"user.created","data":{"id":"user_1.>"}}`, "clerk.dead.user.created.-.-.-", "unusable_id"},
 		{`{"type":"user.created","data":{"id":"` + strings.Repeat("x", 129) + `"}}`, "clerk.dead.user.created.-.-.-", "unusable_id"},
+		{`{"type":"user.created","data":{"id":"org_1"}}`, "clerk.dead.user.created.org_1.-.org_1", "unusable_id"},
+		{`{"type":"organization.deleted","data":{"id":"1"}}`, "clerk.dead.organization.deleted.1.1.-", "unusable_id"},
 		{`{"type":"user.*","data":{"id":"user_1"}}`, "clerk.dead.user.-.user_1.-.user_1", "unusable_id"},
 		{`{"type":"user.created.again","data":{"id":"user_1"}}`, "clerk.dead.user.-.user_1.-.user_1", "unusable_id"},
 		{

@@ -193,7 +193,7 @@ func TestStoreWidened(t *testing.T) {
 		"session.created": true, "session.ended": false, "organization.created": true, "organizationInvitation.created": true, "user.created": false,
 	} {
 		before := len(e.messages("CLERK_EVENTS"))
-		require.Equal(t, 204, e.deliver(secretA, "msg_"+eventType, event(eventType, `{"id":"x_1"}`)))
+		require.Equal(t, 204, e.deliver(secretA, "msg_"+eventType, event(eventType, `{"id":"org_1"}`)))
 		require.Equal(t, stored, len(e.messages("CLERK_EVENTS")) == before+1, eventType)
 	}
 	require.Equal(t, 204, e.deliver(secretA, "msg_bad", event("organizationDomain.created", `{"id":"a.b"}`)))

@@ -199,7 +199,7 @@ func TestSweepReadsOnlyWhatIsToBeErased(t *testing.T) {
 	_, err = s.Pool().Exec(t.Context(), "UPDATE entity_heads SET deleted = true, erased_at = now() WHERE kind = 'user'")
 	require.NoError(t, err)
 	for i := range 20 {
-		batch(t, s, userDeletedAt(1, fmt.Sprint("gone_", i)))
+		batch(t, s, userDeletedAt(1, fmt.Sprint("user_gone_", i)))
 	}
 	before := readings(t, s)
 	sweep(20)
