@@ -33,28 +33,33 @@ var (
 )
 
 // budget is the memory of the bodies. When it is used up, the body that has been arriving
-// the longest gives way, so that a slow sender never keeps out one whose body is there.
+// the longest gives way, those beyond the usual size first: a slow sender never keeps out
+// one whose body is there.
 type budget struct {
-	mu       sync.Mutex
-	free     int
-	leaving  int       // held by bodies that gave way
-	left     sync.Cond // a body gave way, or returned memory
-	arriving list.List // of *body, the one that began first in front
+	mu      sync.Mutex
+	free    int
+	reserve int       // of free, for bodies of the usual size
+	leaving int       // held by bodies that gave way
+	left    sync.Cond // a body gave way, or returned memory
+
+	usual, large list.List // of *body: those that arrive, the first in front
 }
 
 func newBudget(bytes int) *budget {
-	b := &budget{free: bytes}
+	b := &budget{free: bytes, reserve: bytes / 4}
 	b.left.L = &b.mu
 	return b
 }
 
 // body is the body of one request.
 type body struct {
-	budget   *budget
-	conn     *http.ResponseController
-	held     int           // bytes of the budget
-	arriving *list.Element // nil when it is whole or gave way
-	gaveWay  bool
+	budget  *budget
+	conn    *http.ResponseController
+	held    int // bytes of the budget
+	gaveWay bool
+
+	list    *list.List // nil when it is whole or gave way
+	element *list.Element
 }
 
 // open begins a body. It must be closed.
@@ -62,7 +67,7 @@ func (b *budget) open(conn *http.ResponseController) *body {
 	d := &body{budget: b, conn: conn}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	d.arriving = b.arriving.PushBack(d)
+	d.enter(&b.usual)
 	return d
 }
 
@@ -71,12 +76,24 @@ func (d *body) grow(n int) bool {
 	b := d.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for !d.gaveWay && b.free < n {
-		if b.free+b.leaving >= n {
+	reserve := 0
+	if d.held > 0 && !d.gaveWay { // beyond the usual size
+		reserve = b.reserve
+		if d.list != &b.large {
+			d.leave()
+			d.enter(&b.large)
+		}
+	}
+	for !d.gaveWay && b.free-reserve < n {
+		if b.free+b.leaving-reserve >= n {
 			b.left.Wait()
 			continue
 		}
-		b.arriving.Front().Value.(*body).giveWay() // maybe this one
+		first := b.large.Front()
+		if first == nil {
+			first = b.usual.Front()
+		}
+		first.Value.(*body).giveWay() // maybe this one
 	}
 	if d.gaveWay {
 		return false
@@ -96,11 +113,14 @@ func (d *body) giveWay() {
 	d.conn.SetReadDeadline(time.Unix(1, 0))
 }
 
-// leave ends the arrival. The budget is locked.
+// enter puts the body into a list of those that arrive, and leave takes it out. The budget
+// is locked.
+func (d *body) enter(l *list.List) { d.list, d.element = l, l.PushBack(d) }
+
 func (d *body) leave() {
-	if d.arriving != nil {
-		d.budget.arriving.Remove(d.arriving)
-		d.arriving = nil
+	if d.list != nil {
+		d.list.Remove(d.element)
+		d.list = nil
 	}
 }
 

@@ -38,7 +38,7 @@ func (e *endpoint) held() (arriving, bytes int) {
 	b := e.receiver.bodies
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.arriving.Len(), maxHeld - b.free
+	return b.usual.Len() + b.large.Len(), maxHeld - b.free
 }
 
 // TestSlowBodiesKeepNobodyOut: 2,000 connections that send a byte a second, for two
@@ -48,6 +48,27 @@ func TestSlowBodiesKeepNobodyOut(t *testing.T) {
 	const slow, duration = 2000, 2 * bodyTimeout
 	e := start(t)
 	addr := e.server.Listener.Addr().String()
+
+	sent, most := 0, 0
+	deliver := func(duration time.Duration) (p50, p99 time.Duration) {
+		var took []time.Duration
+		for began := time.Now(); time.Since(began) < duration; {
+			sent++
+			id, body := fmt.Sprintf("msg_%d", sent), user("user_1")
+			h := headers(secretA, id, now, body)
+			before := time.Now()
+			r := e.post(h, bytes.NewReader(body))
+			took = append(took, time.Since(before))
+			require.Equal(t, 204, r.status, r.text)
+			arriving, held := e.held()
+			most = max(most, arriving)
+			require.Less(t, held, maxHeld/2)
+		}
+		slices.Sort(took)
+		return took[len(took)/2], took[len(took)*99/100]
+	}
+	// A machine may be too busy, with other tests or a race detector, for any time.
+	_, alone := deliver(time.Second)
 
 	conns := make([]net.Conn, slow)
 	dial := func(i int) {
@@ -64,14 +85,17 @@ func TestSlowBodiesKeepNobodyOut(t *testing.T) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		for second := 1; ; second++ {
+		const parts = 50 // of a second, so that they do not come in bursts
+		tick := time.NewTicker(time.Second / parts)
+		defer tick.Stop()
+		for n := 0; ; n++ {
 			select {
-			case <-time.After(time.Second):
+			case <-tick.C:
 			case <-done:
 				return
 			}
-			for i := range conns {
-				if i%3 == second%3 { // it was cut off, or is about to be
+			for i := n % parts; i < slow; i += parts {
+				if i/parts%3 == n/parts%3 { // it was cut off, or is about to be
 					dial(i)
 				} else {
 					conns[i].Write([]byte("{"))
@@ -80,30 +104,16 @@ func TestSlowBodiesKeepNobodyOut(t *testing.T) {
 		}
 	}()
 
-	var took []time.Duration
-	most := 0
-	for began := time.Now(); time.Since(began) < duration; {
-		id, body := fmt.Sprintf("msg_%d", len(took)), user("user_1")
-		h := headers(secretA, id, now, body)
-		before := time.Now()
-		r := e.post(h, bytes.NewReader(body))
-		took = append(took, time.Since(before))
-		require.Equal(t, 204, r.status, r.text)
-		arriving, held := e.held()
-		most = max(most, arriving)
-		require.Less(t, held, maxHeld/2)
-	}
+	p50, p99 := deliver(duration)
 	close(done)
 	<-ended
 	for _, conn := range conns {
 		conn.Close()
 	}
-	slices.Sort(took)
-	p99 := took[len(took)*99/100]
-	t.Logf("%d deliveries beside %d slow bodies: p50 %v, p99 %v", len(took), most, took[len(took)/2], p99)
+	t.Logf("%d deliveries beside %d slow bodies: p50 %v, p99 %v; p99 alone %v", sent, most, p50, p99, alone)
 	require.Greater(t, most, slow/2, "bodies that arrive at once")
-	require.Less(t, p99, 50*time.Millisecond)
-	require.Equal(t, float64(len(took)), e.counts("clerksync_received_total")["stored"])
+	require.Less(t, p99, max(50*time.Millisecond, 10*alone))
+	require.Equal(t, float64(sent), e.counts("clerksync_received_total")["stored"])
 	require.Zero(t, e.counts("clerksync_refused_total")[ReasonBusy])
 }
 
@@ -200,8 +210,9 @@ func TestBudget(t *testing.T) {
 		require.True(t, young.grow(20))
 		require.Zero(t, b.free)
 
+		next := b.open(conn)
 		grown := make(chan bool, 1)
-		go func() { grown <- young.grow(30) }()
+		go func() { grown <- next.grow(30) }()
 		synctest.Wait()
 		require.Empty(t, grown, "it waits for the oldest")
 		require.False(t, oldest.grow(1))
@@ -209,20 +220,51 @@ func TestBudget(t *testing.T) {
 		oldest.close()
 		require.True(t, <-grown)
 		require.Equal(t, 10, b.free)
-		require.False(t, young.grow(11), "it is the oldest now")
-		require.Equal(t, 50, b.leaving)
 
 		last := b.open(conn)
-		go func() { grown <- last.grow(60) }()
-		synctest.Wait()
-		require.Empty(t, grown)
-		young.close()
-		require.True(t, <-grown)
-		require.False(t, last.grow(1), "the rest is of one that is whole")
-		last.close()
-		whole.close()
-		require.Equal(t, 100, b.free)
-		require.Zero(t, b.leaving)
-		require.Zero(t, b.arriving.Len())
+		require.False(t, last.grow(61), "more than the others can return")
+		require.True(t, young.gaveWay && next.gaveWay)
+		for _, d := range []*body{young, next, last, whole} {
+			d.close()
+		}
+		requireFree(t, b, 100)
 	})
+}
+
+// TestBudgetOfLargeBodies: they give way before those of the usual size, and leave a
+// quarter to them.
+func TestBudgetOfLargeBodies(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		conn := http.NewResponseController(nil)
+		b := newBudget(100)
+		slow, large := b.open(conn), b.open(conn)
+		require.True(t, slow.grow(10))
+		require.True(t, large.grow(10))
+		require.True(t, large.grow(55))
+		require.Equal(t, 25, b.free)
+		other := b.open(conn)
+		require.True(t, other.grow(10), "of the reserve")
+
+		grown := make(chan bool, 1)
+		go func() { grown <- other.grow(10) }()
+		synctest.Wait()
+		require.True(t, large.gaveWay, "the large one that began first, and not the oldest of all")
+		require.False(t, slow.gaveWay)
+		large.close()
+		require.True(t, <-grown)
+		require.False(t, other.grow(60), "the only large one")
+		require.True(t, slow.whole())
+		other.close()
+		slow.close()
+		requireFree(t, b, 100)
+	})
+}
+
+func requireFree(t *testing.T, b *budget, bytes int) {
+	t.Helper()
+	require.Equal(t, bytes, b.free)
+	require.Zero(t, b.leaving)
+	require.Zero(t, b.usual.Len())
+	require.Zero(t, b.large.Len())
 }

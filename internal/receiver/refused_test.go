@@ -228,7 +228,7 @@ func TestEveryReasonHasAFix(t *testing.T) {
 // TestRefusedAtOnce: many refused and accepted at the same time.
 func TestRefusedAtOnce(t *testing.T) {
 	t.Parallel()
-	e := startOn(t, &recorder{})
+	e := startOn(t, failing{nil}) // takes all
 	var all sync.WaitGroup
 	body := user("user_1")
 	for i := range 200 {
