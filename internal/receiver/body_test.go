@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"testing"
@@ -67,8 +68,7 @@ func TestSlowBodiesKeepNobodyOut(t *testing.T) {
 		slices.Sort(took)
 		return took[len(took)/2], took[len(took)*99/100]
 	}
-	// A machine may be too busy, with other tests or a race detector, for any time.
-	_, alone := deliver(time.Second)
+	_, alone := deliver(time.Second) // the machine may be busy with other tests
 
 	conns := make([]net.Conn, slow)
 	dial := func(i int) {
@@ -112,9 +112,18 @@ func TestSlowBodiesKeepNobodyOut(t *testing.T) {
 	}
 	t.Logf("%d deliveries beside %d slow bodies: p50 %v, p99 %v; p99 alone %v", sent, most, p50, p99, alone)
 	require.Greater(t, most, slow/2, "bodies that arrive at once")
-	require.Less(t, p99, max(50*time.Millisecond, 10*alone))
+	if !raceDetector(t) { // 2,000 clients in this process cost it more than the receiver
+		require.Less(t, p99, max(50*time.Millisecond, 10*alone))
+	}
 	require.Equal(t, float64(sent), e.counts("clerksync_received_total")["stored"])
 	require.Zero(t, e.counts("clerksync_refused_total")[ReasonBusy])
+}
+
+// raceDetector reports whether this program looks for data races.
+func raceDetector(t *testing.T) bool {
+	info, ok := debug.ReadBuildInfo()
+	require.True(t, ok)
+	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // TestLargeBodiesHoldNoMoreThanTheBudget: 500 connections send all of 1 MiB but the last
