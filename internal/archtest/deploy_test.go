@@ -3,12 +3,16 @@ package archtest
 import (
 	"encoding/json"
 	"os"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/clerksync/clerksync/internal/config"
 )
 
 const (
@@ -228,6 +232,25 @@ func TestDashboardIsWhole(t *testing.T) {
 	}
 	for _, uid := range regexp.MustCompile(`"uid": *"([^"]*)"`).FindAllStringSubmatch(string(read(t, dashboard)), -1) {
 		require.Contains(t, []string{"${datasource}", "clerksync"}, uid[1])
+	}
+}
+
+// TestComposePassesEverySetting: what .env sets reaches clerksync. The exceptions are
+// fixed by the containers: their ports, their volumes, and one NATS server with a password.
+func TestComposePassesEverySetting(t *testing.T) {
+	var file struct {
+		Services map[string]struct {
+			Environment map[string]any `yaml:"environment"`
+		} `yaml:"services"`
+	}
+	readYAML(t, "../../deploy/compose.yaml", &file)
+	passed := file.Services["clerksync"].Environment
+	fixed := []string{"CLERKSYNC_ADDR", "CLERKSYNC_DATA_DIR", "CLERKSYNC_SCHEMA", "CLERKSYNC_NATS_CREDS", "CLERKSYNC_LOG_REPLICAS"}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[config.Config]()) {
+		env, isSetting := field.Tag.Lookup("env")
+		if _, ok := passed[env]; isSetting && !ok && !slices.Contains(fixed, env) {
+			t.Errorf("deploy/compose.yaml does not pass %s", env)
+		}
 	}
 }
 
