@@ -39,10 +39,14 @@ const (
 	tokenFile   = "nats-token"
 )
 
+// ErrNotOurs means that other users may write into the data folder.
+var ErrNotOurs = errors.New("data folder is not safe")
+
 // ErrInUse means that another process uses the data folder.
 var ErrInUse = errors.New("data folder in use")
 
-// OpenDataDir creates the folder if it is missing and locks it for this process.
+// OpenDataDir creates the folder if it is missing and locks it for this process. It
+// refuses an existing one in which other users could replace the files.
 func OpenDataDir(path string) (*DataDir, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -50,12 +54,16 @@ func OpenDataDir(path string) (*DataDir, error) {
 	}
 	// Other users may traverse it: PostgreSQL runs as another user when this process is
 	// root. Every file of ours is private by itself.
-	if err := os.Mkdir(path, 0o711); err == nil {
-		err = os.Chmod(path, 0o711)
-		if err != nil {
+	switch err := os.Mkdir(path, 0o711); {
+	case err == nil:
+		if err := os.Chmod(path, 0o711); err != nil {
 			return nil, fmt.Errorf("make data folder: %w", err)
 		}
-	} else if !errors.Is(err, fs.ErrExist) {
+	case errors.Is(err, fs.ErrExist):
+		if err := checkOurs(path, os.Geteuid()); err != nil {
+			return nil, err
+		}
+	default:
 		return nil, fmt.Errorf("make data folder: %w; CLERKSYNC_DATA_DIR names another", err)
 	}
 	lock, err := lockFolder(filepath.Join(path, lockFile))

@@ -88,7 +88,7 @@ func TestAnnounce(t *testing.T) {
 // TestKeep: the file is written once.
 func TestKeep(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "data")
 	for _, made := range []string{"first", "second"} {
 		d, err := app.OpenDataDir(dir)
 		require.NoError(t, err)

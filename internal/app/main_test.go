@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -47,7 +48,7 @@ func options(t *testing.T, change ...func(*app.Options)) app.Options {
 		f(&o)
 	}
 	if o.DataDir == nil && o.Config.NATSURL == "" {
-		dir, err := app.OpenDataDir(t.TempDir())
+		dir, err := app.OpenDataDir(filepath.Join(t.TempDir(), "data"))
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, dir.Close()) })
 		o.DataDir = dir

@@ -1,0 +1,4 @@
+package app
+
+// CheckOurs is checkOurs, for a test that cannot change its user.
+var CheckOurs = checkOurs
