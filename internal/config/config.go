@@ -54,7 +54,14 @@ type Worker struct {
 // Admin configures the listener for operators.
 type Admin struct {
 	Addr  string `name:"admin-addr" env:"CLERKSYNC_ADMIN_ADDR" default:"${admin_addr}" help:"Address of the admin listener: dashboard, /lag, /metrics, /healthz, /readyz."`
-	Token Secret `name:"admin-token" env:"CLERKSYNC_ADMIN_TOKEN" placeholder:"TOKEN" help:"Token for everything on the admin listener but health. Required beyond loopback."`
+	Token Secret `name:"admin-token" env:"CLERKSYNC_ADMIN_TOKEN" placeholder:"TOKEN" help:"Token for everything on the admin listener but health, of at least 16 characters beyond the loopback, where it is required."`
+}
+
+// Loopback reports whether the listener is on the loopback.
+func (a Admin) Loopback() bool {
+	host, _, _ := net.SplitHostPort(a.Addr)
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
 // Alerts configures where a change of the verdict is sent.
@@ -150,7 +157,7 @@ func (c *Config) Validate(roles Roles) error {
 	v.log(c, roles)
 	v.alerts(c)
 	v.tracing(c)
-	v.check("CLERKSYNC_ADMIN_ADDR", checkAddr(c.Admin.Addr))
+	v.admin(c)
 	if len(v.faults) > 0 {
 		return v.faults
 	}
@@ -256,6 +263,23 @@ func (v *validation) alerts(c *Config) {
 	}
 	if c.AlertSecret != "" {
 		v.check("CLERKSYNC_ALERT_SECRET", signing.CheckSecret(c.AlertSecret.Reveal()))
+	}
+}
+
+// minAdminToken is the fewest characters of a token beyond the loopback. The right token
+// always passes, however many wrong ones came before: its length is the protection.
+const minAdminToken = 16
+
+func (v *validation) admin(c *Config) {
+	const hint = "make one: openssl rand -hex 24"
+	err := checkAddr(c.Admin.Addr)
+	v.check("CLERKSYNC_ADMIN_ADDR", err)
+	switch {
+	case err != nil || c.Loopback():
+	case c.Admin.Token == "": // no [Fault.Missing]: it follows from an address that is set
+		v.fault("CLERKSYNC_ADMIN_TOKEN", "not set, and CLERKSYNC_ADMIN_ADDR is beyond the loopback", hint)
+	case len(c.Admin.Token.Reveal()) < minAdminToken:
+		v.fault("CLERKSYNC_ADMIN_TOKEN", fmt.Sprintf("shorter than %d characters, and CLERKSYNC_ADMIN_ADDR is beyond the loopback", minAdminToken), hint)
 	}
 }
 

@@ -35,6 +35,7 @@ func TestValidate(t *testing.T) {
 		badName  = "CLERKSYNC_SCHEMA: not a plain name of up to 63 letters, digits, underscores and hyphens"
 		badAddr  = "CLERKSYNC_ADDR: not of the form host:port or :port"
 		badAdmin = "CLERKSYNC_ADMIN_ADDR: not of the form host:port or :port"
+		noToken  = "CLERKSYNC_ADMIN_TOKEN: not set, and CLERKSYNC_ADMIN_ADDR is beyond the loopback; make one: openssl rand -hex 24"
 		badID    = "CLERK_INSTANCE_ID: not of the form ins_…; it is in the Clerk dashboard → Settings"
 	)
 	for _, test := range []struct {
@@ -73,6 +74,20 @@ func TestValidate(t *testing.T) {
 		}},
 		{name: "bad address", roles: both, change: func(c *config.Config) { c.Receiver.Addr = "8080" }, faults: []string{badAddr}},
 		{name: "bad admin address", roles: both, change: func(c *config.Config) { c.Admin.Addr = "" }, faults: []string{badAdmin}},
+		{name: "usable admin address", roles: both, change: func(c *config.Config) { c.Admin.Addr = "localhost:8081" }},
+		{name: "usable admin address of IPv6", roles: both, change: func(c *config.Config) { c.Admin.Addr = "[::1]:8081" }},
+		{name: "a short token on the loopback", roles: both, change: func(c *config.Config) { c.Admin.Addr, c.Admin.Token = "127.8.9.10:1", "hidden" }},
+		{name: "a token beyond the loopback", roles: both, change: func(c *config.Config) { c.Admin.Addr, c.Admin.Token = ":8081", "0123456789abcdef" }},
+		{name: "no token beyond the loopback", roles: receiver, change: func(c *config.Config) {
+			c.NATSURL, c.Admin.Addr = "nats://a:4222", "10.0.0.5:8081"
+		}, faults: []string{noToken}},
+		{name: "no token on all interfaces", roles: both, change: func(c *config.Config) { c.Admin.Addr = ":8081" }, faults: []string{noToken}},
+		{name: "no token under a name", roles: both, change: func(c *config.Config) { c.Admin.Addr = "admin.internal:8081" }, faults: []string{noToken}},
+		{name: "a short token beyond the loopback", roles: both, change: func(c *config.Config) {
+			c.Admin.Addr, c.Admin.Token = "0.0.0.0:8081", "hidden-as-it-is"
+		}, faults: []string{
+			"CLERKSYNC_ADMIN_TOKEN: shorter than 16 characters, and CLERKSYNC_ADMIN_ADDR is beyond the loopback; make one: openssl rand -hex 24",
+		}},
 		{name: "bad instance", roles: both, change: func(c *config.Config) { c.InstanceID = "production" }, faults: []string{badID}},
 		{name: "bad instance token", roles: both, change: func(c *config.Config) { c.InstanceID = "ins_a.b" }, faults: []string{badID}},
 
