@@ -43,8 +43,8 @@ type Options struct {
 	Log      *eventlog.Log
 	Store    *store.Store // nil: nothing can be retried or replayed from this process
 	Instance string       // Clerk instance whose dead letters can be retried, "" when none is configured
-	Token    string       // "" needs none
-	Local    bool         // the listener is on the loopback, where a token is optional
+	Token    string       // "": nobody can log in
+	Open     Access       // needs no token
 	Version  string
 	Logger   *slog.Logger
 }
@@ -59,6 +59,7 @@ type Handler struct {
 	run      string // identifies this process to the page
 	action   string // the action token where there are no sessions
 	sessions sessions
+	codes    codes
 	guesses  guesses
 	acting   chan struct{} // one action at a time
 	streams  chan struct{}
@@ -117,8 +118,8 @@ func (h *Handler) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.HandleFunc("GET /readyz", h.readyz)
-	mux.HandleFunc("GET /lag", h.requireLogin(h.lag))
-	mux.HandleFunc("GET /metrics", h.requireLogin(promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{
+	mux.HandleFunc("GET /lag", h.guard(Readings, h.lag))
+	mux.HandleFunc("GET /metrics", h.guard(Readings, promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{
 		// One collector that fails must not hide the others.
 		ErrorHandling: promhttp.ContinueOnError,
 	}).ServeHTTP))
@@ -127,6 +128,8 @@ func (h *Handler) routes() http.Handler {
 	mux.HandleFunc("GET /static/{file...}", h.asset)
 	mux.HandleFunc("GET /login", h.loginPage)
 	mux.HandleFunc("POST /login", h.login)
+	mux.HandleFunc("GET /login/link", h.linkPage)
+	mux.HandleFunc("POST /login/link", h.makeLink)
 	mux.HandleFunc("POST /logout", h.requireAction(h.logout))
 
 	mux.HandleFunc("GET /stream", h.requireLogin(h.stream))
@@ -146,11 +149,11 @@ func (h *Handler) routes() http.Handler {
 func (h *Handler) page(w http.ResponseWriter, r *http.Request) {
 	action, err := h.authenticate(r)
 	switch {
-	case errors.Is(err, errNoToken):
-		refuse(w, http.StatusForbidden, err.Error())
+	case errors.Is(err, errNotLoggedIn):
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
 		return
 	case err != nil:
-		http.Redirect(w, r, "/login", http.StatusSeeOther)
+		deny(w, err)
 		return
 	}
 	h.render(w, http.StatusOK, "page.html", struct {

@@ -31,6 +31,16 @@ func secure(next http.Handler) http.Handler {
 	})
 }
 
+// Access is what needs no token. Health never does.
+type Access int
+
+// The accesses. Each includes those before it.
+const (
+	HealthOnly Access = iota // everything else needs the token
+	Readings                 // /lag and /metrics, for a scraper on this machine
+	Everything               // also the page with its actions: a developer's own machine
+)
+
 const (
 	badHost   = "this listener is on the loopback, and was requested by another name: open it as http://localhost with its port, or set CLERKSYNC_ADMIN_TOKEN"
 	badOrigin = "this was asked for by a page of another origin: open the dashboard itself"
@@ -39,21 +49,19 @@ const (
 
 // The reasons for refusing a request.
 var (
-	errNoToken     = errors.New("this listener is beyond the loopback: set CLERKSYNC_ADMIN_TOKEN to see more than health")
-	errNotLoggedIn = errors.New("the token is missing or wrong, or the session has ended: log in with CLERKSYNC_ADMIN_TOKEN")
+	errNoToken     = errors.New("this needs a token, and there is none to log in with: set CLERKSYNC_ADMIN_TOKEN (openssl rand -hex 24 makes one), and restart clerksync")
+	errNotLoggedIn = errors.New("the token is missing or wrong, or the session has ended: log in with CLERKSYNC_ADMIN_TOKEN, or by the link of clerksync dashboard")
 	errWrong       = errors.New("the token is wrong: it is CLERKSYNC_ADMIN_TOKEN")
+	errUsed        = errors.New("this link was used before, or is older than 5 minutes: clerksync dashboard prints a new one")
 	errTooMany     = errors.New("too many wrong tokens: wait a little, and try again")
 )
 
-// open reports whether no token is needed.
-func (h *Handler) open() bool { return h.o.Local && h.o.Token == "" }
-
-// checkHost refuses other names than the loopback's where no token is needed: by DNS
-// rebinding, a page of another site could point its own name at this machine and be of
-// the same origin.
+// checkHost refuses other names than the loopback's where something needs no token: by
+// DNS rebinding, a page of another site could point its own name at this machine and be
+// of the same origin.
 func (h *Handler) checkHost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if h.open() && !isLoopback(r.Host) && !healthPaths[r.URL.Path] {
+		if h.o.Open > HealthOnly && !isLoopback(r.Host) && !healthPaths[r.URL.Path] {
 			refuse(w, http.StatusForbidden, badHost)
 			return
 		}
@@ -84,7 +92,7 @@ func crossOrigin(next http.Handler) http.Handler {
 // [errNoToken], [errTooMany] or [errNotLoggedIn].
 func (h *Handler) authenticate(r *http.Request) (action string, err error) {
 	switch {
-	case h.open():
+	case h.o.Open == Everything:
 		return h.action, nil
 	case h.o.Token == "":
 		return "", errNoToken
@@ -92,37 +100,60 @@ func (h *Handler) authenticate(r *http.Request) (action string, err error) {
 	if s := h.sessionOf(r); s != nil {
 		return s.action, nil
 	}
-	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		switch err := h.check(r, token); {
-		case err == nil:
-			return h.action, nil
-		case errors.Is(err, errTooMany):
-			return "", err
-		}
+	if err := h.checkBearer(r); err != nil {
+		return "", err
 	}
-	return "", errNotLoggedIn
+	return h.action, nil
 }
 
-// requireLogin lets authenticated requests through.
-func (h *Handler) requireLogin(next http.HandlerFunc) http.HandlerFunc {
+// checkBearer checks the token in the header of a request. The error is [errTooMany] or
+// [errNotLoggedIn].
+func (h *Handler) checkBearer(r *http.Request) error {
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return errNotLoggedIn
+	}
+	err := h.check(r, token)
+	if errors.Is(err, errWrong) {
+		return errNotLoggedIn
+	}
+	return err
+}
+
+// deny answers a request that [Handler.authenticate] refused.
+func deny(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, errNoToken):
+		refuse(w, http.StatusForbidden, err.Error())
+	case errors.Is(err, errTooMany):
+		w.Header().Set("Retry-After", retryAfter)
+		refuse(w, http.StatusTooManyRequests, err.Error())
+	default:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		refuse(w, http.StatusUnauthorized, err.Error())
+	}
+}
+
+// guard lets authenticated requests through, and all where the access is open.
+func (h *Handler) guard(access Access, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
 			refuse(w, http.StatusForbidden, badOrigin) // no other site needs to fetch data or hold a stream
 			return
 		}
-		switch _, err := h.authenticate(r); {
-		case err == nil:
-			next(w, r)
-		case errors.Is(err, errNoToken):
-			refuse(w, http.StatusForbidden, err.Error())
-		case errors.Is(err, errTooMany):
-			w.Header().Set("Retry-After", retryAfter)
-			refuse(w, http.StatusTooManyRequests, err.Error())
-		default:
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			refuse(w, http.StatusUnauthorized, err.Error())
+		if h.o.Open < access {
+			if _, err := h.authenticate(r); err != nil {
+				deny(w, err)
+				return
+			}
 		}
+		next(w, r)
 	}
+}
+
+// requireLogin guards the page's data and actions.
+func (h *Handler) requireLogin(next http.HandlerFunc) http.HandlerFunc {
+	return h.guard(Everything, next)
 }
 
 // actionHeader carries the action token, which only a script of this page knows.
@@ -157,7 +188,10 @@ const (
 	maxGuessers = 1024
 )
 
-// guesses limits wrong tokens per address: a flood from one does not lock Prometheus out.
+// guesses limits wrong tokens and login codes per address. The limit does not make a
+// guess harder, since a right token always passes, so that nobody can lock Prometheus or
+// an operator out: the length of the token does. It keeps the answers to a flood short,
+// and tells a client with an old token to wait.
 type guesses struct {
 	mu  sync.Mutex
 	all map[string]*rate.Limiter
@@ -178,18 +212,19 @@ func (g *guesses) of(r *http.Request) *rate.Limiter {
 	return l
 }
 
-// check compares a token with the configured one. After too many wrong tokens from an
-// address, it compares none for a while, not even the right one. The error is [errWrong]
-// or [errTooMany].
+// check compares a token with the configured one. The error is [errWrong], or
+// [errTooMany] after too many wrong ones from an address.
 func (h *Handler) check(r *http.Request, token string) error {
-	wrong := h.guesses.of(r)
-	switch {
-	case wrong.Tokens() < 1:
-		return errTooMany
-	case equal(token, h.o.Token):
+	if equal(token, h.o.Token) {
 		return nil
-	case !wrong.Allow(): // used up concurrently
+	}
+	return h.wrong(r, errWrong)
+}
+
+// wrong counts a wrong token or code, and returns err, or [errTooMany] beyond the limit.
+func (h *Handler) wrong(r *http.Request, err error) error {
+	if !h.guesses.of(r).Allow() {
 		return errTooMany
 	}
-	return errWrong
+	return err
 }

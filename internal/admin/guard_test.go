@@ -56,6 +56,9 @@ func TestEveryAnswerIsGuarded(t *testing.T) {
 		{guarded, "GET", "/stream", 401, nil},
 		{guarded, "GET", "/login", 200, nil},
 		{guarded, "POST", "/login", 401, nil},
+		{guarded, "GET", "/login/link", 200, nil},
+		{guarded, "POST", "/login/link", 401, nil},
+		{guarded, "POST", "/login/link", 403, header("Origin", "https://attacker.example")},
 	} {
 		name := fmt.Sprint(c.method, " ", c.path)
 		change := c.change
@@ -67,7 +70,7 @@ func TestEveryAnswerIsGuarded(t *testing.T) {
 		require.Equal(t, policy, answer.Header().Get("Content-Security-Policy"), name)
 		require.Equal(t, "nosniff", answer.Header().Get("X-Content-Type-Options"), name)
 		referrer, cache := "no-referrer", "no-store"
-		if strings.HasPrefix(c.path, "/login") {
+		if strings.HasPrefix(c.path, "/login") && answer.Header().Get("Content-Type") == "text/html; charset=utf-8" {
 			referrer = "same-origin"
 		}
 		if strings.HasPrefix(c.path, "/static/") && c.status == 200 {
@@ -87,7 +90,7 @@ func TestPagesNeedNothingInline(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withToken)
 	session := w.login()
-	for _, page := range []string{w.do("GET", "/", session).Body.String(), w.do("GET", "/login").Body.String()} {
+	for _, page := range []string{w.do("GET", "/", session).Body.String(), w.do("GET", "/login").Body.String(), w.do("GET", "/login/link").Body.String()} {
 		require.Contains(t, page, "<main")
 		require.NotRegexp(t, `(?i)\s(style|on[a-z]+)\s*=`, page)
 		require.NotRegexp(t, `(?i)<style|javascript:|//`, strings.TrimPrefix(page, "<!doctype html>"))
@@ -144,20 +147,56 @@ func TestNamesOfOthersAreRefused(t *testing.T) {
 	require.Equal(t, http.StatusSeeOther, guarded.do("GET", "/", host("attacker.example")).Code)
 }
 
-// TestBeyondTheLoopbackATokenIsNeeded.
-func TestBeyondTheLoopbackATokenIsNeeded(t *testing.T) {
+// TestWithoutATokenNobodyLogsIn: no page, payload or action, neither by an empty token
+// nor by an empty code; and the answer says what to set. Readings are open where they are
+// without a token anyway.
+func TestWithoutATokenNobodyLogsIn(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *admin.Options) { o.Local = false })
-	w.append(user(1))
-	for _, path := range []string{"/", "/login", "/events", "/events/1/body", "/letters", "/stream"} {
-		for _, bearer := range []string{"", "Bearer ", "Bearer x"} {
-			answer := w.do("GET", path, header("Authorization", bearer))
-			require.Equal(t, http.StatusForbidden, answer.Code, path)
-			require.Contains(t, answer.Body.String(), "set CLERKSYNC_ADMIN_TOKEN", path)
+	for open, readings := range map[admin.Access]int{admin.HealthOnly: 403, admin.Readings: 200} {
+		w := newWorld(t, func(o *admin.Options) { o.Open = open })
+		w.append(user(1))
+		for _, path := range []string{"/", "/login", "/login/link", "/events", "/events/1/body", "/letters", "/stream"} {
+			for _, bearer := range []string{"", "Bearer ", "Bearer x"} {
+				answer := w.do("GET", path, header("Authorization", bearer))
+				require.Equal(t, http.StatusForbidden, answer.Code, path)
+				require.Contains(t, answer.Body.String(), "set CLERKSYNC_ADMIN_TOKEN (openssl rand -hex 24 makes one)", path)
+			}
 		}
+		for _, path := range []string{"/lag", "/metrics"} {
+			require.Equal(t, readings, w.do("GET", path).Code, path)
+		}
+		for _, body := range []string{"token=", "code=", ""} {
+			require.Equal(t, http.StatusForbidden, w.do("POST", "/login", form(body)).Code, body)
+		}
+		require.Equal(t, http.StatusForbidden, w.do("POST", "/login/link", header("Authorization", "Bearer ")).Code)
+		require.Equal(t, http.StatusForbidden, w.do("POST", "/events/1/replay").Code)
 	}
-	require.Equal(t, http.StatusForbidden, w.do("POST", "/login", form("token=")).Code)
-	require.Equal(t, http.StatusForbidden, w.do("POST", "/events/1/replay").Code)
+}
+
+// TestReadingsAreOpenToLocalScrapers: /lag and /metrics need no token on the loopback,
+// also when a wrong one is sent; everything else but health does.
+func TestReadingsAreOpenToLocalScrapers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withReadings)
+	w.append(user(1))
+	for _, path := range []string{"/healthz", "/readyz", "/lag", "/metrics"} {
+		require.Equal(t, http.StatusOK, w.do("GET", path).Code, path)
+		require.Equal(t, http.StatusOK, w.do("GET", path, header("Authorization", "Bearer wrong")).Code, path)
+	}
+	for _, path := range []string{"/events", "/events/1", "/events/1/body", "/letters", "/stream"} {
+		require.Equal(t, http.StatusUnauthorized, w.do("GET", path).Code, path)
+	}
+	require.Equal(t, http.StatusUnauthorized, w.do("POST", "/events/1/replay").Code)
+	require.Equal(t, http.StatusSeeOther, w.do("GET", "/").Code)
+	require.Equal(t, http.StatusOK, w.do("GET", "/", w.login()).Code)
+
+	// What a page of another site could otherwise read by a name of its own.
+	for _, path := range []string{"/lag", "/metrics", "/", "/login"} {
+		require.Equal(t, http.StatusForbidden, w.do("GET", path, host("attacker.example")).Code, path)
+	}
+	for _, path := range []string{"/lag", "/metrics"} {
+		require.Equal(t, http.StatusForbidden, w.do("GET", path, header("Sec-Fetch-Site", "cross-site")).Code, path)
+	}
 }
 
 // TestOthersFetchNothing: a page of another site can neither read nor hold a stream.

@@ -1,6 +1,8 @@
 package admin_test
 
 import (
+	"encoding/json"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -93,31 +95,124 @@ func guarded(t *testing.T) *world {
 	return w
 }
 
-// TestWrongTokensAreCounted: after ten, none is looked at, also not a right one, until
-// some time went by. Sessions go on.
-func TestWrongTokensAreCounted(t *testing.T) {
+// from sets the address of the client.
+func from(address string) func(*http.Request) {
+	return func(r *http.Request) { r.RemoteAddr = net.JoinHostPort(address, "40000") }
+}
+
+// TestWrongTokensAreLimited: after ten on whatever path, wrong ones get 429 until some
+// time went by. A right one always passes, also from the same address, and sessions and
+// other addresses go on.
+func TestWrongTokensAreLimited(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := guarded(t)
 		session := w.login()
-		for i := range 10 {
-			change := []func(*http.Request){form("token=wrong")}
-			method, path := "POST", "/login"
-			if i%2 == 1 { // of either kind
-				method, path, change = "GET", "/events", []func(*http.Request){header("Authorization", "Bearer wrong")}
-			}
-			require.Equal(t, http.StatusUnauthorized, w.do(method, path, change...).Code)
+		right, wrong := header("Authorization", "Bearer "+adminToken), header("Authorization", "Bearer wrong")
+		attempts := []struct{ method, path, body string }{
+			{"POST", "/login", "token=wrong"},
+			{"POST", "/login", "code=wrong"},
+			{"GET", "/lag", ""},
+			{"GET", "/metrics", ""},
+			{"GET", "/events", ""},
+			{"POST", "/login/link", ""},
 		}
-		answer := w.do("POST", "/login", form("token="+adminToken))
-		require.Equal(t, http.StatusTooManyRequests, answer.Code)
-		require.Equal(t, "3", answer.Header().Get("Retry-After"))
-		require.Contains(t, answer.Body.String(), "too many wrong tokens")
+		for i := range 10 {
+			a := attempts[i%len(attempts)]
+			require.Equal(t, http.StatusUnauthorized, w.do(a.method, a.path, form(a.body), wrong).Code, a.path)
+		}
+		for _, a := range append(attempts, []struct{ method, path, body string }{{"GET", "/", ""}, {"GET", "/login", ""}}...) {
+			answer := w.do(a.method, a.path, form(a.body), wrong, from("192.0.2.1")) // by another port
+			require.Equal(t, http.StatusTooManyRequests, answer.Code, a.path)
+			require.Equal(t, "3", answer.Header().Get("Retry-After"), a.path)
+			require.Contains(t, answer.Body.String(), "too many wrong tokens", a.path)
+		}
+		require.Equal(t, http.StatusUnauthorized, w.do("GET", "/events", wrong, from("192.0.2.2")).Code, "another address")
+
+		for _, path := range []string{"/metrics", "/"} {
+			require.Equal(t, http.StatusOK, w.do("GET", path, right, from("192.0.2.1")).Code, path)
+		}
+		require.Equal(t, http.StatusSeeOther, w.do("POST", "/login", form("token="+adminToken)).Code)
+		require.Equal(t, http.StatusSeeOther, w.do("POST", "/login", form("code="+w.code())).Code)
 		require.Equal(t, http.StatusOK, w.do("GET", "/", session).Code)
-		require.Equal(t, http.StatusSeeOther, w.do("GET", "/", header("Authorization", "Bearer "+adminToken)).Code)
 
 		testkit.Pass(3 * time.Second)
-		require.Equal(t, http.StatusSeeOther, w.do("POST", "/login", form("token="+adminToken)).Code)
+		require.Equal(t, http.StatusUnauthorized, w.do("POST", "/login", form("token=wrong")).Code)
+		require.Equal(t, http.StatusTooManyRequests, w.do("POST", "/login", form("token=wrong")).Code)
 	})
+}
+
+// code asks for a login code, as clerksync dashboard does.
+func (w *world) code() string {
+	w.t.Helper()
+	answer := w.do("POST", "/login/link", header("Authorization", "Bearer "+adminToken))
+	require.Equal(w.t, http.StatusOK, answer.Code, answer.Body)
+	var made struct{ Code string }
+	require.NoError(w.t, json.Unmarshal(answer.Body.Bytes(), &made))
+	require.Len(w.t, made.Code, 26)
+	return made.Code
+}
+
+// TestLinkLogsInOnce: within five minutes, and only when it is posted.
+func TestLinkLogsInOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := guarded(t)
+		code := w.code()
+		for range 2 { // a preview or a prefetch of the page
+			answer := w.do("GET", "/login/link")
+			require.Equal(t, http.StatusOK, answer.Code)
+			require.Empty(t, answer.Result().Cookies())
+		}
+		require.Equal(t, http.StatusUnauthorized, w.do("POST", "/login?code="+code).Code, "it does not belong into a query")
+		require.Equal(t, http.StatusForbidden, w.do("POST", "/login", form("code="+code), header("Origin", "https://attacker.example")).Code)
+
+		answer := w.do("POST", "/login", form("code="+code))
+		require.Equal(t, http.StatusSeeOther, answer.Code)
+		require.Equal(t, "/", answer.Header().Get("Location"))
+		cookie := answer.Result().Cookies()[0]
+		session := func(r *http.Request) { r.AddCookie(cookie) }
+		require.Equal(t, http.StatusOK, w.do("GET", "/", session).Code)
+
+		const used = "this link was used before, or is older than 5 minutes: clerksync dashboard prints a new one"
+		answer = w.do("POST", "/login", form("code="+code))
+		require.Equal(t, http.StatusUnauthorized, answer.Code)
+		require.Contains(t, answer.Body.String(), used)
+		require.Empty(t, answer.Result().Cookies())
+
+		late := w.code()
+		testkit.Pass(5 * time.Minute)
+		require.Contains(t, w.do("POST", "/login", form("code="+late)).Body.String(), used)
+
+		// Several links at once; of too many, the oldest ends.
+		var made []string
+		for range 9 {
+			made = append(made, w.code())
+		}
+		require.Equal(t, http.StatusUnauthorized, w.do("POST", "/login", form("code="+made[0])).Code)
+		for _, code := range made[1:] {
+			require.Equal(t, http.StatusSeeOther, w.do("POST", "/login", form("code="+code)).Code)
+		}
+
+		// No link by a session: it would outlive the session.
+		for _, change := range []func(*http.Request){session, header("Authorization", "Bearer wrong"), header("Authorization", "Bearer "+made[1])} {
+			answer := w.do("POST", "/login/link", change)
+			require.Equal(t, http.StatusUnauthorized, answer.Code)
+			require.Equal(t, "Bearer", answer.Header().Get("WWW-Authenticate"))
+		}
+	})
+}
+
+// TestOpenDashboardNeedsNoLogin: every page of the login leads to the dashboard.
+func TestOpenDashboardNeedsNoLogin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, page := range []string{"GET /login", "GET /login/link", "POST /login"} {
+		method, path, _ := strings.Cut(page, " ")
+		answer := w.do(method, path, form("token=wrong"))
+		require.Equal(t, http.StatusSeeOther, answer.Code, page)
+		require.Equal(t, "/", answer.Header().Get("Location"), page)
+	}
 }
 
 // TestSessionsEnd after twelve hours, and the oldest when there are too many.

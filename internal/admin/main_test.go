@@ -100,13 +100,13 @@ type world struct {
 	*admin.Handler
 }
 
-// newWorld makes a dashboard on the loopback without a token.
+// newWorld makes a dashboard that needs no token, as that of clerksync dev.
 func newWorld(t *testing.T, change ...func(*admin.Options)) *world {
 	t.Helper()
 	w := &world{t: t, watch: &watch{}, log: testkit.Log(t)}
 	o := admin.Options{
 		Meter: lag.NewMeter(w.log, nil, false, slog.New(slog.DiscardHandler)), Gatherer: prometheus.NewRegistry(),
-		Watch: w.watch, Log: w.log, Local: true, Version: "v0.0.0-test",
+		Watch: w.watch, Log: w.log, Open: admin.Everything, Version: "v0.0.0-test",
 	}
 	for _, f := range change {
 		f(&o)
@@ -118,8 +118,11 @@ func newWorld(t *testing.T, change ...func(*admin.Options)) *world {
 	return w
 }
 
-// withToken asks for a token.
-func withToken(o *admin.Options) { o.Token = adminToken }
+// withToken asks for a token, as where CLERKSYNC_ADMIN_TOKEN is set.
+func withToken(o *admin.Options) { o.Token, o.Open = adminToken, admin.HealthOnly }
+
+// withReadings asks for a token, except for /lag and /metrics, as on the loopback.
+func withReadings(o *admin.Options) { o.Token, o.Open = adminToken, admin.Readings }
 
 // request makes a request as a browser on this machine would.
 func request(method, path string, change ...func(*http.Request)) *http.Request {

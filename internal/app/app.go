@@ -40,6 +40,10 @@ type Options struct {
 	// AnnouncedSecret is written into the data folder for clerksync send. Only dev sets
 	// it.
 	AnnouncedSecret string
+
+	// OpenDashboard lets everybody on this machine use the dashboard, as long as no token
+	// is configured. Only dev sets it.
+	OpenDashboard bool
 }
 
 // App is a running clerksync.
@@ -69,6 +73,8 @@ type App struct {
 	sweeper   *erasure.Sweeper
 	receiver  *receiver.Receiver
 	prober    *probe.Prober // nil when none is configured
+
+	adminToken string // "" when there is none
 }
 
 // part is one part of a process. start returns the function that stops it, or nil.
@@ -160,7 +166,7 @@ func (a *App) announce(context.Context) (stopFunc, error) {
 	c := a.o.Config
 	return nil, a.o.DataDir.Announce(Running{
 		Command: a.o.Command, Endpoint: a.Endpoint, SigningSecret: a.o.AnnouncedSecret, AdminURL: a.AdminURL,
-		DatabaseURL: c.Database.URL.Reveal(), Schema: c.Schema, NATSURL: a.NATSURL, InstanceID: c.InstanceID,
+		AdminToken: a.adminToken, DatabaseURL: c.Database.URL.Reveal(), Schema: c.Schema, NATSURL: a.NATSURL, InstanceID: c.InstanceID,
 	})
 }
 

@@ -26,6 +26,7 @@ type Running struct {
 	Endpoint      string    `json:"endpoint,omitempty"`
 	SigningSecret string    `json:"signing_secret,omitempty"`
 	AdminURL      string    `json:"admin_url,omitempty"`
+	AdminToken    string    `json:"admin_token,omitempty"` // configured, or made at the start; "" where the dashboard is open
 	DatabaseURL   string    `json:"database_url,omitempty"`
 	Schema        string    `json:"schema,omitempty"`
 	NATSURL       string    `json:"nats_url,omitempty"`

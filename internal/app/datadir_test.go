@@ -68,7 +68,7 @@ func TestAnnounce(t *testing.T) {
 	require.NoError(t, err)
 	_, err = app.OpenDataDir(dir)
 	require.EqualError(t, err, "data folder in use: another clerksync is starting or stopping on "+dir+"; name another CLERKSYNC_DATA_DIR to run both")
-	want := app.Running{Command: "dev", Endpoint: "http://e", SigningSecret: "s", AdminURL: "http://a", DatabaseURL: "postgres://", Schema: "clerk", NATSURL: "nats://n"}
+	want := app.Running{Command: "dev", Endpoint: "http://e", SigningSecret: "s", AdminURL: "http://a", AdminToken: "t", DatabaseURL: "postgres://", Schema: "clerk", NATSURL: "nats://n"}
 	require.NoError(t, d.Announce(want))
 	got, err := app.FindRunning(dir)
 	require.NoError(t, err)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,12 +19,21 @@ import (
 // startAdmin opens the admin listener.
 func (a *App) startAdmin(context.Context) (stopFunc, error) {
 	c := a.o.Config
-	host, _, _ := net.SplitHostPort(c.Admin.Addr)
-	ip := net.ParseIP(host)
+	open := admin.HealthOnly
+	if a.adminToken = c.Admin.Token.Reveal(); a.adminToken == "" && c.Loopback() {
+		switch {
+		case a.o.OpenDashboard:
+			open = admin.Everything
+		case a.o.DataDir != nil: // where clerksync dashboard finds it
+			open, a.adminToken = admin.Readings, rand.Text()
+		default:
+			open = admin.Readings
+		}
+	}
 	handler, err := admin.New(admin.Options{
 		Checks: a.checks, Meter: a.meter, Gatherer: prometheus.Gatherers{a.registry, a.measured},
 		Watch: a.watch, Log: a.log, Store: a.store, Instance: c.InstanceID, Version: a.o.Version,
-		Token: c.Admin.Token.Reveal(), Local: host == "localhost" || ip != nil && ip.IsLoopback(), Logger: a.logger("admin"),
+		Token: a.adminToken, Open: open, Logger: a.logger("admin"),
 	})
 	if err != nil {
 		return nil, err
@@ -39,7 +49,7 @@ func (a *App) startAdmin(context.Context) (stopFunc, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.AdminURL = "http://" + reachable(addr)
+	a.AdminURL = "http://" + Reachable(addr.String())
 	return func(ctx context.Context) error {
 		handler.Close() // ends the streams, for which the listener would wait
 		return stop(ctx)
@@ -77,13 +87,13 @@ func (a *App) listen(part, addr, variable string, server *http.Server) (net.Addr
 	}, nil
 }
 
-// reachable returns an address that a client on this machine can use.
-func reachable(addr net.Addr) string {
-	host, port, err := net.SplitHostPort(addr.String())
+// Reachable returns the address of a listener as a client on this machine can use it.
+func Reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return addr.String()
+		return addr
 	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
 	return net.JoinHostPort(host, port)

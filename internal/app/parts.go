@@ -177,7 +177,7 @@ func (a *App) listenPublic(context.Context) (stopFunc, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.Endpoint = "http://" + reachable(addr) + clerk.WebhookPath
+	a.Endpoint = "http://" + Reachable(addr.String()) + clerk.WebhookPath
 	return stop, nil
 }
 

@@ -26,22 +26,23 @@ const (
 )
 
 type commands struct {
-	Dev     devCmd     `cmd:"" help:"Run everything locally for development: PostgreSQL, NATS, receiver and worker."`
-	Serve   serveCmd   `cmd:"" help:"Run in production: receive webhooks, apply them, or both."`
-	Migrate migrateCmd `cmd:"" help:"Create and update the tables."`
-	Send    sendCmd    `cmd:"" help:"Sign events and post them, as Svix does."`
-	Show    showCmd    `cmd:"" help:"Show one user, organization or membership: row, head and stored events."`
-	Lag     lagCmd     `cmd:"" help:"Show how far the rows are behind Clerk, at every hop."`
-	Tail    tailCmd    `cmd:"" help:"Follow events as they arrive and are applied, one line each."`
-	Probe   probeCmd   `cmd:"" help:"Send a signed probe through the public URL and follow it to the worker."`
-	Doctor  doctorCmd  `cmd:"" help:"Check every hop and print a fix for each failure."`
-	Events  eventsCmd  `cmd:"" help:"List, show, export and import the stored events."`
-	Replay  replayCmd  `cmd:"" help:"Apply stored events again."`
-	Verify  verifyCmd  `cmd:"" help:"Compare the tables with a rebuild from the event log."`
-	Dead    deadCmd    `cmd:"" help:"List, show, retry and discard dead letters: events that can never be applied."`
-	Erase   eraseCmd   `cmd:"" help:"Erase a user: row, stored events, dead letters."`
-	Restore restoreCmd `cmd:"" help:"Undo the delete of a user, organization or membership."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Dev       devCmd       `cmd:"" help:"Run everything locally for development: PostgreSQL, NATS, receiver and worker."`
+	Serve     serveCmd     `cmd:"" help:"Run in production: receive webhooks, apply them, or both."`
+	Migrate   migrateCmd   `cmd:"" help:"Create and update the tables."`
+	Send      sendCmd      `cmd:"" help:"Sign events and post them, as Svix does."`
+	Show      showCmd      `cmd:"" help:"Show one user, organization or membership: row, head and stored events."`
+	Lag       lagCmd       `cmd:"" help:"Show how far the rows are behind Clerk, at every hop."`
+	Dashboard dashboardCmd `cmd:"" help:"Print a link that logs in to the dashboard once, and open it."`
+	Tail      tailCmd      `cmd:"" help:"Follow events as they arrive and are applied, one line each."`
+	Probe     probeCmd     `cmd:"" help:"Send a signed probe through the public URL and follow it to the worker."`
+	Doctor    doctorCmd    `cmd:"" help:"Check every hop and print a fix for each failure."`
+	Events    eventsCmd    `cmd:"" help:"List, show, export and import the stored events."`
+	Replay    replayCmd    `cmd:"" help:"Apply stored events again."`
+	Verify    verifyCmd    `cmd:"" help:"Compare the tables with a rebuild from the event log."`
+	Dead      deadCmd      `cmd:"" help:"List, show, retry and discard dead letters: events that can never be applied."`
+	Erase     eraseCmd     `cmd:"" help:"Erase a user: row, stored events, dead letters."`
+	Restore   restoreCmd   `cmd:"" help:"Undo the delete of a user, organization or membership."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
 
 	LogLevel  *slog.Level `name:"log-level" env:"CLERKSYNC_LOG_LEVEL" placeholder:"LEVEL" help:"Lowest level that is logged: debug, info, warn, error. Without it, info; in dev, warn."`
 	LogFormat string      `name:"log-format" env:"CLERKSYNC_LOG_FORMAT" default:"text" enum:"text,json" help:"Format of the log on standard error: text or json."`

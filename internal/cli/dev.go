@@ -134,7 +134,7 @@ func (c *devCmd) Run(s *session) error {
 	var lines sync.WaitGroup
 	err = dev.run(app.Options{
 		Config: conf, Roles: config.AllRoles, Command: "dev", Version: version().Version,
-		Migrate: true, DataDir: dir, Logger: logger, AnnouncedSecret: conf.SigningSecrets[0].Reveal(),
+		Migrate: true, DataDir: dir, Logger: logger, AnnouncedSecret: conf.SigningSecrets[0].Reveal(), OpenDashboard: true,
 	}, func(a *app.App) {
 		w, done, watchErr := watchHere(a.NATSURL)
 		c.welcome(s, a, databaseURL, generated, moved, time.Since(started))

@@ -1,9 +1,12 @@
 package cli_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -42,6 +45,23 @@ func get(url string) (string, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	return string(body), err
+}
+
+// login FILE: posts the code of the link in a file, as the page of the link does, and
+// prints the status and the page that it leads to.
+func cmdLogin(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "login FILE")
+	link, err := url.Parse(strings.TrimSpace(ts.ReadFile(args[0])))
+	ts.Check(err)
+	jar, err := cookiejar.New(nil)
+	ts.Check(err)
+	client := &http.Client{Timeout: patience, Jar: jar, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.PostForm(link.ResolveReference(&url.URL{Path: "/login"}).String(), url.Values{"code": {link.Fragment}})
+	ts.Check(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%s %s\n%s", resp.Status, resp.Request.URL.Path, body)
 }
 
 // nats VARIABLE: starts a NATS server.

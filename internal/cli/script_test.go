@@ -116,6 +116,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"waitsql":    cmdWaitSQL,
 	"get":        cmdGet,
 	"waitget":    cmdWaitGet,
+	"login":      cmdLogin,
 	"same":       cmdSame,
 	"postgres":   cmdPostgres,
 	"database":   cmdDatabase,
