@@ -32,6 +32,7 @@ func columnsOf(t testkit.T, s *store.Store) map[string]map[string]string {
 			if err := found.Scan(&row); err != nil {
 				t.Fatal(err)
 			}
+			delete(row, "email_rank") // no column of a plan: it matters to the store alone
 			texts := map[string]string{}
 			for name, value := range row {
 				texts[name] = string(value)
