@@ -228,7 +228,7 @@ func TestWrongInstance(t *testing.T) {
 	require.True(t, letter.ReceivedAt.Equal(*r.LastEventReceivedAt))
 	require.True(t, letter.ReceivedAt.Equal(*r.Since))
 
-	require.NoError(t, w.log.RemoveLetter(t.Context(), 1))
+	require.NoError(t, w.log.RemoveLetters(t.Context(), 1))
 	require.Equal(t, InStep, w.measure(m).State, "the letter was retried or discarded")
 }
 
