@@ -74,7 +74,7 @@ func (c *restoreCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	out.State = state(shown)
+	out.State = shown.State()
 	for _, m := range plan.Memberships {
 		shown, err := st.Show(s.ctx, m.Change.Kind, m.Change.ID)
 		if err != nil {

@@ -61,7 +61,7 @@ func (c *showCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	out := &shown{Kind: kind, ID: id, Head: tables.Head, State: state(tables), Row: tables.Row}
+	out := &shown{Kind: kind, ID: id, Head: tables.Head, State: tables.State(), Row: tables.Row}
 	if !c.Raw {
 		out.Row = slices.DeleteFunc(out.Row, func(c store.Column) bool { return c.Name == "raw" })
 	}
@@ -86,9 +86,6 @@ func (c *showCmd) Run(s *session) error {
 func findEntity(ctx context.Context, st *store.Store, name string) (clerk.Kind, string, error) {
 	if strings.Contains(name, "@") {
 		ids, err := st.UsersByEmail(ctx, name)
-		if lower := strings.ToLower(name); err == nil && len(ids) == 0 && lower != name {
-			ids, err = st.UsersByEmail(ctx, lower) // as Clerk writes them
-		}
 		if err != nil {
 			return "", "", err
 		}
@@ -113,21 +110,6 @@ var states = map[string]string{
 	"stub":    "known by its id from an event about something else; its own events have not been applied",
 	"removed": "it has no row: its user or organization is deleted, or a newer membership of the same two took its place",
 	"unknown": "its events are stored, and have not been applied",
-}
-
-// state returns the state of an entity in one word.
-func state(t *store.Shown) string {
-	switch {
-	case t.Head == nil:
-		return "unknown"
-	case t.Head.Deleted:
-		return "deleted"
-	case t.Head.EventID == "":
-		return "stub"
-	case t.Row == nil:
-		return "removed"
-	}
-	return "live"
 }
 
 // readEvents reads the log for the events of the entity.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -49,8 +50,12 @@ func (s *Store) EmailClaimedBy(ctx context.Context, id string) (string, error) {
 }
 
 // UsersByEmail returns the Clerk ids of the users that claim an address, its holder first.
+// It looks for the address as it is given, then in lower case, as Clerk writes it.
 func (s *Store) UsersByEmail(ctx context.Context, address string) ([]string, error) {
 	ids, err := s.q.UserFindByEmail(ctx, s.pool, address)
+	if lower := strings.ToLower(address); err == nil && len(ids) == 0 && lower != address {
+		ids, err = s.q.UserFindByEmail(ctx, s.pool, lower)
+	}
 	return ids, wrap("find users", err)
 }
 
