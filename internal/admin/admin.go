@@ -46,6 +46,7 @@ type Options struct {
 	Token    string       // "": nobody can log in
 	Open     Access       // needs no token
 	Version  string
+	Endpoint func() string // URL of the webhook, as far as this process knows it; nil or "" when it does not
 	Logger   *slog.Logger
 }
 
@@ -61,6 +62,7 @@ type Handler struct {
 	sessions sessions
 	codes    codes
 	guesses  guesses
+	counts   overview
 	acting   chan struct{} // one action at a time
 	streams  chan struct{}
 
@@ -137,6 +139,9 @@ func (h *Handler) routes() http.Handler {
 	mux.HandleFunc("GET /events/{seq}", h.requireLogin(one(h.event)))
 	mux.HandleFunc("GET /events/{seq}/body", h.requireLogin(one(h.eventBody)))
 	mux.HandleFunc("POST /events/{seq}/replay", h.requireAction(one(h.replay)))
+	mux.HandleFunc("GET /overview", h.requireLogin(h.overview))
+	mux.HandleFunc("POST /find", h.requireAction(h.find))
+	mux.HandleFunc("GET /entities/{id}", h.requireLogin(h.entity))
 	mux.HandleFunc("GET /letters", h.requireLogin(h.listLetters))
 	mux.HandleFunc("GET /letters/{seq}", h.requireLogin(one(h.letter)))
 	mux.HandleFunc("GET /letters/{seq}/body", h.requireLogin(one(h.letterBody)))
@@ -156,12 +161,16 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request) {
 		deny(w, err)
 		return
 	}
+	endpoint := ""
+	if h.o.Endpoint != nil {
+		endpoint = h.o.Endpoint()
+	}
 	h.render(w, http.StatusOK, "page.html", struct {
-		Version, Run, Action string
-		CanApply, CanLogOut  bool
-		Received             []string
-		Applied              []store.Outcome
-	}{h.o.Version, h.run, action, h.o.Store != nil, h.sessionOf(r) != nil, receiver.Outcomes(), store.Outcomes})
+		Version, Run, Action, Endpoint string
+		CanApply, CanLogOut            bool
+		Received                       []string
+		Applied                        []store.Outcome
+	}{h.o.Version, h.run, action, endpoint, h.o.Store != nil, h.sessionOf(r) != nil, receiver.Outcomes(), store.Outcomes})
 }
 
 func (h *Handler) render(w http.ResponseWriter, status int, name string, data any) {

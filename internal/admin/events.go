@@ -25,6 +25,23 @@ func (h *Handler) listEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
+	events, err := h.summaries(ctx, f)
+	if err != nil {
+		h.unreadable(w, err)
+		return
+	}
+	var letters eventlog.Filter // a letter is younger than its event
+	if len(events) > 0 {
+		letters.Since = events[len(events)-1].StoredAt
+	}
+	h.answer(w, struct {
+		Events []eventJSON `json:"events"`
+		More   bool        `json:"more"` // there may be older ones
+	}{h.withStatus(ctx, events, letters), len(events) == listed})
+}
+
+// summaries returns the events that a filter selects, newest first.
+func (h *Handler) summaries(ctx context.Context, f eventlog.Filter) ([]eventlog.Summary, error) {
 	events := []eventlog.Summary{}
 	scan, err := h.o.Log.Events(ctx, f, true)
 	if err == nil {
@@ -33,15 +50,8 @@ func (h *Handler) listEvents(w http.ResponseWriter, r *http.Request) {
 			return nil
 		})
 	}
-	if err != nil {
-		h.unreadable(w, err)
-		return
-	}
 	slices.Reverse(events)
-	h.answer(w, struct {
-		Events []eventlog.Summary `json:"events"`
-		More   bool               `json:"more"` // there may be older ones
-	}{events, len(events) == listed})
+	return events, err
 }
 
 // maxTypes limits the globs of types in one request.
@@ -125,10 +135,11 @@ const goneEvent = "this event is not in the log any more: it is too old, or was 
 
 func (h *Handler) event(w http.ResponseWriter, r *http.Request, seq uint64) {
 	if m := h.read(w, r, h.o.Log.Get, seq, goneEvent); m != nil {
+		events := h.withStatus(r.Context(), []eventlog.Summary{m.Summary()}, eventlog.Filter{Since: m.StoredAt})
 		h.answer(w, struct {
-			eventlog.Summary
+			eventJSON
 			Bytes int `json:"bytes"`
-		}{m.Summary(), len(m.Event.Body)})
+		}{events[0], len(m.Event.Body)})
 	}
 }
 

@@ -48,10 +48,12 @@ func (s *Store) Overview(ctx context.Context) (*Overview, error) {
 	return o, wrap("count rows", err)
 }
 
-// HeadEvents returns, by the sequence of each given event, the svix-id of the event that
-// its entity's head comes from. It leaves out an entity of which no event of its own was
-// applied.
-func (s *Store) HeadEvents(ctx context.Context, refs []Ref) (map[uint64]string, error) {
+// Heads are heads by the sequence of an event of their entity.
+type Heads map[uint64]*db.EntityHead
+
+// HeadsOf returns the head of each event's entity, by the sequence of the event. It leaves
+// out an entity of which no event of its own was applied.
+func (s *Store) HeadsOf(ctx context.Context, refs []Ref) (Heads, error) {
 	p := &db.HeadGetManyParams{}
 	for _, r := range refs {
 		p.Kind, p.ClerkID = append(p.Kind, string(r.Kind)), append(p.ClerkID, r.ID)
@@ -60,15 +62,15 @@ func (s *Store) HeadEvents(ctx context.Context, refs []Ref) (map[uint64]string, 
 	if err != nil {
 		return nil, wrap("read heads", err)
 	}
-	ids := map[uint64]string{}
+	of := Heads{}
 	for _, r := range refs {
 		for _, h := range heads {
 			if h.Kind == string(r.Kind) && h.ClerkID == r.ID && h.EventID != "" { // no stub
-				ids[r.Seq] = h.EventID
+				of[r.Seq] = h
 			}
 		}
 	}
-	return ids, nil
+	return of, nil
 }
 
 // State returns the state of an entity in one word: live, deleted, stub (known from an

@@ -47,15 +47,16 @@ func TestOverview(t *testing.T) {
 	require.True(t, overview().Counts[clerk.KindUser].Exact)
 }
 
-// TestHeadEvents leaves out a stub and what is not known.
-func TestHeadEvents(t *testing.T) {
+// TestHeadsOf leaves out a stub and what is not known.
+func TestHeadsOf(t *testing.T) {
 	t.Parallel()
 	s := testkit.Store(t)
 	e := joinedAt(1, "orgmem_1")
 	apply(t, s, entriesOf([]*clerk.Event{e}))
-	ids, err := s.HeadEvents(t.Context(), []store.Ref{
+	heads, err := s.HeadsOf(t.Context(), []store.Ref{
 		{Kind: clerk.KindMembership, ID: "orgmem_1", Seq: 7}, {Kind: clerk.KindUser, ID: "user_1", Seq: 8}, {Kind: clerk.KindUser, ID: "user_9", Seq: 9},
 	})
 	require.NoError(t, err)
-	require.Equal(t, map[uint64]string{7: e.ID}, ids)
+	require.Len(t, heads, 1)
+	require.Equal(t, e.ID, heads[7].EventID)
 }
