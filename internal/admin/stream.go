@@ -3,6 +3,7 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
@@ -34,7 +35,7 @@ type sampleJSON struct {
 	Delivery *[2]float64        `json:"delivery"`
 	Queue    *[2]float64        `json:"queue"`
 	EndToEnd *[2]float64        `json:"end_to_end"`
-	Applied  map[string]float64 `json:"applied"`  // events a second by outcome, null without the worker role
+	Applied  map[string]float64 `json:"applied"`  // events a second by outcome, without those that did not occur; null without the worker role
 	Received map[string]float64 `json:"received"` // deliveries a second by outcome, null without the receiver role
 }
 
@@ -48,8 +49,15 @@ func newSample(s lag.Sample) sampleJSON {
 	return sampleJSON{
 		At: s.At.UnixMilli(), Pending: s.Pending, Oldest: s.OldestPendingAge,
 		Delivery: pair(s.Delivery), Queue: pair(s.Queue), EndToEnd: pair(s.EndToEnd),
-		Applied: s.Outcomes, Received: s.Received,
+		Applied: occurred(s.Outcomes), Received: occurred(s.Received),
 	}
+}
+
+// occurred leaves out the rates that are 0: a day has 2,100 samples.
+func occurred(rates map[string]float64) map[string]float64 {
+	rates = maps.Clone(rates) // nil stays nil
+	maps.DeleteFunc(rates, func(_ string, rate float64) bool { return rate == 0 })
+	return rates
 }
 
 // stream sends every reading as a server-sent event until the page disconnects, the

@@ -17,9 +17,6 @@ const (
 
 	// learnInterval is the time between two updates of the habit.
 	learnInterval = 10 * time.Minute
-
-	// historyLength is the number of samples kept: an hour of them.
-	historyLength = int(time.Hour / watchInterval)
 )
 
 // Sample is a reading reduced to what charts show.
@@ -35,7 +32,7 @@ type Sample struct {
 	Received         map[string]float64 `json:"received"` // deliveries per second by outcome, of this process; null without a receiver
 }
 
-// Watch takes a reading every few seconds, keeps an hour of samples, and writes the latest
+// Watch takes a reading every few seconds, keeps a day of samples, and writes the latest
 // reading to PostgreSQL, for the view sync_lag.
 type Watch struct {
 	meter    *Meter
@@ -43,7 +40,7 @@ type Watch struct {
 
 	mu          sync.Mutex
 	latest      *Reading
-	history     []Sample
+	history     history
 	before      counters
 	subscribers map[chan struct{}]bool
 
@@ -86,10 +83,7 @@ func (w *Watch) take(ctx context.Context) {
 		s.Delivery, s.Queue, s.EndToEnd = r.Delivery, r.Queue, r.EndToEnd
 	}
 	w.latest, w.before = r, now
-	w.history = append(w.history, s)
-	if len(w.history) > historyLength {
-		w.history = append(w.history[:0], w.history[1:]...)
-	}
+	w.history.add(s)
 	for c := range w.subscribers {
 		select {
 		case c <- struct{}{}:
@@ -121,11 +115,12 @@ func (w *Watch) Latest() *Reading {
 	return w.latest
 }
 
-// History returns the samples of the last hour, oldest first.
+// History returns the samples of the last day, oldest first: all of the last hour, and of
+// those before one a minute.
 func (w *Watch) History() []Sample {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return append([]Sample(nil), w.history...)
+	return w.history.samples()
 }
 
 // Subscribe returns a channel that receives a value after each reading; a slow receiver

@@ -51,18 +51,6 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// TestHistoryIsBounded.
-func TestHistoryIsBounded(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	watch := NewWatch(w.meter(), prometheus.NewRegistry())
-	watch.history = make([]Sample, historyLength)
-	watch.take(t.Context())
-	history := watch.History()
-	require.Len(t, history, historyLength)
-	require.False(t, history[historyLength-1].At.IsZero(), "the newest is last")
-}
-
 // TestLagsInTheHistory: a sample has lags only when events were applied since the one
 // before. Otherwise a chart would show events that did not happen.
 func TestLagsInTheHistory(t *testing.T) {
