@@ -1,4 +1,4 @@
-// The charts of the last hour, drawn by uPlot.
+// The charts, drawn by uPlot.
 
 import { html, useLayoutEffect, useMemo, useRef } from './preact/standalone.module.js';
 import { page } from './server.js';
@@ -7,12 +7,17 @@ import { DAY, HOUR, UNKNOWN, count, duration, toMinute, toSecond, words } from '
 const { uPlot } = window;
 
 const HEIGHT = 208;
-const GAP = 20000; // milliseconds: samples come every 5 s, and no line bridges more than this
+const LABEL = 24; // pixels: labels of an axis are not nearer
+
+// No line bridges more than these milliseconds: samples come every 5 s, and of those older
+// than an hour one a minute is kept.
+const GAP = 20000;
+const OLD_GAP = 180000;
 const FLOOR = 0.001; // seconds: a logarithmic axis has no 0
 
 // Marks on the axes, in seconds: MARKS far apart, for the logarithmic axis.
 const MARKS = [FLOOR, 0.01, 0.1, 1, 10, 60, 600, HOUR, 6 * HOUR, DAY, 10 * DAY, 100 * DAY];
-const AGES = [0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, HOUR, 2 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 10 * DAY];
+const AGES = [0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, HOUR, 2 * HOUR, 6 * HOUR, 12 * HOUR, ...[1, 2, 5, 10, 20, 50, 100, 200, 500].map((n) => n * DAY)];
 const COUNTS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].flatMap((n) => [1, 2, 5].map((m) => m * 10 ** n));
 
 const dark = matchMedia('(prefers-color-scheme: dark)');
@@ -32,7 +37,7 @@ const hop = (name, key, series, wide) => [
 export const lag = {
   log: true, format: duration,
   lines: () => [...hop('End to end', 'end_to_end', 3, true), ...hop('Delivery', 'delivery', 1), ...hop('Queue', 'queue', 2)], // the later on top
-  empty: ({ reading }) => (reading?.postgresql ? 'Nothing was applied in the last hour.' : 'Measured where PostgreSQL is used: see the dashboard of a worker.'),
+  empty: ({ reading }) => (reading?.postgresql ? 'Nothing was applied in this time.' : 'Measured where PostgreSQL is used: see the dashboard of a worker.'),
 };
 
 export const waiting = {
@@ -59,14 +64,23 @@ const byOutcome = (name, elsewhere) => ({
 export const received = byOutcome('received', 'This process does not receive. Its receivers have dashboards of their own.');
 export const applied = byOutcome('applied', 'This process applies nothing. Workers have dashboards of their own.');
 
+// ranges are the ranges of time, in seconds. The second is the default.
+export const ranges = { '15min': HOUR / 4, '1h': HOUR, '24h': DAY };
+
+export const rangeOf = ({ range }) => (ranges[range] ? range : '1h');
+
 export function Chart({ chart, state }) {
-  const { samples } = state;
+  const range = rangeOf(state.address);
+  const samples = useMemo(() => {
+    const since = (state.samples.at(-1)?.at ?? 0) - ranges[range] * 1000;
+    return state.samples.filter((s) => s.at >= since);
+  }, [state.samples, range]);
   const { lines, data } = useMemo(() => {
     const lines = chart.lines(samples);
     return { lines, data: columns(lines, samples, chart.log ? FLOOR : 0) };
   }, [samples]);
   if (!data.slice(1).some((column) => column.some((v) => v != null))) {
-    return html`<div class="chart"><p class="empty">${chart.empty(state)}</p></div>`;
+    return html`<div class="chart"><p class="empty">${chart.empty({ ...state, samples })}</p></div>`;
   }
   const key = lines.map((line) => line.label).join() + dark.matches; // a plot keeps its lines and colours
   return html`<${Plot} key=${key} chart=${chart} lines=${lines} data=${data}/>`;
@@ -77,8 +91,9 @@ export function Chart({ chart, state }) {
 function columns(lines, samples, least) {
   const data = [[], ...lines.map(() => [])];
   let before = Infinity;
+  const fine = (samples.at(-1)?.at ?? 0) - 0.95 * HOUR * 1000;
   for (const s of samples) {
-    if (s.at - before > GAP) data.forEach((column, i) => column.push(i ? null : (before + 1) / 1000));
+    if (s.at - before > (before < fine ? OLD_GAP : GAP)) data.forEach((column, i) => column.push(i ? null : (before + 1) / 1000));
     before = s.at;
     data[0].push(s.at / 1000);
     lines.forEach((line, i) => {
@@ -118,7 +133,7 @@ function options({ log, format, incrs }, lines) {
   const grid = { stroke: css('--grid'), width: 1 };
   const range = (u, min, max) => [0, max > 0 ? max * 1.1 : 1];
   const axis = { stroke, ticks: { show: false }, size: 58 };
-  const logarithmic = { splits: (u, i, min, max) => MARKS.filter((mark) => mark >= min && mark <= max), filter: (u, splits) => splits };
+  const logarithmic = { splits: (u, i, min, max) => spaced(min, max), filter: (u, splits) => splits };
   return {
     cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false }, sync: { key: 'clerksync' } },
     scales: {
@@ -151,6 +166,18 @@ function series({ label, series, wide, filled, dashed, median, right }, format) 
     points: { show: true, size: 4, filter: alone },
     value: (u, v, i, at) => (v == null ? UNKNOWN : (right ?? format)(v) + (median ? `, p50 ${format(u.data[i + 1][at])}` : '')),
   };
+}
+
+// spaced returns the marks of a logarithmic axis that have room for their labels.
+export function spaced(min, max) {
+  const room = HEIGHT - 60; // without the axis of time
+  let last = -Infinity;
+  return MARKS.filter((mark) => {
+    const at = (Math.log(mark / min) / Math.log(max / min)) * room;
+    if (mark < min || mark > max || at - last < LABEL) return false;
+    last = at;
+    return true;
+  });
 }
 
 // around returns the two marks that enclose all values.

@@ -1,7 +1,7 @@
 // One event or dead letter, in the dialog.
 
-import { loadLetters, refreshEvents } from './lists.js';
-import { Facts } from './parts.js';
+import { loadLetters, refresh } from './lists.js';
+import { Facts, Id, meaning } from './parts.js';
 import { html } from './preact/standalone.module.js';
 import { get, page, post } from './server.js';
 import { set, state } from './state.js';
@@ -11,7 +11,7 @@ const element = (id) => document.getElementById(id);
 
 let opener = null; // gets the focus back when the dialog is closed
 
-const event = (e) => ({ facts: [['Stored', when(e.stored_at)], ...envelope(e)], action: 'replay', verb: 'Replay', participle: 'replayed' });
+const event = (e) => ({ facts: [['Status', meaning(e.status)], ['Stored', when(e.stored_at)], ...envelope(e)], action: 'replay', verb: 'Replay', participle: 'replayed' });
 
 const letter = (l) => ({
   meaning: l.meaning,
@@ -26,10 +26,12 @@ const letter = (l) => ({
     : 'Its event is nowhere else: it was parked on arrival.'}`,
 });
 
+const id = (text) => text && html`<${Id} text=${text}/>`;
+
 const envelope = (e) => [
-  ['Type', e.type || 'not known'], ['Entity', e.entity], ['User', e.user !== e.entity && e.user], ['Organization', e.org !== e.entity && e.org],
+  ['Type', e.type || 'not known'], ['Entity', id(e.entity)], ['User', e.user !== e.entity && id(e.user)], ['Organization', e.org !== e.entity && id(e.org)],
   ['Emitted by Clerk', e.event_at && when(e.event_at)], ['Received', e.received_at && when(e.received_at)], ['Origin', e.origin],
-  ['Svix id', e.svix_id], ['Body', plural(e.bytes, 'byte', 'bytes')],
+  ['Svix id', id(e.svix_id)], ['Body', plural(e.bytes, 'byte', 'bytes')],
 ];
 
 export const openEvent = (seq) => open(`/events/${seq}`, `Event ${seq}`, 'events-title', event);
@@ -67,7 +69,7 @@ async function act(name) {
     return { result: text, bad: outcome === 'dead', confirming: false, settled: name !== 'replay' };
   });
   loadLetters();
-  refreshEvents();
+  refresh();
 }
 
 async function showBody() {

@@ -1,6 +1,7 @@
 // The lag: by hop, waiting events, rates.
 
 import * as charts from './charts.js';
+import { go } from './lists.js';
 import { Facts, Section, Table } from './parts.js';
 import { html } from './preact/standalone.module.js';
 import { UNKNOWN, count, duration, rate } from './units.js';
@@ -22,6 +23,9 @@ export function Lag({ state }) {
   const { reading: r } = state;
   return html`
     <${Section} id="lag" title="Lag">
+      <div class="ranges" role="group" aria-label="Range of time">${Object.keys(charts.ranges).map((name) => html`
+        <button type="button" aria-pressed=${charts.rangeOf(state.address) === name} onClick=${() => go({ range: name === '1h' ? '' : name })}>${name.replace(/\d+/, '$& ')}</button>`)}
+      </div>
       <div class="grid">
         <${Figure} title="By hop" note="of the events applied last; p50 dashed" chart=${charts.lag} state=${state}>
           ${r && html`<${Table} name="figures" caption="Lag by hop, now" columns=${columns} rows=${hops(r)} by="name"/>`}

@@ -1,14 +1,14 @@
 // The dead letters.
 
 import { openLetter } from './details.js';
-import { Fault, Section, Table, Time, Type, opener } from './parts.js';
+import { Fault, Id, Section, Table, Time, Type, opener } from './parts.js';
 import { html } from './preact/standalone.module.js';
 import { UNKNOWN, count, words } from './units.js';
 
 const columns = [
   ['Seq', 'number', (l) => l.seq],
-  ['Type', '', (l) => html`<${Type} type=${l.type} at=${l.last_at}/>`],
-  ['Entity', 'id wide', (l) => l.entity || UNKNOWN],
+  ['Type', '', (l) => html`<${Type} type=${l.type} entity=${l.entity} at=${l.last_at}/>`],
+  ['Entity', 'id wide', (l) => (l.entity ? html`<${Id} text=${l.entity}/>` : UNKNOWN)],
   ['Parked', 'time wide', (l) => html`<${Time} at=${l.last_at}/>`],
   ['Attempts', 'number wide', (l) => l.attempts],
   opener('dead letter', openLetter),
@@ -31,6 +31,6 @@ function Reason({ reason, meaning, letters }) {
     <div class="reason">
       <h3>${words(reason)} <span class="count">· ${count(letters.length)}</span></h3>
       <p class="note">${meaning}</p>
-      <${Table} caption=${`Dead letters parked as ${words(reason)}`} columns=${columns} rows=${letters} by="seq"/>
+      <${Table} caption=${`Dead letters parked as ${words(reason)}`} columns=${columns} rows=${letters} by="seq" open=${(l) => openLetter(l.seq)}/>
     </div>`;
 }

@@ -5,6 +5,7 @@ const meta = (name) => document.querySelector(`meta[name="clerksync-${name}"]`).
 export const page = {
   run: meta('run'),
   version: meta('version'),
+  endpoint: meta('endpoint'), // URL of the webhook, '' when it is not known
   canApply: meta('can-apply') === 'true',
   canLogOut: meta('can-log-out') === 'true',
   outcomes: { received: meta('received').trim().split(' '), applied: meta('applied').trim().split(' ') },
@@ -20,7 +21,7 @@ async function request(path, options) {
 }
 
 export const get = (path) => request(path);
-export const post = (path) => request(path, { method: 'POST', headers: { 'Clerksync-Action': meta('action') } });
+export const post = (path, fields) => request(path, { method: 'POST', headers: { 'Clerksync-Action': meta('action') }, body: fields && new URLSearchParams(fields) });
 
 export async function logOut() {
   await post('/logout').catch(() => {});

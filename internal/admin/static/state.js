@@ -1,6 +1,8 @@
 // The one state of the page. Everything on the page is a function of it, and set is the
 // only way to change it.
 
+import { read } from './address.js';
+
 export const state = {
   now: Date.now(),
   hidden: document.hidden, // the tab is in the background
@@ -10,11 +12,14 @@ export const state = {
   lostAt: null, // a Date, while there is no connection
   reading: null, // the last lag.Reading
   measuredAt: 0, // its time by the clock of the browser, in Unix milliseconds
-  samples: [], // of the last hour
+  samples: [], // of the last day
 
   letters: {}, // set by letters.js
   events: {}, // set by events.js
   details: null, // the event or dead letter in the dialog; set by details.js
+  overview: {}, // of the tables; set by lists.js
+  entity: null, // that is shown; set by lists.js
+  address: read(), // set by lists.js
 };
 
 let draw = () => {};

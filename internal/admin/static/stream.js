@@ -2,7 +2,7 @@
 
 import { get, page } from './server.js';
 import { set, state } from './state.js';
-import { HOUR } from './units.js';
+import { DAY } from './units.js';
 
 const SILENCE = 25000; // a working connection carries a frame every 7 s at least, see stream.go
 const RETRY = 3000;
@@ -32,7 +32,7 @@ function connect(follow) {
   source?.close();
   source = new EventSource('/stream');
   heardAt = Date.now();
-  let first = true; // the first frame of a connection has the whole hour
+  let first = true; // the first frame of a connection has all that is kept
   source.onopen = () => { first = true; };
   source.onmessage = (message) => {
     const frame = JSON.parse(message.data);
@@ -43,7 +43,7 @@ function connect(follow) {
     heardAt = Date.now();
     const samples = first ? frame.samples : state.samples.concat(frame.samples);
     first = false;
-    const since = (samples.at(-1)?.at ?? 0) - HOUR * 1000;
+    const since = (samples.at(-1)?.at ?? 0) - DAY * 1000;
     set({
       connected: true, lostAt: null, reading: frame.reading, measuredAt: heardAt - frame.age * 1000,
       samples: samples.filter((s) => s.at >= since),
