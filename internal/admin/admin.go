@@ -46,7 +46,7 @@ type Options struct {
 	Token    string       // "": nobody can log in
 	Open     Access       // needs no token
 	Version  string
-	Endpoint func() string // URL of the webhook, as far as this process knows it; nil or "" when it does not
+	Endpoint string // URL of the webhook, "" when this process does not know it
 	Logger   *slog.Logger
 }
 
@@ -161,16 +161,12 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request) {
 		deny(w, err)
 		return
 	}
-	endpoint := ""
-	if h.o.Endpoint != nil {
-		endpoint = h.o.Endpoint()
-	}
 	h.render(w, http.StatusOK, "page.html", struct {
 		Version, Run, Action, Endpoint string
 		CanApply, CanLogOut            bool
 		Received                       []string
 		Applied                        []store.Outcome
-	}{h.o.Version, h.run, action, endpoint, h.o.Store != nil, h.sessionOf(r) != nil, receiver.Outcomes(), store.Outcomes})
+	}{h.o.Version, h.run, action, h.o.Endpoint, h.o.Store != nil, h.sessionOf(r) != nil, receiver.Outcomes(), store.Outcomes})
 }
 
 func (h *Handler) render(w http.ResponseWriter, status int, name string, data any) {

@@ -80,11 +80,12 @@ func TestFindOne(t *testing.T) {
 	b.await(text("#details-facts dd")+`.startsWith("superseded: ")`, "true")
 	b.click("#details-close")
 	b.await(listed, `["3","2","1"]`)
-	b.click("#events-rows tr:first-child .link")
+	b.click("#events-rows tr:first-child .id .link")
 	b.await(text("#entity-state"), `"membership, live"`)
 	b.await(`document.activeElement.id`, `"entity-title"`)
 	b.click("#events-rows tr:first-child td")
 	b.await(text("#details-title"), `"Event 3"`)
+	b.await(`document.querySelectorAll("#details .link").length`, "3")
 	b.eval(`void [...document.querySelectorAll("#details .link")].find((link) => link.textContent === "org_1").click()`)
 	b.await(text("#entity-state"), `"organization, stub"`)
 	b.await(`document.querySelector("#details").open`, "false")
@@ -118,7 +119,7 @@ func TestIdsCanBeCopied(t *testing.T) {
 // TestEmptyPageTellsTheNextStep, until something was received.
 func TestEmptyPageTellsTheNextStep(t *testing.T) {
 	s := newScene(t, func(o *admin.Options) {
-		o.Endpoint = func() string { return "http://127.0.0.1:8080/api/webhooks/clerk" }
+		o.Endpoint = "http://127.0.0.1:8080/api/webhooks/clerk"
 	})
 	b := newBrowser(t)
 	b.open(s.url("localhost"))

@@ -78,12 +78,19 @@ func (w *watch) listeners() int {
 // measure is a reading that was taken at a time.
 func (w *watch) measure(at time.Time, verdict string) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.reading = &lag.Reading{InStep: true, State: lag.InStep, Verdict: verdict, MeasuredAt: at, Warnings: []lag.Warning{}}
 	w.history = append(w.history, lag.Sample{
 		At: at, State: lag.InStep, Pending: new(uint64(len(w.history))), Queue: &lag.Quantiles{P50: 0.25, P99: 0.5, Events: 7},
 		Received: map[string]float64{"stored": 2},
 	})
+	w.mu.Unlock()
+	w.publish(&lag.Reading{InStep: true, State: lag.InStep, Verdict: verdict, MeasuredAt: at, Warnings: []lag.Warning{}})
+}
+
+// publish makes a reading the latest.
+func (w *watch) publish(r *lag.Reading) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reading = r
 	for ear := range w.ears {
 		select {
 		case ear <- struct{}{}:

@@ -8,11 +8,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/clerksync/clerksync/internal/admin"
+	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/receiver"
 )
 
@@ -32,7 +35,7 @@ func (a *App) startAdmin(context.Context) (stopFunc, error) {
 	}
 	handler, err := admin.New(admin.Options{
 		Checks: a.checks, Meter: a.meter, Gatherer: prometheus.Gatherers{a.registry, a.measured},
-		Watch: a.watch, Log: a.log, Store: a.store, Instance: c.InstanceID, Version: a.o.Version,
+		Watch: a.watch, Log: a.log, Store: a.store, Instance: c.InstanceID, Version: a.o.Version, Endpoint: a.knownEndpoint(),
 		Token: a.adminToken, Open: open, Logger: a.logger("admin"),
 	})
 	if err != nil {
@@ -54,6 +57,21 @@ func (a *App) startAdmin(context.Context) (stopFunc, error) {
 		handler.Close() // ends the streams, for which the listener would wait
 		return stop(ctx)
 	}, nil
+}
+
+// knownEndpoint returns the URL of the webhook as far as it is known before the public
+// listener opens: the public one when probes have it.
+func (a *App) knownEndpoint() string {
+	c := a.o.Config.Receiver
+	switch {
+	case !a.o.Roles.Has(config.RoleReceiver):
+		return ""
+	case c.ProbeURL != "":
+		return c.ProbeURL
+	case strings.HasSuffix(c.Addr, ":0"): // a free port
+		return ""
+	}
+	return "http://" + Reachable(c.Addr) + clerk.WebhookPath
 }
 
 // publicServer returns the server that faces the internet. Every stage of a connection

@@ -15,7 +15,7 @@ export function Figures({ reading: r }) {
         <${Tile} id="oldest" name="Oldest pending" value=${pending === 0 ? UNKNOWN : duration(r.oldest_pending_age_seconds)}
           note=${pending > 0 && (left == null ? 'in the log' : `about ${duration(left)} left`)}/>
         <${Tile} id="end" name="End to end" value=${end?.p50 < RETRIES ? duration(end.p50) : UNKNOWN} note=${endToEnd(end)}/>
-        <${Tile} id="silence" name="Last event" value=${duration(r.silence?.seconds)}
+        <${Tile} id="silence" name="Last event" value=${duration(r.last_event_received_at ? r.silence?.seconds : null)}
           note=${r.last_event_received_at ? `ago, at ${when(r.last_event_received_at)}` : 'none was received yet'}/>
         <${Tile} id="dead" name="Dead letters" value=${count(dead)} bad=${dead > 0} note=${dead > 0 && html`<a href="#letters">listed below</a>`}/>
       </dl>

@@ -105,14 +105,15 @@ function PostgreSQL({ reading, overview: { database, version, latency_seconds: l
 }
 
 function Silence({ reading }) {
+  const { last_event_received_at: last } = reading;
   const { seconds, usual_gap_seconds: usual, longest_gap_seconds: longest, limit_seconds: limit, reached_at: reached } = reading.silence ?? {};
-  if (seconds == null) return html`<${Dependency} name="Silence" text="No event was received yet"/>`;
+  if (seconds == null) return html`<${Dependency} name="Silence" text="Not known"/>`;
   const silent = limit != null && seconds > limit;
   const facts = [
-    ['Since the last event', duration(seconds)], ['Usual gap', usual != null && duration(usual)], ['Longest gap', longest > usual && duration(longest)],
+    [last ? 'Since the last event' : 'Since the log was made', duration(seconds)], ['Usual gap', usual != null && duration(usual)], ['Longest gap', longest > usual && duration(longest)],
     ['Silent after', duration(limit)], [silent ? 'Silent since' : 'Silent at', reached && when(reached)],
   ];
-  return html`<${Dependency} name="Silence" ok=${!silent} text=${silent ? 'Longer than the limit' : 'Within the limit'} fault=${faults(reading, 'silent')} facts=${facts}/>`;
+  return html`<${Dependency} name="Silence" ok=${!silent} text=${silent ? 'Longer than the limit' : last ? 'Within the limit' : 'No event was received yet'} fault=${faults(reading, 'silent')} facts=${facts}/>`;
 }
 
 function Probe({ reading }) {
