@@ -31,6 +31,8 @@ func TestPageFollowsTheLag(t *testing.T) {
 	b.await(`document.querySelector("#end").textContent !== "–"`, "true")
 	b.await(`document.querySelectorAll("#events-rows tr").length`, "2")
 	b.await(text("#live")+`.startsWith("Live, ")`, "true")
+	b.open(s.url("localhost")) // its first reading had no worker yet
+	b.await(text("#state"), `"In step"`)
 	require.Equal(t, `""`, b.eval(text("#announce")), "the first verdict is in the heading already")
 
 	pause()
@@ -248,6 +250,7 @@ func TestForeignPagesChangeNothing(t *testing.T) {
 // Sec-Fetch-Site with the form.
 func TestLoginInTheBrowser(t *testing.T) {
 	s := newScene(t, withToken)
+	s.attend()
 	b := newBrowser(t)
 	b.open(s.url(elsewhere))
 	b.await(`location.pathname`, `"/login"`)
@@ -276,6 +279,7 @@ func TestLoginInTheBrowser(t *testing.T) {
 // said is empty in no test with a violation.
 func TestPolicyHolds(t *testing.T) {
 	s := newScene(t)
+	s.attend()
 	b := newBrowser(t)
 	b.open(s.url("localhost"))
 	b.await(text("#state"), `"In step"`)
