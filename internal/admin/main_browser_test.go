@@ -105,6 +105,13 @@ func (b *browser) click(selectors ...chromedp.CSS) {
 	}
 }
 
+// tap clicks what a selector finds, wherever it is: a click by coordinates misses what
+// moves while the page scrolls to it.
+func (b *browser) tap(selector string) {
+	b.t.Helper()
+	b.eval(fmt.Sprintf("void document.querySelector(%q).click()", selector))
+}
+
 func (b *browser) open(url string) {
 	b.t.Helper()
 	b.run(chromedp.Navigate(url))
