@@ -112,7 +112,7 @@ func TestIdsCanBeCopied(t *testing.T) {
 	b.await(listed, `["1"]`)
 	b.eval(`void document.addEventListener("copy", () => { window.copied = getSelection().toString(); })`)
 	b.eval(`void Object.defineProperty(navigator, "clipboard", {value: undefined})`) // as over plain HTTP
-	b.tap("#events-rows .id .copy")
+	b.click("#events-rows .id .copy")                                                // a script may not copy without one
 	b.await(`window.copied`, `"user_1"`)
 	b.await(text("#events-rows .id .copy"), `"✓"`)
 	b.await(text("#events-rows .id .copy"), `"⧉"`)
@@ -153,6 +153,7 @@ func TestRangeOfTime(t *testing.T) {
 	b.eval(`void (window.first = () => {
 		const over = document.querySelectorAll("#lag .u-over")[1];
 		const {left, top} = over.getBoundingClientRect();
+		over.dispatchEvent(new MouseEvent("mouseenter"));
 		over.dispatchEvent(new MouseEvent("mousemove", {clientX: left + 1, clientY: top + 50, bubbles: true}));
 		return over.closest("figure").querySelector(".u-legend tr:nth-child(2) .u-value").textContent;
 	})`)

@@ -72,7 +72,7 @@ func TestStatusOfEvents(t *testing.T) {
 	w.append(broken, discarded)
 	require.Equal(t, map[uint64]string{1: "waiting", 2: "waiting", 3: "waiting", 4: "waiting", 5: "waiting"}, w.statuses("/events"))
 	work()
-	require.NoError(t, w.log.RemoveLetter(t.Context(), 2))
+	require.NoError(t, w.log.RemoveLetters(t.Context(), 2))
 	w.append(updated(1, -time.Hour), user(6))
 	want := map[uint64]string{1: "superseded", 2: "applied", 3: "ignored", 4: "parked", 5: "settled", 6: "waiting", 7: "waiting"}
 	require.Equal(t, want, w.statuses("/events"))
@@ -89,7 +89,7 @@ func TestStatusOfEvents(t *testing.T) {
 	w.append(late)
 	work()
 	require.Equal(t, "parked", w.statuses("/events?user=user_6")[8])
-	require.NoError(t, w.log.RemoveLetter(t.Context(), 3))
+	require.NoError(t, w.log.RemoveLetters(t.Context(), 3))
 	require.Equal(t, "settled", w.statuses("/events?user=user_6")[8])
 
 	// Without the tables, what the log knows is said.
