@@ -70,7 +70,7 @@ func (f *streamFiles) sync() error {
 }
 
 // syncBlocks reads which blocks there are, and syncs those that may have changed: the
-// first time all files of the stream, later the last block and those after it.
+// first time all files of the stream, later the first block, the last and those after it.
 func (f *streamFiles) syncBlocks(msgs string, modified time.Time) error {
 	if f.last == 0 {
 		if err := syncTree(f.dir); err != nil {
@@ -81,19 +81,25 @@ func (f *streamFiles) syncBlocks(msgs string, modified time.Time) error {
 	if err != nil {
 		return err
 	}
-	last := 0
+	first, last := f.last, 0
 	for _, e := range entries {
 		number, isBlock := strings.CutSuffix(e.Name(), ".blk")
 		n, err := strconv.Atoi(number)
 		if !isBlock || err != nil {
 			continue
 		}
-		last = max(last, n)
+		first, last = min(first, n), max(last, n)
 		if n >= f.last {
 			// A block is deleted when nothing is left in it.
 			if err := f.syncBlock(n); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
+		}
+	}
+	// A purge writes what is left of the first block into a new file.
+	if first < f.last {
+		if err := f.syncBlock(first); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
 	if err := syncPath(msgs); err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // TestNATSSyncLeavesNothing checks that Sync leaves no byte of the stream's blocks
-// unsynced, also while blocks fill up and new ones begin, and after a purge deleted blocks.
+// unsynced, also while blocks fill up and new ones begin, and after a purge deleted blocks or rewrote one.
 func TestNATSSyncLeavesNothing(t *testing.T) {
 	t.Parallel()
 	n := startNATS(t, Options{Dir: t.TempDir()})
@@ -57,6 +57,10 @@ func TestNATSSyncLeavesNothing(t *testing.T) {
 	require.Greater(t, files.last, 3, "no block was filled")
 	require.Less(t, time.Since(started), time.Minute)
 
+	// What is left of a block that is not the last is written into a new file.
+	require.NoError(t, stream.Purge(t.Context(), jetstream.WithPurgeSequence(2*(8<<20)/(64<<10)-10)))
+	publish(1)
+	requireSynced()
 	require.NoError(t, stream.Purge(t.Context(), jetstream.WithPurgeKeep(1)))
 	publish(1)
 	requireSynced()
