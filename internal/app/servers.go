@@ -131,7 +131,6 @@ func (a *App) openLog(ctx context.Context) (stopFunc, error) {
 	c := a.o.Config
 	o := eventlog.Options{
 		Replicas:     c.Replicas,
-		MaxAge:       c.MaxAge,
 		MaxBytes:     c.MaxBytes,
 		DeadMaxAge:   c.DeadMaxAge,
 		DeadMaxBytes: c.DeadMaxBytes,

@@ -105,21 +105,9 @@ func notOpened(name string, err error) *doctor.Check {
 	return &doctor.Check{Name: name, Status: doctor.Failed, Seen: err.Error(), Fix: hintOf(err)}
 }
 
-// wanted returns the limits of the log that are set. A default is not compared: the
-// process that keeps the log may be configured otherwise.
+// wanted returns how the log is to be kept.
 func (c *doctorCmd) wanted() eventlog.Options {
-	o := eventlog.Options{Replicas: c.Replicas, MaxAge: c.MaxAge, MaxBytes: c.MaxBytes, DeadMaxAge: c.DeadMaxAge, DeadMaxBytes: c.DeadMaxBytes}
-	d := config.Default()
-	if o.Replicas == d.Replicas {
-		o.Replicas = 0
-	}
-	if o.MaxAge == d.MaxAge {
-		o.MaxAge = 0
-	}
-	if o.DeadMaxAge == d.DeadMaxAge {
-		o.DeadMaxAge = 0
-	}
-	return o
+	return eventlog.Options{Replicas: c.Replicas, MaxBytes: c.MaxBytes, DeadMaxAge: c.DeadMaxAge, DeadMaxBytes: c.DeadMaxBytes}
 }
 
 // probe returns the probe to send, nil for none.

@@ -526,9 +526,9 @@ func TestOpenUpdatesAnOlderStream(t *testing.T) {
 	_, err = js.Publish(t.Context(), "clerk.events.user.created.user_0.-.user_0", []byte("kept"))
 	require.NoError(t, err)
 
-	l := open(t, nc, eventlog.Options{MaxAge: 48 * time.Hour, MaxBytes: 1 << 20})
+	l := open(t, nc, eventlog.Options{MaxBytes: 1 << 20})
 	config := streamOf(t, nc, eventlog.Stream).CachedInfo().Config
-	require.Equal(t, 48*time.Hour, config.MaxAge)
+	require.Zero(t, config.MaxAge, "it would drop what is not applied")
 	require.Equal(t, int64(1<<20), config.MaxBytes)
 	require.Equal(t, jetstream.DiscardNew, config.Discard)
 	require.Equal(t, 10*time.Minute, config.Duplicates)
@@ -545,7 +545,8 @@ func TestOpenTwice(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
 	var done sync.WaitGroup
-	for i := range 4 {
+	var ids [4]string
+	for i := range ids {
 		done.Go(func() {
 			l, err := eventlog.Open(t.Context(), nc, eventlog.Options{})
 			if err != nil {
@@ -553,6 +554,7 @@ func TestOpenTwice(t *testing.T) {
 				return
 			}
 			defer l.Close()
+			ids[i] = l.ID()
 			if _, err := l.Append(t.Context(), event(i)); err != nil {
 				t.Error(err)
 			}
@@ -560,6 +562,9 @@ func TestOpenTwice(t *testing.T) {
 	}
 	finish(t, patience, "opening", done.Wait)
 	l := open(t, nc, eventlog.Options{})
+	for id := range ids {
+		require.Equal(t, l.ID(), ids[id])
+	}
 	stored, err := l.Append(t.Context(), event(0))
 	require.NoError(t, err)
 	require.True(t, stored.Duplicate)

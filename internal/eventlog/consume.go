@@ -59,7 +59,9 @@ func (l *Log) takeBack(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, resetTimeout)
 	defer cancel()
-	if _, err := l.js.ResetConsumer(ctx, Stream, ConsumerName); err != nil {
+	_, err = l.js.ResetConsumer(ctx, Stream, ConsumerName)
+	l.carried.Add(consumer.CachedInfo().AckFloor.Consumer) // the count of deliveries begins again
+	if err != nil {
 		l.logger.Warn("the consumer was not reset: events in flight at a predecessor are redelivered later", "err", err, "delay", ackWait)
 	}
 	return nil

@@ -38,8 +38,7 @@ type Inspection struct {
 	Differences []Difference
 }
 
-// Inspect compares the streams and the consumer with their configuration. It does not
-// compare limits that are 0 in o.
+// Inspect compares the streams and the consumer with their configuration.
 func (l *Log) Inspect(ctx context.Context, o Options) (*Inspection, error) {
 	asked := time.Now()
 	info, err := l.streamInfo(ctx, Stream)
@@ -57,7 +56,7 @@ func (l *Log) Inspect(ctx context.Context, o Options) (*Inspection, error) {
 	}
 	i.Used, i.Storage = account.Store, uint64(max(account.Limits.MaxStore, 0))
 
-	events, dead := streamConfigs(o, account.API.Level)
+	events, dead := streamConfigs(o.filled(), account.API.Level)
 	i.Differences = compareStreams(info.Config, events)
 	switch info, err := l.streamInfo(ctx, DeadStream); {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
@@ -103,15 +102,12 @@ func compareStreams(is, want jetstream.StreamConfig) []Difference {
 	d.add("deny delete", is.DenyDelete, false, false)
 	d.add("max messages", unlimited(is.MaxMsgs), "no limit", false)
 	d.add("max messages per subject", unlimited(is.MaxMsgsPerSubject), "no limit", false)
-	if want.Replicas != 0 {
-		d.add("replicas", is.Replicas, want.Replicas, true)
-	}
-	if want.MaxAge != 0 {
-		d.add("max age", is.MaxAge, want.MaxAge, true)
-	}
-	if want.MaxBytes != 0 {
-		d.add("max bytes", unlimited(is.MaxBytes), unlimited(want.MaxBytes), true)
-	}
+	d.add("max message size", unlimited(int64(is.MaxMsgSize)), "no limit", false)
+	d.add("max consumers", unlimited(int64(is.MaxConsumers)), "no limit", false) // a scan is one or several
+	d.add("replicas", is.Replicas, want.Replicas, true)
+	// Age would drop events that are not applied. Of dead letters it is a choice.
+	d.add("max age", age(is.MaxAge), age(want.MaxAge), is.Name == DeadStream)
+	d.add("max bytes", unlimited(is.MaxBytes), unlimited(want.MaxBytes), true)
 	return d.all
 }
 
@@ -125,6 +121,13 @@ func compareConsumers(info *jetstream.ConsumerInfo) []Difference {
 	d.add("paused", info.Paused, false, false)
 	d.add("filter", strings.Join(slices.DeleteFunc(append([]string{is.FilterSubject}, is.FilterSubjects...), func(s string) bool { return s == "" }), " "), "", false)
 	return d.all
+}
+
+func age(d time.Duration) string {
+	if d <= 0 {
+		return "no limit"
+	}
+	return d.String()
 }
 
 func unlimited(n int64) string {

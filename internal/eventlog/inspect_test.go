@@ -16,7 +16,7 @@ import (
 func TestInspect(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
-	o := eventlog.Options{MaxAge: 48 * time.Hour, MaxBytes: 1 << 30, DeadMaxAge: 72 * time.Hour, DeadMaxBytes: 1 << 29}
+	o := eventlog.Options{MaxBytes: 1 << 30, DeadMaxAge: 72 * time.Hour, DeadMaxBytes: 1 << 29}
 	l := open(t, nc, o)
 	appendAll(t, l, events(0, 3))
 	inspect := func(o eventlog.Options) *eventlog.Inspection {
@@ -25,22 +25,25 @@ func TestInspect(t *testing.T) {
 		require.NoError(t, err)
 		return i
 	}
-	for _, o := range []eventlog.Options{{}, o, {Replicas: 1, MaxAge: 48 * time.Hour, DeadMaxAge: 72 * time.Hour}} {
-		i := inspect(o)
-		require.Empty(t, i.Differences)
-		require.Equal(t, nc.ConnectedServerVersion(), i.ServerVersion)
-		require.NotZero(t, i.Bytes)
-		require.NotZero(t, i.Used)
-		require.EqualValues(t, 1<<30, i.MaxBytes)
-		require.Less(t, i.ClockOff.Abs(), time.Second)
-		require.False(t, i.HasConsumer)
-	}
+	i := inspect(o)
+	require.Empty(t, i.Differences)
+	require.Equal(t, nc.ConnectedServerVersion(), i.ServerVersion)
+	require.NotZero(t, i.Bytes)
+	require.NotZero(t, i.Used)
+	require.EqualValues(t, 1<<30, i.MaxBytes)
+	require.Less(t, i.ClockOff.Abs(), time.Second)
+	require.False(t, i.HasConsumer)
+	require.Equal(t, []eventlog.Difference{ // what is not set is compared too
+		{Of: "CLERK_EVENTS", Setting: "max bytes", Is: "1073741824", Want: "no limit", Limit: true},
+		{Of: "CLERK_DEAD", Setting: "max age", Is: "72h0m0s", Want: "no limit", Limit: true},
+		{Of: "CLERK_DEAD", Setting: "max bytes", Is: "536870912", Want: "no limit", Limit: true},
+	}, inspect(eventlog.Options{}).Differences)
 	require.Equal(t, []eventlog.Difference{
 		{Of: "CLERK_EVENTS", Setting: "replicas", Is: "1", Want: "3", Limit: true},
 		{Of: "CLERK_EVENTS", Setting: "max bytes", Is: "1073741824", Want: "1024", Limit: true},
 		{Of: "CLERK_DEAD", Setting: "replicas", Is: "1", Want: "3", Limit: true},
 		{Of: "CLERK_DEAD", Setting: "max age", Is: "72h0m0s", Want: "1h0m0s", Limit: true},
-	}, inspect(eventlog.Options{Replicas: 3, MaxBytes: 1024, DeadMaxAge: time.Hour}).Differences)
+	}, inspect(eventlog.Options{Replicas: 3, MaxBytes: 1024, DeadMaxAge: time.Hour, DeadMaxBytes: 1 << 29}).Differences)
 
 	// Changes by others.
 	js, err := jetstream.New(nc)
@@ -52,6 +55,8 @@ func TestInspect(t *testing.T) {
 		"discard":    {func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld }, eventlog.Difference{Setting: "discard", Is: "DiscardOld", Want: "DiscardNew"}},
 		"duplicates": {func(c *jetstream.StreamConfig) { c.Duplicates = time.Minute }, eventlog.Difference{Setting: "duplicate window", Is: "1m0s", Want: "10m0s"}},
 		"no ack":     {func(c *jetstream.StreamConfig) { c.NoAck = true }, eventlog.Difference{Setting: "acknowledgements", Is: "false", Want: "true"}},
+		"age":        {func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }, eventlog.Difference{Setting: "max age", Is: "1h0m0s", Want: "no limit"}},
+		"size":       {func(c *jetstream.StreamConfig) { c.MaxMsgSize = 1024 }, eventlog.Difference{Setting: "max message size", Is: "1024", Want: "no limit"}},
 		"messages":   {func(c *jetstream.StreamConfig) { c.MaxMsgs = 9 }, eventlog.Difference{Setting: "max messages", Is: "9", Want: "no limit"}},
 		"subject":    {func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 }, eventlog.Difference{Setting: "max messages per subject", Is: "1", Want: "no limit"}},
 		"subjects": {
@@ -64,13 +69,13 @@ func TestInspect(t *testing.T) {
 		_, err := js.UpdateStream(t.Context(), config)
 		require.NoError(t, err, name)
 		tc.want.Of = "CLERK_EVENTS"
-		require.Equal(t, []eventlog.Difference{tc.want}, inspect(eventlog.Options{}).Differences, name)
+		require.Equal(t, []eventlog.Difference{tc.want}, inspect(o).Differences, name)
 		open(t, nc, o)
 		require.Empty(t, inspect(o).Differences, name)
 	}
 
 	require.NoError(t, js.DeleteStream(t.Context(), eventlog.DeadStream))
-	require.Equal(t, []eventlog.Difference{{Of: "CLERK_DEAD", Setting: "stream", Is: "missing", Want: "there"}}, inspect(eventlog.Options{}).Differences)
+	require.Equal(t, []eventlog.Difference{{Of: "CLERK_DEAD", Setting: "stream", Is: "missing", Want: "there"}}, inspect(o).Differences)
 }
 
 // TestInspectTheConsumer, which all workers share.

@@ -27,9 +27,8 @@ var ErrNoLog = fmt.Errorf("no event log: there is no stream %s on this NATS serv
 // Options say how the log is kept.
 type Options struct {
 	Replicas     int           // 0 is 1
-	MaxAge       time.Duration // 0 is no limit
 	MaxBytes     int64         // 0 is no limit but the disk
-	DeadMaxAge   time.Duration // of the dead letters, as MaxAge
+	DeadMaxAge   time.Duration // of the dead letters; 0 is no limit. Events have none, see Expire
 	DeadMaxBytes int64         // of the dead letters, as MaxBytes
 	StoreEvents  []string      // globs of the types that are stored; nil says nothing about them
 	Logger       *slog.Logger
@@ -65,6 +64,7 @@ type Log struct {
 	logger    *slog.Logger
 	exclusive bool
 	opened    atomic.Pointer[opened] // nil while the server is away
+	carried   atomic.Uint64          // deliveries that the consumer counted before a reset, see Floor
 
 	replicated atomic.Bool // a cluster keeps the streams
 
@@ -82,7 +82,8 @@ type Log struct {
 type opened struct {
 	streams   map[string]jetstream.Stream // by name; their cached info is that of the opening
 	resources []string                    // that its events can be about
-	group     *grouper                    // nil when events are published singly
+	id        string
+	group     *grouper // nil when events are published singly
 }
 
 const (
@@ -98,6 +99,12 @@ var errNotOpen = fmt.Errorf("%w: not open yet, the server is away", ErrUnavailab
 // Open creates or updates the streams on the server and opens the log. The caller closes
 // the connection, after the log.
 func Open(ctx context.Context, nc *nats.Conn, o Options) (*Log, error) {
+	o = o.filled()
+	return newLog(ctx, nc, o, func(ctx context.Context, l *Log) error { return l.ensureStreams(ctx, o) })
+}
+
+// filled returns the options with zeros as JetStream writes them.
+func (o Options) filled() Options {
 	if o.Replicas == 0 {
 		o.Replicas = 1
 	}
@@ -106,7 +113,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Log, error) {
 			*size = -1
 		}
 	}
-	return newLog(ctx, nc, o, func(ctx context.Context, l *Log) error { return l.ensureStreams(ctx, o) })
+	return o
 }
 
 // Attach opens an existing log as it is: for the commands, which use it while another

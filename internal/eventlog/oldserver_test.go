@@ -89,6 +89,12 @@ func TestOldServer(t *testing.T) {
 			require.Equal(t, []string{"*"}, open(t, nc, eventlog.Options{StoreEvents: []string{"user.*"}}).Resources())
 		}
 	})
+	t.Run("Expire", func(t *testing.T) {
+		testExpire(t, connect(t, start(t)))
+	})
+	t.Run("ID", func(t *testing.T) {
+		testID(t, connect(t, start(t)))
+	})
 	t.Run("SurvivesTheConsumer", func(t *testing.T) {
 		testSurvivesTheConsumer(t, connect(t, start(t)))
 	})

@@ -45,10 +45,12 @@ func (l *Log) State(ctx context.Context) (State, error) {
 type Backlog struct {
 	At time.Time // when it was read, by the server's clock if it tells
 
+	LogID                   string    // as [Log.ID], of the log that is there now
 	Created                 time.Time // of the log
 	Events, Bytes, MaxBytes uint64    // of the whole log; MaxBytes 0: no limit but the disk
-	Last                    uint64    // sequence of the newest event
+	First, Last             uint64    // sequences, as in [State]
 	AppliedThrough          uint64    // as in [State]
+	Floor                   Floor
 
 	Pending uint64   // stored and not yet applied
 	InWork  uint64   // of those, delivered to a worker
@@ -59,6 +61,34 @@ type Backlog struct {
 	LastLetter  uint64 // sequence of the newest dead letter there ever was
 }
 
+// Floor is how far the projector's consumer has passed through the log. It passes an event
+// by a delivery, also a repeated one, or because the event is no longer there. So of two
+// floors, the later one has at least as many deliveries more as it passed events that were
+// applied.
+type Floor struct {
+	Seq        uint64 // the consumer is done with everything up to this sequence
+	Deliveries uint64 // of the consumer, up to Seq
+	Carried    uint64 // deliveries before a reset, after which Deliveries begins at 0
+}
+
+// floorOf returns the floor of the consumer, which may be nil.
+func (l *Log) floorOf(first uint64, consumer *jetstream.ConsumerInfo) Floor {
+	floor := Floor{Carried: l.carried.Load()}
+	inWork := 0
+	if consumer != nil {
+		floor.Seq, floor.Deliveries, inWork = consumer.AckFloor.Stream, consumer.AckFloor.Consumer, consumer.NumAckPending
+	}
+	// The server moves the consumer past events that are gone when it is next at work. It
+	// may still count a delivery of some of them when one is in work.
+	if inWork == 0 && first > 0 {
+		floor.Seq = max(floor.Seq, first-1)
+	}
+	return floor
+}
+
+// Recorded says that a floor was recorded: deliveries that it carries are not counted again.
+func (l *Log) Recorded(f Floor) { l.carried.Add(-f.Carried) }
+
 // Backlog reads what is not applied yet.
 func (l *Log) Backlog(ctx context.Context) (*Backlog, error) {
 	info, err := l.streamInfo(ctx, Stream)
@@ -66,7 +96,8 @@ func (l *Log) Backlog(ctx context.Context) (*Backlog, error) {
 		return nil, err
 	}
 	b := &Backlog{
-		At: info.TimeStamp, Created: info.Created, Events: info.State.Msgs, Bytes: info.State.Bytes, Last: info.State.LastSeq,
+		At: info.TimeStamp, LogID: readID(info), Created: info.Created,
+		Events: info.State.Msgs, Bytes: info.State.Bytes, First: info.State.FirstSeq, Last: info.State.LastSeq,
 		MaxBytes: uint64(max(info.Config.MaxBytes, 0)), Pending: info.State.Msgs,
 	}
 	if b.At.IsZero() { // before 2.10
@@ -76,6 +107,7 @@ func (l *Log) Backlog(ctx context.Context) (*Backlog, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.Floor = l.floorOf(b.First, consumer)
 	if consumer != nil {
 		b.AppliedThrough = consumer.AckFloor.Stream
 		b.InWork = uint64(consumer.NumAckPending)

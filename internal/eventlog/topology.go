@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -42,9 +43,15 @@ const (
 	levelAtomicPublish = 2
 )
 
-// metaResources is the key in the stream's metadata for the resources that its events
-// can be about, separated by spaces, see [Filter].
-const metaResources = "clerksync_resources"
+// The keys in the stream's metadata.
+const (
+	// metaResources are the resources that its events can be about, separated by spaces,
+	// see [Filter].
+	metaResources = "clerksync_resources"
+
+	// metaID is the identity of the log.
+	metaID = "clerksync_log_id"
+)
 
 // streamConfigs returns the configurations of the two streams, for a server of an API
 // level.
@@ -63,7 +70,7 @@ func streamConfigs(o Options, level int) (events, dead jetstream.StreamConfig) {
 	events, dead = config, config
 	events.Name, events.Subjects = Stream, []string{Subject + ".>"}
 	events.Description = "clerksync: every verified event, in arrival order"
-	events.MaxAge, events.MaxBytes = o.MaxAge, o.MaxBytes
+	events.MaxBytes = o.MaxBytes // and no MaxAge, which would drop what is not applied: see Expire
 	dead.Name, dead.Subjects = DeadStream, []string{DeadSubject + ".>"}
 	dead.Description = "clerksync: events that can never be applied, with the reason"
 	dead.MaxAge, dead.MaxBytes = o.DeadMaxAge, o.DeadMaxBytes
@@ -81,19 +88,39 @@ func (l *Log) ensureStreams(ctx context.Context, o Options) error {
 	if len(resources) > 0 {
 		resources = append(resources, clerk.ProbeResource) // stored whatever the setting
 	}
-	switch info, err := l.streamInfo(ctx, Stream); {
-	case err == nil:
-		resources = append(resources, readResources(info.Config)...)
-	case !errors.Is(err, jetstream.ErrStreamNotFound):
+	fail := func(name string, err error) error {
+		return fmt.Errorf("create or update stream %s: %w%s", name, err, remedy(err))
+	}
+	info, err := l.streamInfo(ctx, Stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		events.Metadata = metadata(resources, strings.ToLower(rand.Text()))
+		_, err = l.js.CreateStream(ctx, events)
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse): // by another process, just now: the identity is its
+			info, err = l.streamInfo(ctx, Stream)
+		case err != nil:
+			return fail(Stream, err)
+		}
+	}
+	if err != nil {
 		return err
 	}
-	events.Metadata = map[string]string{metaResources: strings.Join(sortedSet(resources), " ")}
-	for _, config := range []jetstream.StreamConfig{events, dead} {
+	configs := []jetstream.StreamConfig{dead}
+	if info != nil {
+		events.Metadata = metadata(append(resources, readResources(info.Config)...), readID(info))
+		configs = append(configs, events)
+	}
+	for _, config := range slices.Backward(configs) {
 		if _, err := l.js.CreateOrUpdateStream(ctx, config); err != nil {
-			return fmt.Errorf("create or update stream %s: %w%s", config.Name, err, remedy(err))
+			return fail(config.Name, err)
 		}
 	}
 	return nil
+}
+
+// metadata returns the metadata of the stream of events.
+func metadata(resources []string, id string) map[string]string {
+	return map[string]string{metaResources: strings.Join(sortedSet(resources), " "), metaID: id}
 }
 
 // open opens the streams.
@@ -113,17 +140,35 @@ func (l *Log) open(ctx context.Context) error {
 	if events == nil {
 		return ErrNoLog
 	}
-	config := events.CachedInfo().Config
-	o.resources = readResources(config)
-	if config.Replicas > 1 {
+	info := events.CachedInfo()
+	o.resources, o.id = readResources(info.Config), readID(info)
+	if info.Config.Replicas > 1 {
 		l.replicated.Store(true)
 	}
-	if l.disk == nil && config.AllowAtomicPublish {
+	if l.disk == nil && info.Config.AllowAtomicPublish {
 		o.group = newGrouper(l)
 		l.loops.Go(o.group.run)
 	}
 	l.opened.Store(o)
 	return nil
+}
+
+// ID returns the identity of the log. It survives restarts and changes of configuration,
+// and a stream that is deleted and made again has another. It is "" until the log is open.
+func (l *Log) ID() string {
+	if o := l.opened.Load(); o != nil {
+		return o.id
+	}
+	return ""
+}
+
+// readID returns the identity of a stream. Without metadata, on a server before 2.10, it is
+// the time of the stream's creation. A stream that gets metadata later keeps that.
+func readID(info *jetstream.StreamInfo) string {
+	if id := info.Config.Metadata[metaID]; id != "" {
+		return id
+	}
+	return "created-" + info.Created.UTC().Format("20060102T150405.000000000Z")
 }
 
 // stream returns a stream's handle, without a request.

@@ -17,7 +17,7 @@ import (
 func TestOpenBringsAStreamToItsNewLimits(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
-	l := open(t, nc, eventlog.Options{MaxAge: 48 * time.Hour, MaxBytes: 1 << 30, DeadMaxAge: 24 * time.Hour, DeadMaxBytes: 1 << 29})
+	l := open(t, nc, eventlog.Options{MaxBytes: 1 << 30, DeadMaxAge: 24 * time.Hour, DeadMaxBytes: 1 << 29})
 	appendAll(t, l, events(0, 100))
 	require.NoError(t, l.Park(t.Context(), event(0), refused(1, 1)))
 	limits := func() [4]int64 {
@@ -25,10 +25,10 @@ func TestOpenBringsAStreamToItsNewLimits(t *testing.T) {
 		return [4]int64{int64(events.MaxAge), events.MaxBytes, int64(dead.MaxAge), dead.MaxBytes}
 	}
 	hours := func(n int64) int64 { return n * int64(time.Hour) }
-	require.Equal(t, [4]int64{hours(48), 1 << 30, hours(24), 1 << 29}, limits())
+	require.Equal(t, [4]int64{0, 1 << 30, hours(24), 1 << 29}, limits())
 
-	open(t, nc, eventlog.Options{MaxAge: 72 * time.Hour, MaxBytes: 1 << 31, DeadMaxAge: 36 * time.Hour, DeadMaxBytes: 1 << 28})
-	require.Equal(t, [4]int64{hours(72), 1 << 31, hours(36), 1 << 28}, limits())
+	open(t, nc, eventlog.Options{MaxBytes: 1 << 31, DeadMaxAge: 36 * time.Hour, DeadMaxBytes: 1 << 28})
+	require.Equal(t, [4]int64{0, 1 << 31, hours(36), 1 << 28}, limits())
 	open(t, nc, eventlog.Options{})
 	require.Equal(t, [4]int64{0, -1, 0, -1}, limits())
 	// A limit below the current size refuses new events and drops none.
@@ -126,8 +126,8 @@ func TestOpenSaysWhatToDoWhenJetStreamRefuses(t *testing.T) {
 		require.Equal(t, "create or update stream "+name+": nats: API error: code=500 err_code=10052 description=stream configuration update can not change retention policy to/from workqueue"+inPlace,
 			refusal(nc, eventlog.Options{}))
 	}
-	require.Equal(t, "create or update stream CLERK_EVENTS: nats: API error: code=500 err_code=10052 description=duplicates window can not be larger then max age",
-		refusal(with(), eventlog.Options{MaxAge: time.Minute}), "deleting the stream would not help")
+	require.Equal(t, "create or update stream CLERK_DEAD: nats: API error: code=500 err_code=10052 description=duplicates window can not be larger then max age",
+		refusal(with(), eventlog.Options{DeadMaxAge: time.Minute}), "deleting the stream would not help")
 
 	// The embedded server has no limit.
 	nc = limited(t, natsserver.JetStreamAccountLimits{MaxStore: 1 << 30, MaxMemory: -1, MaxStreams: -1, MaxConsumers: -1})
@@ -182,7 +182,7 @@ func TestAttachNeedsALog(t *testing.T) {
 func TestAttachChangesNothing(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
-	l := open(t, nc, eventlog.Options{MaxAge: 48 * time.Hour, MaxBytes: 1 << 30, DeadMaxBytes: 1 << 29, StoreEvents: []string{"user.*"}})
+	l := open(t, nc, eventlog.Options{MaxBytes: 1 << 30, DeadMaxBytes: 1 << 29, StoreEvents: []string{"user.*"}})
 	appendAll(t, l, events(0, 3))
 	configs := func() []jetstream.StreamConfig {
 		return []jetstream.StreamConfig{streamOf(t, nc, eventlog.Stream).CachedInfo().Config, streamOf(t, nc, eventlog.DeadStream).CachedInfo().Config}

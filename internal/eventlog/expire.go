@@ -1,0 +1,58 @@
+package eventlog
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Expire removes the events that were stored before t, in one request, and returns how
+// many. It keeps everything after the sequence through: what is not applied has no age at
+// which it may go. It keeps the newest event too, so that the sequences go on from there
+// whatever happens to the server.
+func (l *Log) Expire(ctx context.Context, t time.Time, through uint64) (uint64, error) {
+	stream, err := l.stream(Stream)
+	if err != nil {
+		return 0, err
+	}
+	before, err := l.streamInfo(ctx, Stream)
+	if err != nil {
+		return 0, err
+	}
+	end, err := l.firstSince(ctx, before, t)
+	if err != nil {
+		return 0, fmt.Errorf("find the events to expire: %w", err)
+	}
+	if end = min(end, through+1, before.State.LastSeq); end <= before.State.FirstSeq {
+		return 0, nil
+	}
+	if err := stream.Purge(ctx, jetstream.WithPurgeSequence(end)); err != nil {
+		return 0, fmt.Errorf("purge stream %s: %w", Stream, err)
+	}
+	if l.disk != nil { // the server may have written what is left of a block into a new file
+		if err := l.disk.force(Stream); err != nil {
+			return 0, err
+		}
+	}
+	after, err := l.streamInfo(ctx, Stream)
+	if err != nil {
+		return 0, err
+	}
+	return before.State.Msgs + after.State.LastSeq - before.State.LastSeq - after.State.Msgs, nil
+}
+
+// Gaps returns the sequences after a sequence at which the log has no event any more.
+func (l *Log) Gaps(ctx context.Context, after uint64) ([]uint64, error) {
+	stream, err := l.stream(Stream)
+	if err != nil {
+		return nil, err
+	}
+	info, err := stream.Info(ctx, jetstream.WithDeletedDetails(true))
+	if err != nil {
+		return nil, readError(Stream, err)
+	}
+	return slices.DeleteFunc(info.State.Deleted, func(seq uint64) bool { return seq <= after }), nil
+}
