@@ -17,3 +17,7 @@ SELECT clerk_id FROM entity_heads
 WHERE kind = 'user' AND deleted AND erased_at IS NULL AND applied_at < @deleted_before
 ORDER BY applied_at, clerk_id
 LIMIT @max_count;
+
+-- name: EraseAllAgain :exec
+-- Lets the sweeper erase all deleted users again: the marks are about another log.
+UPDATE entity_heads SET erasing = false, erased_at = NULL WHERE kind = 'user' AND deleted AND (erasing OR erased_at IS NOT NULL);

@@ -58,6 +58,12 @@ func (m *Meter) Register(r prometheus.Registerer) {
 			}
 			return known(float64(r.LastEventReceivedAt.UnixMilli()) / 1000)
 		}),
+		newGauge("lost_events", "Events that left the log before they were applied, until that is acknowledged; missing when PostgreSQL is not asked.", func(r *Reading) (float64, bool) {
+			if r.Lost != nil {
+				return known(float64(r.Lost.Events))
+			}
+			return 0, r.EventLog.OK && r.PostgreSQL != nil && r.PostgreSQL.OK
+		}),
 		newGauge("dead_letters", "Dead letters that are parked.", func(r *Reading) (float64, bool) { return number(r.DeadLetters) }),
 		newGauge("workers", "Processes that apply events and answer.", func(r *Reading) (float64, bool) {
 			return float64(len(r.Workers)), r.Workers != nil

@@ -125,7 +125,7 @@ func (m *Meter) Measure(ctx context.Context) *Reading {
 		f.logErr = err
 		m.pace, m.oldest = pace{}, patience{}
 	} else {
-		r.EventLog = Neighbour{OK: true, Events: b.Events, Bytes: b.Bytes, MaxBytes: b.MaxBytes}
+		r.EventLog = Neighbour{OK: true, ID: b.LogID, Events: b.Events, Bytes: b.Bytes, MaxBytes: b.MaxBytes}
 		for _, d := range r.Receivers {
 			if d.Disk != nil {
 				r.EventLog.Free = &d.Disk.Free
@@ -221,6 +221,9 @@ func (m *Meter) measureLog(ctx context.Context, f *facts, b *eventlog.Backlog, n
 	}
 	if m.store == nil || !r.PostgreSQL.OK {
 		return
+	}
+	if r.Lost, err = m.lost(ctx, b); err != nil {
+		m.logger.Debug("it is not known whether events are lost", "err", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()

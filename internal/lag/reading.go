@@ -53,6 +53,7 @@ type Reading struct {
 	Queue    *Quantiles `json:"queue_seconds"`
 	EndToEnd *Quantiles `json:"end_to_end_seconds"`
 
+	Lost        *Loss      `json:"lost"` // events that left the log before they were applied; null when none did
 	DeadLetters *uint64    `json:"dead_letters"`
 	Workers     []Worker   `json:"workers"`   // that answered; null when the request failed
 	Receivers   []Receiver `json:"receivers"` // as Workers
@@ -100,6 +101,7 @@ type Neighbour struct {
 	Since *time.Time `json:"since,omitempty"` // of the outage, as far as this process has seen it; PostgreSQL only
 	Cause string     `json:"cause,omitempty"` // one of [Causes]; PostgreSQL only
 	// Event log only.
+	ID       string  `json:"log_id,omitempty"`
 	Events   uint64  `json:"events,omitempty"`
 	Bytes    uint64  `json:"bytes,omitempty"`
 	MaxBytes uint64  `json:"max_bytes,omitempty"`  // 0: no limit but the disk

@@ -10,6 +10,16 @@ import (
 	"time"
 )
 
+const eraseAllAgain = `-- name: EraseAllAgain :exec
+UPDATE entity_heads SET erasing = false, erased_at = NULL WHERE kind = 'user' AND deleted AND (erasing OR erased_at IS NOT NULL)
+`
+
+// Lets the sweeper erase all deleted users again: the marks are about another log.
+func (q *Queries) EraseAllAgain(ctx context.Context, db DBTX) error {
+	_, err := db.Exec(ctx, eraseAllAgain)
+	return err
+}
+
 const eraseBegin = `-- name: EraseBegin :execrows
 UPDATE entity_heads SET erasing = true WHERE kind = 'user' AND clerk_id = $1 AND deleted
 `

@@ -75,6 +75,18 @@ type EntityHead struct {
 	RestoredAt *time.Time `json:"restored_at"`
 }
 
+type EventLog struct {
+	OnlyRow    bool       `json:"only_row"`
+	LogID      string     `json:"log_id"`
+	Settled    int64      `json:"settled"`
+	Deliveries int64      `json:"deliveries"`
+	Erased     []int64    `json:"erased"`
+	LostEvents int64      `json:"lost_events"`
+	LostFrom   int64      `json:"lost_from"`
+	LostTo     int64      `json:"lost_to"`
+	LostSince  *time.Time `json:"lost_since"`
+}
+
 type OrgMembership struct {
 	ID             uuid.UUID       `json:"id"`
 	ClerkID        string          `json:"clerk_id"`

@@ -1,0 +1,132 @@
+package lag
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/store"
+)
+
+// Loss is what is known of events that left the log before they were applied: by a limit that somebody set
+// on the stream, a purge, or a delete.
+type Loss struct {
+	Events uint64    `json:"events"`
+	From   uint64    `json:"from"` // the events are among the sequences from here to there
+	To     uint64    `json:"to"`
+	Since  time.Time `json:"since"` // when it was noticed
+}
+
+// ErrOtherLog means that the event log is not the one that the rows come from: its data
+// folder was lost, it was restored from a backup, or a setting names another deployment.
+// Only an operator can tell which; a retry does not help.
+var ErrOtherLog = errors.New("the event log is not the one that the rows come from")
+
+// FixOtherLog is the next step after [ErrOtherLog].
+const FixOtherLog = "correct NATS_URL, CLERKSYNC_DATA_DIR or DATABASE_URL; if this log is to replace the other one: clerksync events adopt"
+
+// CheckLog compares the log with the one that the database records, and records it when
+// there is none yet. A worker calls it before it applies the first event: what left the log
+// while no worker ran shows here. The error is [ErrOtherLog].
+func CheckLog(ctx context.Context, log *eventlog.Log, st *store.Store) error {
+	b, err := log.Backlog(ctx)
+	if err == nil {
+		_, _, err = Observe(ctx, log, st, b)
+	}
+	return err
+}
+
+// Observe compares the log with the last observation in the database and records what b
+// says. It returns the lost events, nil when there are none, and the sequence up to which
+// every event is known to be applied. The error is [ErrOtherLog].
+//
+// An event that leaves the log between its delivery to a worker and that worker's commit
+// does not show when the worker dies. Nor do events whose number is smaller than that of
+// the repeated deliveries since the last observation, a few seconds ago.
+func Observe(ctx context.Context, log *eventlog.Log, st *store.Store, b *eventlog.Backlog) (*Loss, uint64, error) {
+	now := floor(b)
+	was, err := st.EventLog(ctx)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case was == nil:
+		return nil, now.Settled, begin(ctx, log, b, st, st.RecordLog)
+	case was.LogID != now.ID:
+		return nil, 0, fmt.Errorf("%w: its id is %s, and that of the rows %s", ErrOtherLog, now.ID, was.LogID)
+	case b.Last < uint64(was.Settled):
+		return nil, 0, fmt.Errorf("%w: it ends with sequence %d, and events up to %d were applied: an older copy of it was restored",
+			ErrOtherLog, b.Last, was.Settled)
+	}
+	// After the loss of the consumer, events that were settled are delivered again.
+	now.Settled = max(now.Settled, uint64(was.Settled))
+	delivered := now.Deliveries // the consumer was made anew
+	if total := now.Deliveries + b.Floor.Carried; total >= uint64(was.Deliveries) {
+		delivered = total - uint64(was.Deliveries)
+	}
+	row, err := st.ObserveLog(ctx, store.Passed{Was: was, Now: now, Delivered: delivered, First: b.First})
+	if err != nil {
+		return nil, 0, err
+	}
+	log.Recorded(b.Floor)
+	return lostOf(uint64(row.LostEvents), uint64(row.LostFrom), uint64(row.LostTo), row.LostSince), uint64(row.Settled), nil
+}
+
+// ReadLost returns what the workers found to be lost, nil when nothing is.
+func ReadLost(ctx context.Context, st *store.Store) (*Loss, error) {
+	row, err := st.EventLog(ctx)
+	if row == nil || err != nil {
+		return nil, err
+	}
+	return lostOf(uint64(row.LostEvents), uint64(row.LostFrom), uint64(row.LostTo), row.LostSince), nil
+}
+
+func lostOf(events, from, to uint64, since *time.Time) *Loss {
+	if events == 0 {
+		return nil
+	}
+	return &Loss{Events: events, From: from, To: to, Since: since.UTC()}
+}
+
+// Adopt records this log as the one that the rows come from, in place of another. Heads
+// keep the sequences of the former one.
+func Adopt(ctx context.Context, log *eventlog.Log, st *store.Store) error {
+	b, err := log.Backlog(ctx)
+	if err != nil {
+		return err
+	}
+	return begin(ctx, log, b, st, st.ReplaceLog)
+}
+
+// begin writes the first observation of a log.
+func begin(ctx context.Context, log *eventlog.Log, b *eventlog.Backlog, st *store.Store, write func(context.Context, store.LogFloor) error) error {
+	now := floor(b)
+	if err := write(ctx, now); err != nil {
+		return err
+	}
+	log.Recorded(b.Floor)
+	if now.Settled+b.Pending >= b.Last {
+		return nil
+	}
+	gaps, err := log.Gaps(ctx, now.Settled) // of erasures that nobody noted
+	if err != nil {
+		return err
+	}
+	return st.NoteErased(ctx, gaps)
+}
+
+func floor(b *eventlog.Backlog) store.LogFloor {
+	return store.LogFloor{ID: b.LogID, Settled: b.Floor.Seq, Deliveries: b.Floor.Deliveries}
+}
+
+// lost returns what is lost. A worker also records how far the log is settled.
+func (m *Meter) lost(ctx context.Context, b *eventlog.Backlog) (*Loss, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if !m.worker {
+		return ReadLost(ctx, m.store)
+	}
+	lost, _, err := Observe(ctx, m.log, m.store, b)
+	return lost, err
+}
