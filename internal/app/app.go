@@ -71,6 +71,7 @@ type App struct {
 	feed      *tail.Feed
 	projector *projector.Projector
 	sweeper   *erasure.Sweeper
+	retention *erasure.Retention
 	receiver  *receiver.Receiver
 	prober    *probe.Prober // nil when none is configured
 
@@ -96,7 +97,8 @@ var parts = []part{
 	{"feed of clerksync tail", config.AllRoles, (*App).startFeed},
 	{"projector", config.RoleWorker, (*App).makeProjector},
 	{"sweeper", config.RoleWorker, (*App).makeSweeper},
-	{"tables", config.RoleWorker, (*App).prepare}, // starts the two
+	{"retention", config.RoleWorker, (*App).makeRetention},
+	{"tables", config.RoleWorker, (*App).prepare}, // starts the three
 	{"receiver", config.RoleReceiver, (*App).makeReceiver},
 	{"prober", config.RoleReceiver, (*App).startProber},
 	{"watch of the lag", config.AllRoles, (*App).startWatch},

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/store"
 )
@@ -64,6 +65,9 @@ func (a *App) prepareUntilDone(ctx context.Context, began time.Time) error {
 	logger, warned := a.logger("database"), false
 	for {
 		err := a.prepareDatabase(ctx)
+		if err == nil {
+			err = a.checkLog(ctx)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -74,9 +78,11 @@ func (a *App) prepareUntilDone(ctx context.Context, began time.Time) error {
 			a.database.waiting.Store(nil)
 			a.projector.Start()
 			a.sweeper.Start()
+			a.retention.Start()
 			return nil
-		case store.Permanent(err):
+		case store.Permanent(err), errors.Is(err, lag.ErrOtherLog):
 			return err
+		case errors.Is(err, eventlog.ErrUnavailable): // the log itself says that it waits
 		case !warned:
 			logger.Warn("PostgreSQL cannot be used yet, waiting for it", "err", err)
 			warned = true
@@ -110,6 +116,16 @@ func (a *App) prepareDatabase(ctx context.Context) error {
 		return fmt.Errorf("%w; apply them with clerksync migrate up, or start with --migrate", err)
 	case errors.Is(err, store.ErrNewer):
 		return fmt.Errorf("%w; run the newer clerksync that migrated them", err)
+	}
+	return err
+}
+
+// checkLog compares the event log with the one that the rows come from, before the first
+// event is applied.
+func (a *App) checkLog(ctx context.Context) error {
+	err := lag.CheckLog(ctx, a.log, a.store)
+	if errors.Is(err, lag.ErrOtherLog) {
+		err = fmt.Errorf("%w; %s", err, lag.FixOtherLog)
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/clerksync/clerksync/internal/config"
 	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
 	"github.com/clerksync/clerksync/internal/erasure"
+	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/probe"
 	"github.com/clerksync/clerksync/internal/projector"
@@ -98,6 +100,16 @@ func (a *App) makeSweeper(context.Context) (stopFunc, error) {
 	return a.sweeper.Stop, nil
 }
 
+// makeRetention makes the retention, which starts when the tables are there.
+func (a *App) makeRetention(context.Context) (stopFunc, error) {
+	age, logger := a.o.Config.MaxAge, a.logger("retention")
+	if warning := config.ShortAge(age); warning != "" {
+		logger.Warn(warning)
+	}
+	a.retention = erasure.NewRetention(a.log, a.store, age, a.registry, logger)
+	return a.retention.Stop, nil
+}
+
 // attend answers roll calls.
 func (a *App) attend() (leave func(), err error) {
 	host, err := os.Hostname()
@@ -129,7 +141,11 @@ func (a *App) reportWorker(name string, started time.Time) *lag.Worker {
 	return w
 }
 
+// failure describes why a worker cannot work.
 func failure(err error, since time.Time) *lag.Failure {
+	if errors.Is(err, eventlog.ErrUnavailable) {
+		return &lag.Failure{Reason: "the event log cannot be read", Cause: lag.CauseEventLog, Since: since.UTC()}
+	}
 	return &lag.Failure{Reason: store.Outage(err), Cause: lag.CauseOf(err), Since: since.UTC()}
 }
 

@@ -59,7 +59,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/projector":         {"internal/clerk", "internal/eventlog", "internal/metrics", "internal/store", "internal/tracing"},
 		"internal/archive":           {"internal/clerk", "internal/eventlog", "internal/signing"},
 		"internal/replay":            {"internal/clerk", "internal/eventlog", "internal/projector", "internal/store", "internal/store/db"},
-		"internal/erasure":           {"internal/background", "internal/clerk", "internal/eventlog", "internal/store", "internal/store/db"},
+		"internal/erasure":           {"internal/background", "internal/clerk", "internal/eventlog", "internal/lag", "internal/store", "internal/store/db"},
 		"internal/lag":               {"internal/background", "internal/clerk", "internal/eventlog", "internal/signing", "internal/store", "internal/units"},
 		"internal/probe":             {"internal/background", "internal/clerk", "internal/eventlog", "internal/lag", "internal/receiver", "internal/signing"},
 		"internal/tail":              {"internal/clerk", "internal/eventlog", "internal/receiver", "internal/store"},

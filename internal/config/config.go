@@ -24,7 +24,7 @@ type Log struct {
 	NATSURL      Secret        `name:"nats-url" env:"NATS_URL" placeholder:"URL" help:"NATS server or cluster with JetStream, comma-separated. Without it, JetStream runs in this process and keeps its files in the data folder."`
 	NATSCreds    string        `name:"nats-creds" env:"CLERKSYNC_NATS_CREDS" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
 	Replicas     int           `name:"log-replicas" env:"CLERKSYNC_LOG_REPLICAS" default:"${log_replicas}" help:"Replicas of the streams in a NATS cluster: 1, 3 or 5."`
-	MaxAge       time.Duration `name:"log-max-age" env:"CLERKSYNC_LOG_MAX_AGE" default:"${log_max_age}" help:"How long events are kept; the default is ${log_max_age_days} days."`
+	MaxAge       time.Duration `name:"log-max-age" env:"CLERKSYNC_LOG_MAX_AGE" default:"${log_max_age}" help:"How long applied events are kept; the default is ${log_max_age_days} days. What is not applied is kept until it is."`
 	MaxBytes     int64         `name:"log-max-bytes" env:"CLERKSYNC_LOG_MAX_BYTES" help:"Size limit of the event log. When it is full, webhooks are answered with 503 and Svix retries. 0: as much as the disk holds."`
 	DeadMaxAge   time.Duration `name:"dead-max-age" env:"CLERKSYNC_DEAD_MAX_AGE" default:"${dead_max_age}" help:"How long dead letters are kept."`
 	DeadMaxBytes int64         `name:"dead-max-bytes" env:"CLERKSYNC_DEAD_MAX_BYTES" help:"Size limit of the dead letters. When it is reached, an event that can never be applied blocks the log. 0: as much as the disk holds."`
@@ -293,6 +293,18 @@ func (v *validation) tracing(c *Config) {
 	if !usableEndpoint(c.OTLPTracesEndpoint) {
 		v.fault("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "not of the form http://host:4318/v1/traces", "")
 	}
+}
+
+// svixRetries is how long Svix retries a delivery.
+const svixRetries = 28 * time.Hour
+
+// ShortAge returns a warning when the log keeps events for less time than Svix retries a
+// delivery, "" otherwise.
+func ShortAge(age time.Duration) string {
+	if age >= svixRetries {
+		return ""
+	}
+	return fmt.Sprintf("CLERKSYNC_LOG_MAX_AGE is %s, and Svix retries a delivery for 28 h: a replay cannot reach back over a long outage", age)
 }
 
 // minProbeEvery is the shortest interval between probes.

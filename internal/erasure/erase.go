@@ -194,6 +194,13 @@ func (e *Eraser) purge(ctx context.Context, p *Person) (events, letters int, err
 		if err != nil {
 			return events, letters, err
 		}
+		var seqs []uint64
+		for _, m := range p.Events {
+			seqs = append(seqs, m.Seq)
+		}
+		if err := e.Store.NoteErased(ctx, seqs); err != nil {
+			return events, letters, err
+		}
 		n, err = e.remove(ctx, p.Events, e.Log.Erase)
 		events += n
 		if err != nil {

@@ -11,3 +11,6 @@ func (e *Eraser) SetRemove(f func(*eventlog.Message) error) { e.testOnlyRemove =
 
 // SetInterval sets the time between two sweeps.
 func (s *Sweeper) SetInterval(d time.Duration) { s.testOnlyInterval = d }
+
+// SetInterval sets the time between two removals.
+func (r *Retention) SetInterval(d time.Duration) { r.testOnlyInterval = d }

@@ -29,12 +29,14 @@ const FixOtherLog = "correct NATS_URL, CLERKSYNC_DATA_DIR or DATABASE_URL; if th
 
 // CheckLog compares the log with the one that the database records, and records it when
 // there is none yet. A worker calls it before it applies the first event: what left the log
-// while no worker ran shows here. The error is [ErrOtherLog].
+// while no worker ran shows here. The error is [ErrOtherLog], or [eventlog.ErrUnavailable]
+// when the log cannot be read.
 func CheckLog(ctx context.Context, log *eventlog.Log, st *store.Store) error {
 	b, err := log.Backlog(ctx)
-	if err == nil {
-		_, _, err = Observe(ctx, log, st, b)
+	if err != nil {
+		return fmt.Errorf("%w: %w", eventlog.ErrUnavailable, err)
 	}
+	_, _, err = Observe(ctx, log, st, b)
 	return err
 }
 
