@@ -25,9 +25,5 @@ UPDATE event_log AS l SET erased = ARRAY(
 -- Forgets the lost events, unless more were lost than those up to lost_to.
 UPDATE event_log SET lost_events = 0, lost_from = 0, lost_to = 0, lost_since = NULL WHERE lost_to <= @lost_to;
 
--- name: EventLogReplace :exec
--- Records another log in place of the present one.
-INSERT INTO event_log (log_id, settled, deliveries) VALUES (@log_id, @settled, @deliveries)
-ON CONFLICT (only_row) DO UPDATE SET
-    log_id = excluded.log_id, settled = excluded.settled, deliveries = excluded.deliveries, erased = '{}',
-    lost_events = 0, lost_from = 0, lost_to = 0, lost_since = NULL;
+-- name: EventLogForget :execrows
+DELETE FROM event_log;

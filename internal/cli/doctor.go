@@ -31,7 +31,7 @@ unchecked), seen, and fix.`
 }
 
 func (c *doctorCmd) Run(s *session) error {
-	o := doctor.Options{Faults: c.CheckSet(), Want: c.wanted(), Logger: s.logger, Process: doctor.Process{Folder: c.DataDir}}
+	o := doctor.Options{Faults: c.CheckSet(), Warning: config.ShortAge(c.MaxAge), Want: c.wanted(), Logger: s.logger, Process: doctor.Process{Folder: c.DataDir}}
 	d := &deployment{local: local{DataDir: c.DataDir}, Database: c.Database, natsFlags: natsFlags{NATSURL: c.NATSURL, NATSCreds: c.NATSCreds}}
 	running, err := c.find(d, &o.Process)
 	if err != nil {

@@ -11,6 +11,8 @@ type eventsCmd struct {
 	Show   eventsShowCmd   `cmd:"" help:"Show one stored event in full."`
 	Export eventsExportCmd `cmd:"" help:"Write stored events to a file, one a line."`
 	Import eventsImportCmd `cmd:"" help:"Store exported events in the log."`
+	Lost   eventsLostCmd   `cmd:"" help:"Tell which events left the log before they were applied, and acknowledge it."`
+	Adopt  eventsAdoptCmd  `cmd:"" help:"Let the database go on with another event log."`
 }
 
 // orDash returns "-" for an empty text.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go"
@@ -11,10 +12,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// tamper URL discard|narrow|forget: changes how the event log of a NATS server is kept:
-// what is old is discarded, the consumer gets less, the dead letters are gone.
+// tamper URL discard|narrow|forget|purge|age: changes how the event log of a NATS server is
+// kept: what is old is discarded, the consumer gets less, the dead letters are gone, the
+// events are gone, they have an age limit.
 func cmdTamper(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 2, "tamper URL discard|narrow|forget")
+	usage(ts, !neg && len(args) == 2, "tamper URL discard|narrow|forget|purge|age")
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	nc, err := nats.Connect(args[0])
@@ -36,6 +38,17 @@ func cmdTamper(ts *testscript.TestScript, neg bool, args []string) {
 		config := consumer.CachedInfo().Config
 		config.MaxDeliver, config.FilterSubject = 5, "clerk.events.user.>"
 		_, err = js.UpdateConsumer(ctx, "CLERK_EVENTS", config)
+		ts.Check(err)
+	case "purge":
+		stream, err := js.Stream(ctx, "CLERK_EVENTS")
+		ts.Check(err)
+		ts.Check(stream.Purge(ctx))
+	case "age":
+		stream, err := js.Stream(ctx, "CLERK_EVENTS")
+		ts.Check(err)
+		config := stream.CachedInfo().Config
+		config.MaxAge = time.Hour
+		_, err = js.UpdateStream(ctx, config)
 		ts.Check(err)
 	case "forget":
 		ts.Check(js.DeleteStream(ctx, "CLERK_DEAD"))

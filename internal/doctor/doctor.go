@@ -25,7 +25,8 @@ const (
 
 // Options name the things to check. A nil one cannot be reached, for the reason beside it.
 type Options struct {
-	Faults config.Faults
+	Faults  config.Faults
+	Warning string // about the retention, see config.ShortAge
 
 	Process Process // the clerksync running here
 
@@ -34,7 +35,7 @@ type Options struct {
 
 	Log   *eventlog.Log
 	NoLog *Check           // why it is nil
-	Want  eventlog.Options // configured limits of the log; 0 is not configured
+	Want  eventlog.Options // how the log is configured
 
 	Probe  *probe.Probe  // nil: none is sent
 	Alert  *alert.Sender // nil: no test alert is sent
@@ -50,6 +51,8 @@ func Run(ctx context.Context, o Options) *Report {
 			texts = append(texts, f.String())
 		}
 		r.add("configuration", Failed, strings.Join(texts, "; "), "correct the variables; clerksync serve refuses to start like this")
+	} else if o.Warning != "" {
+		r.add("configuration", Warning, o.Warning, "raise it, and restart clerksync serve")
 	} else {
 		r.ok("configuration", "what is set can be used")
 	}

@@ -25,7 +25,7 @@ type Loss struct {
 var ErrOtherLog = errors.New("the event log is not the one that the rows come from")
 
 // FixOtherLog is the next step after [ErrOtherLog].
-const FixOtherLog = "correct NATS_URL, CLERKSYNC_DATA_DIR or DATABASE_URL; if this log is to replace the other one: clerksync events adopt"
+const FixOtherLog = "correct NATS_URL, CLERKSYNC_DATA_DIR or DATABASE_URL; if this log is to replace the other one: clerksync events adopt, and start again"
 
 // CheckLog compares the log with the one that the database records, and records it when
 // there is none yet. A worker calls it before it applies the first event: what left the log
@@ -54,7 +54,7 @@ func Observe(ctx context.Context, log *eventlog.Log, st *store.Store, b *eventlo
 	case err != nil:
 		return nil, 0, err
 	case was == nil:
-		return nil, now.Settled, begin(ctx, log, b, st, st.RecordLog)
+		return nil, now.Settled, begin(ctx, log, b, st)
 	case was.LogID != now.ID:
 		return nil, 0, fmt.Errorf("%w: its id is %s, and that of the rows %s", ErrOtherLog, now.ID, was.LogID)
 	case b.Last < uint64(was.Settled):
@@ -91,20 +91,10 @@ func lostOf(events, from, to uint64, since *time.Time) *Loss {
 	return &Loss{Events: events, From: from, To: to, Since: since.UTC()}
 }
 
-// Adopt records this log as the one that the rows come from, in place of another. Heads
-// keep the sequences of the former one.
-func Adopt(ctx context.Context, log *eventlog.Log, st *store.Store) error {
-	b, err := log.Backlog(ctx)
-	if err != nil {
-		return err
-	}
-	return begin(ctx, log, b, st, st.ReplaceLog)
-}
-
-// begin writes the first observation of a log.
-func begin(ctx context.Context, log *eventlog.Log, b *eventlog.Backlog, st *store.Store, write func(context.Context, store.LogFloor) error) error {
+// begin records a log that the database does not know.
+func begin(ctx context.Context, log *eventlog.Log, b *eventlog.Backlog, st *store.Store) error {
 	now := floor(b)
-	if err := write(ctx, now); err != nil {
+	if err := st.RecordLog(ctx, now); err != nil {
 		return err
 	}
 	log.Recorded(b.Floor)

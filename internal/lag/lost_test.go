@@ -321,7 +321,9 @@ func TestOtherLog(t *testing.T) {
 		return ids
 	}
 	require.Empty(t, due())
-	require.NoError(t, Adopt(t.Context(), other, w.store))
+	known, err := w.store.ForgetLog(t.Context())
+	require.NoError(t, err)
+	require.True(t, known)
 	require.NoError(t, CheckLog(t.Context(), other, w.store))
 	require.Equal(t, []string{"user_3"}, due())
 	require.ErrorIs(t, CheckLog(t.Context(), w.log, w.store), ErrOtherLog)
@@ -336,7 +338,8 @@ func TestOlderCopyOfALog(t *testing.T) {
 	err = CheckLog(t.Context(), w.log, w.store)
 	require.ErrorIs(t, err, ErrOtherLog)
 	require.EqualError(t, err, "the event log is not the one that the rows come from: it ends with sequence 20, and events up to 25 were applied: an older copy of it was restored")
-	require.NoError(t, Adopt(t.Context(), w.log, w.store))
+	_, err = w.store.ForgetLog(t.Context())
+	require.NoError(t, err)
 	require.NoError(t, CheckLog(t.Context(), w.log, w.store))
 }
 

@@ -41,18 +41,21 @@ func (s *Store) RecordLog(ctx context.Context, now LogFloor) error {
 	return wrap("write event_log", err)
 }
 
-// ReplaceLog records another log in place of the present one. Deleted users are erased
-// again: that they were erased is true of the former log.
-func (s *Store) ReplaceLog(ctx context.Context, now LogFloor) error {
-	return wrap("write event_log", pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+// ForgetLog forgets the log that the rows come from, so that the next worker records its
+// own. Deleted users are erased again: that they were erased is true of the former log.
+// It returns false when none is recorded.
+func (s *Store) ForgetLog(ctx context.Context) (bool, error) {
+	var n int64
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) (err error) {
 		if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil { // it may reset many marks
 			return err
 		}
-		if err := s.q.EraseAllAgain(ctx, tx); err != nil {
+		if n, err = s.q.EventLogForget(ctx, tx); err != nil {
 			return err
 		}
-		return s.q.EventLogReplace(ctx, tx, &db.EventLogReplaceParams{LogID: now.ID, Settled: int64(now.Settled), Deliveries: int64(now.Deliveries)})
-	}))
+		return s.q.EraseAllAgain(ctx, tx)
+	})
+	return n > 0, wrap("forget the event log", err)
 }
 
 // ObserveLog records an observation of the log, and the events that are lost: those that

@@ -55,6 +55,18 @@ func (q *Queries) EventLogErase(ctx context.Context, db DBTX, seqs []int64) erro
 	return err
 }
 
+const eventLogForget = `-- name: EventLogForget :execrows
+DELETE FROM event_log
+`
+
+func (q *Queries) EventLogForget(ctx context.Context, db DBTX) (int64, error) {
+	result, err := db.Exec(ctx, eventLogForget)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const eventLogGet = `-- name: EventLogGet :one
 SELECT only_row, log_id, settled, deliveries, erased, lost_events, lost_from, lost_to, lost_since FROM event_log
 `
@@ -96,25 +108,6 @@ func (q *Queries) EventLogLock(ctx context.Context, db DBTX) (*EventLog, error) 
 		&i.LostSince,
 	)
 	return &i, err
-}
-
-const eventLogReplace = `-- name: EventLogReplace :exec
-INSERT INTO event_log (log_id, settled, deliveries) VALUES ($1, $2, $3)
-ON CONFLICT (only_row) DO UPDATE SET
-    log_id = excluded.log_id, settled = excluded.settled, deliveries = excluded.deliveries, erased = '{}',
-    lost_events = 0, lost_from = 0, lost_to = 0, lost_since = NULL
-`
-
-type EventLogReplaceParams struct {
-	LogID      string `json:"log_id"`
-	Settled    int64  `json:"settled"`
-	Deliveries int64  `json:"deliveries"`
-}
-
-// Records another log in place of the present one.
-func (q *Queries) EventLogReplace(ctx context.Context, db DBTX, arg *EventLogReplaceParams) error {
-	_, err := db.Exec(ctx, eventLogReplace, arg.LogID, arg.Settled, arg.Deliveries)
-	return err
 }
 
 const eventLogUpdate = `-- name: EventLogUpdate :exec
