@@ -20,8 +20,9 @@ func (c *verifyCmd) Help() string {
 	return `Applies the whole log to tables of its own, in a schema next to the live one
 (<schema>_verify, dropped at the end), and compares row by row and column by column.
 For every difference it names the reason: the log does not reach back that far, a user
-was erased or restored by hand, an event is pending, or none that clerksync causes. Exit
-status 1 when a difference is unexplained.
+was erased, an event is pending, the row is of another log, or none that clerksync causes.
+What was restored by hand is compared with what the restore gives. Exit status 1 when a
+difference is unexplained.
 
 It needs the privilege to create a schema, and as much disk space as the tables use.
 Workers continue concurrently.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
@@ -17,21 +16,21 @@ import (
 // Reason is why a row may differ from the log.
 type Reason string
 
-// The reasons. Nothing that clerksync does explains the last two.
+// The reasons. Nothing that clerksync does explains the last three.
 const (
-	Restored Reason = "restored" // its tombstone was lifted by hand
-	Erased   Reason = "erased"   // the person was erased
-	Cut      Reason = "cut"      // its event is no longer in the log
-	Pending  Reason = "pending"  // an event about it is not applied yet
-	Moved    Reason = "moved"    // it changed during the comparison
-	Parked   Reason = "parked"   // an event about it is a dead letter
-	Follows  Reason = "follows"  // it depends on another entity, which differs
-	Missed   Reason = "missed"   // an event was not applied
-	Changed  Reason = "changed"  // the row was changed by other means, or made by another version
+	Erased   Reason = "erased"    // the person was erased
+	Cut      Reason = "cut"       // its event is no longer in the log
+	Pending  Reason = "pending"   // an event about it is not applied yet
+	Moved    Reason = "moved"     // it changed during the comparison
+	Parked   Reason = "parked"    // an event about it is a dead letter
+	Follows  Reason = "follows"   // it depends on another entity, which differs
+	OtherLog Reason = "other_log" // its event is of another log than this one
+	Missed   Reason = "missed"    // an event was not applied
+	Changed  Reason = "changed"   // the row was changed by other means, or made by another version
 )
 
 // Explained reports whether a difference for this reason is expected.
-func (r Reason) Explained() bool { return r != Missed && r != Changed }
+func (r Reason) Explained() bool { return r != OtherLog && r != Missed && r != Changed }
 
 const whyMoved = "it changed during the comparison"
 
@@ -42,6 +41,7 @@ type explainer struct {
 	log    *eventlog.Log
 	state  eventlog.State  // of the log, before the tables were read
 	to     uint64          // the last sequence in the rebuilt tables
+	last   uint64          // the last sequence of the log after the tables were read, 0 when it was not needed
 	parked map[uint64]bool // sequences of events that are dead letters
 
 	tables, scratch *store.Store
@@ -74,27 +74,14 @@ func (e *explainer) note(f *Finding) {
 
 func (e *explainer) explain(ctx context.Context, d *store.Difference) (Reason, string, error) {
 	live, log := d.HeadInTables, d.HeadInLog
-	switch {
-	case live != nil && live.RestoredAt != nil && log != nil && log.Deleted && !live.Deleted:
-		return Restored, "restored by hand at " + live.RestoredAt.UTC().Format(time.RFC3339) + ": the log still has the delete", nil
-	case live != nil && live.Deleted && (live.ErasedAt != nil || live.Erasing):
-		return Erased, "the person was erased: the log no longer has events about them", nil
-	}
 	order := version(live).Compare(version(log))
 	switch {
+	case live != nil && live.RestoredAt != nil && log != nil && (log.RestoredAt == nil || !log.RestoredAt.Equal(*live.RestoredAt)):
+		return Moved, "it was restored during the comparison", nil
+	case live != nil && live.Deleted && (live.ErasedAt != nil || live.Erasing) && (log == nil || version(log).EventAt < 0): // below a stub
+		return Erased, "the person was erased: the log no longer has events about them", nil
 	case live != nil && (log == nil || order > 0): // the tables have a newer version
-		seq := uint64(live.EventSeq)
-		if seq > e.to {
-			return Moved, whyMoved, nil
-		}
-		there, err := e.holds(ctx, seq)
-		if err != nil {
-			return "", "", err
-		}
-		if !there {
-			return Cut, fmt.Sprintf("the event that made it (sequence %d) is no longer in the log: it was older than the log keeps, or was erased", seq), nil
-		}
-		return Changed, fmt.Sprintf("the log has the event that made it (sequence %d), and it says something else", seq), nil
+		return e.explainNewer(ctx, live)
 	case log != nil && (live == nil || order < 0): // the log has a newer version
 		seq := uint64(log.EventSeq)
 		switch {
@@ -159,16 +146,44 @@ func (e *explainer) explainFollower(ctx context.Context, d *store.Difference) (R
 	return Changed, whyChanged, nil
 }
 
-// holds reports whether an event is in the log.
-func (e *explainer) holds(ctx context.Context, seq uint64) (bool, error) {
-	if seq < e.state.First {
-		return false, nil
+// explainNewer explains a head that is newer than all that the log has about the entity.
+func (e *explainer) explainNewer(ctx context.Context, live *db.EntityHead) (Reason, string, error) {
+	seq := uint64(live.EventSeq)
+	if seq > e.to {
+		if e.last == 0 {
+			state, err := e.log.State(ctx)
+			if err != nil {
+				return "", "", err
+			}
+			e.last = state.Last
+		}
+		if seq <= e.last {
+			return Moved, whyMoved, nil
+		}
+		return OtherLog, fmt.Sprintf("the event that made it (sequence %d) is of another log: this one ends with %d", seq, e.last), nil
 	}
-	_, err := e.log.Get(ctx, seq)
+	m, err := e.get(ctx, seq)
+	switch {
+	case err != nil:
+		return "", "", err
+	case m == nil:
+		return Cut, fmt.Sprintf("the event that made it (sequence %d) is no longer in the log: it was older than the log keeps, or was erased", seq), nil
+	case live.Kind != "seat" && m.Event.ID != live.EventID: // the event id of a seat is a membership's
+		return OtherLog, fmt.Sprintf("the event that made it (%s, sequence %d) is of another log: this one has another event there", live.EventID, seq), nil
+	}
+	return Changed, fmt.Sprintf("the log has the event that made it (sequence %d), and it says something else", seq), nil
+}
+
+// get reads an event, nil when it is not in the log.
+func (e *explainer) get(ctx context.Context, seq uint64) (*eventlog.Message, error) {
+	if seq < max(e.state.First, 1) {
+		return nil, nil
+	}
+	m, err := e.log.Get(ctx, seq)
 	if errors.Is(err, eventlog.ErrNotFound) {
-		return false, nil
+		return nil, nil
 	}
-	return err == nil, err
+	return m, err
 }
 
 func version(h *db.EntityHead) clerk.Version {

@@ -74,6 +74,10 @@ func (v *Verifier) Run(ctx context.Context) (_ *Report, err error) {
 		defer cancel()
 		err = errors.Join(err, drop(ctx))
 	}()
+	// Before the rebuild: a delete that a restore lifted does not count there either.
+	if err := v.Store.CopyRestored(ctx, scratch); err != nil {
+		return nil, err
+	}
 	report := &Report{}
 	for round := 1; ; round++ {
 		if err := v.rebuild(ctx, scratch, report); err != nil {

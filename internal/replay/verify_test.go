@@ -216,25 +216,96 @@ func TestHandMadeChangeIsNotExcused(t *testing.T) {
 	w.exec("DELETE FROM org_memberships WHERE clerk_id = 'orgmem_11'")
 	w.exec("UPDATE users SET email = NULL WHERE clerk_id = 'user_2'")
 	report := w.verify()
-	requireReasons(t, report, replay.Restored, replay.Changed)
+	requireReasons(t, report, replay.Changed)
 	require.Equal(t, 2, report.Unexplained())
 }
 
-// TestVerifyKnowsWhatWasRestored, and what follows from it: memberships, and who holds
-// an address.
-func TestVerifyKnowsWhatWasRestored(t *testing.T) {
+// TestVerifyOfRestoredEntities: what a restore gives is no difference, and neither is what
+// follows from it: memberships, and who holds an address.
+func TestVerifyOfRestoredEntities(t *testing.T) {
 	t.Parallel()
-	w := worked(t, userAt(1, 1, "a@example.com"), userAt(2, 2, "a@example.com"), org(1, 1), joined(1, 1, 2), joined(2, 1, 2), userDeleted(2, 9))
+	w := worked(t, userAt(1, 1, "a@example.com"), userAt(2, 2, "a@example.com"), joined(3, 1, 2), userAt(3, 3, "c@example.com"), org(1, 1),
+		joined(1, 1, 2), joined(2, 1, 2), userDeleted(2, 9), userDeleted(3, 9))
 	w.restore("user_2")
+	w.restore("user_3") // the log begins with a membership of it
+	requireReasons(t, w.verify())
+
+	// A row that was changed by hand is not excused.
+	w.exec("UPDATE users SET first_name = 'Eve' WHERE clerk_id = 'user_2'")
+	w.exec("UPDATE org_memberships SET role = 'org:admin' WHERE clerk_id = 'orgmem_21'")
+	w.exec("UPDATE users SET email = NULL WHERE clerk_id = 'user_2'")
 	report := w.verify()
-	requireReasons(t, report, replay.Restored, replay.Follows)
-	require.Zero(t, report.Unexplained())
 	require.Equal(t, []finding{
-		{"users", "user_1", "", replay.Follows, "[email]"},
-		{"users", "user_2", "", replay.Restored, found(report)[1].Columns},
-		{"org_memberships", "orgmem_21", "tables", replay.Follows, "[]"},
-		{"entity_heads", "user_2", "", replay.Restored, "[deleted updated_at event_at event_id]"},
+		{"users", "user_2", "", replay.Changed, "[email first_name]"},
+		{"org_memberships", "orgmem_21", "", replay.Changed, "[role]"},
 	}, found(report))
+	require.Equal(t, 2, report.Unexplained())
+
+	// What happens after the restore counts, also another delete.
+	w.Append(userAt(2, 20, "b@example.com"), userDeleted(1, 21))
+	w.settle()
+	later := time.Now().Add(time.Hour).UnixMilli() - testkit.Base
+	w.Append(userDeleted(2, later))
+	w.settle()
+	requireReasons(t, w.verify())
+}
+
+// TestVerifyWhileSomebodyRestores: the restore changes rows during the comparison.
+func TestVerifyWhileSomebodyRestores(t *testing.T) {
+	t.Parallel()
+	w := worked(t, user(1), userDeleted(1, 9))
+	restored := false
+	v := replay.Verifier{Log: w.Log, Store: w.Store, Appliers: appliers, Batch: batch, Comparing: func() {
+		if !restored {
+			restored = true
+			w.restore("user_1")
+		}
+	}}
+	report, err := v.Run(t.Context())
+	require.NoError(t, err)
+	requireReasons(t, report, replay.Moved)
+	require.Zero(t, report.Unexplained())
+}
+
+// TestVerifyAfterTheLogWasLost: heads of the former log are not taken for rows that just
+// moved, also where the new log has an event with the sequence of one.
+func TestVerifyAfterTheLogWasLost(t *testing.T) {
+	t.Parallel()
+	w := worked(t, users(0, 8)...)
+	old := w.Store
+	fresh := newWorld(t)
+	w.Log, w.NC, w.Store = fresh.Log, fresh.NC, old
+	w.Append(userAt(0, 99, "new@example.com"), user(1), user(9))
+	w.work()
+	w.settle()
+	report := w.verify()
+	requireReasons(t, report, replay.OtherLog)
+	byUser := map[string]string{}
+	for _, f := range report.Findings {
+		byUser[f.ClerkID] = f.Why
+	}
+	require.Equal(t, map[string]string{
+		"user_2": "the event that made it (msg_2, sequence 3) is of another log: this one has another event there",
+		"user_3": "the event that made it (sequence 4) is of another log: this one ends with 3",
+		"user_4": "the event that made it (sequence 5) is of another log: this one ends with 3",
+		"user_5": "the event that made it (sequence 6) is of another log: this one ends with 3",
+		"user_6": "the event that made it (sequence 7) is of another log: this one ends with 3",
+		"user_7": "the event that made it (sequence 8) is of another log: this one ends with 3",
+	}, byUser)
+	require.Equal(t, report.Differences, report.Unexplained())
+}
+
+// TestErasedIsWhatTheLogDoesNotKnow: a person whose events came back is not "erased".
+func TestErasedIsWhatTheLogDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	w := worked(t, user(1), userDeleted(1, 9), user(2))
+	w.erase("user_1")
+	requireReasons(t, w.verify(), replay.Erased)
+	w.exec("CREATE TABLE kept AS SELECT * FROM entity_heads WHERE clerk_id = 'user_1'")
+	w.Append(userAt(1, 5, "old@example.com"))
+	w.settle()
+	w.exec("UPDATE entity_heads h SET erased_at = k.erased_at FROM kept k WHERE h.clerk_id = k.clerk_id")
+	requireReasons(t, w.verify(), replay.Cut)
 }
 
 // TestVerifyKnowsWhoWasErased, with what their events had made.
@@ -431,9 +502,9 @@ func TestVerifyParksNothing(t *testing.T) {
 // TestReasons: which of them are to be expected.
 func TestReasons(t *testing.T) {
 	t.Parallel()
-	unexplained := []replay.Reason{replay.Missed, replay.Changed}
+	unexplained := []replay.Reason{replay.OtherLog, replay.Missed, replay.Changed}
 	for _, r := range []replay.Reason{
-		replay.Restored, replay.Erased, replay.Cut, replay.Pending, replay.Moved, replay.Parked, replay.Follows, replay.Missed, replay.Changed,
+		replay.OtherLog, replay.Erased, replay.Cut, replay.Pending, replay.Moved, replay.Parked, replay.Follows, replay.Missed, replay.Changed,
 	} {
 		require.Equal(t, !slices.Contains(unexplained, r), r.Explained(), r)
 	}

@@ -78,6 +78,22 @@ func (s *Store) Compare(ctx context.Context, scratch *Store, f func(*Difference)
 	return nil
 }
 
+// CopyRestored tells a scratch copy which tombstones were lifted by hand, before events are
+// applied to it: the deletes before that do not count, and what the restore gave follows
+// from the other events. These heads are below version zero, so that any event wins, and a
+// stub too.
+func (s *Store) CopyRestored(ctx context.Context, scratch *Store) error {
+	return wrap("copy restored heads", pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, strings.NewReplacer(
+			"{live}", pgx.Identifier{s.schema}.Sanitize(), "{scratch}", pgx.Identifier{scratch.schema}.Sanitize(),
+		).Replace(`SET LOCAL statement_timeout = 0;
+			INSERT INTO {scratch}.entity_heads (kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at, restored_at)
+			SELECT kind, clerk_id, false, to_timestamp(-1), to_timestamp(-1), '', 0, now(), restored_at
+			FROM {live}.entity_heads WHERE restored_at IS NOT NULL`))
+		return err
+	}))
+}
+
 func (c comparison) run(ctx context.Context, tx pgx.Tx, live, scratch string, f func(*Difference) error) error {
 	doing := "compare " + c.table
 	found, err := tx.Query(ctx, `SELECT attname::text FROM pg_attribute
