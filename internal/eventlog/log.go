@@ -100,6 +100,10 @@ var errNotOpen = fmt.Errorf("%w: not open yet, the server is away", ErrUnavailab
 // the connection, after the log.
 func Open(ctx context.Context, nc *nats.Conn, o Options) (*Log, error) {
 	o = o.filled()
+	if o.Sync == nil && o.Replicas == 1 && o.Logger != nil {
+		// Only the server's own configuration has it.
+		o.Logger.Info("a single NATS server needs sync_interval: always, otherwise a power failure can take events that were answered")
+	}
 	return newLog(ctx, nc, o, func(ctx context.Context, l *Log) error { return l.ensureStreams(ctx, o) })
 }
 

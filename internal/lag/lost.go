@@ -63,9 +63,11 @@ func Observe(ctx context.Context, log *eventlog.Log, st *store.Store, b *eventlo
 	}
 	// After the loss of the consumer, events that were settled are delivered again.
 	now.Settled = max(now.Settled, uint64(was.Settled))
-	delivered := now.Deliveries // the consumer was made anew
+	var delivered uint64
 	if total := now.Deliveries + b.Floor.Carried; total >= uint64(was.Deliveries) {
 		delivered = total - uint64(was.Deliveries)
+	} else { // the consumer was made anew: only what is gone from the log was not delivered
+		delivered = now.Settled - max(uint64(was.Settled), min(now.Settled, b.First-min(b.First, 1)))
 	}
 	row, err := st.ObserveLog(ctx, store.Passed{Was: was, Now: now, Delivered: delivered, First: b.First})
 	if err != nil {

@@ -278,6 +278,20 @@ func hold(t *testing.T, js jetstream.JetStream, n int) {
 	require.Equal(t, n, taken)
 }
 
+// TestOlderDatabase: after a restore of PostgreSQL, the log is ahead of what the database
+// knows, and nothing is lost that the log still has.
+func TestOlderDatabase(t *testing.T) {
+	t.Parallel()
+	w := stopped(t)
+	w.worker("second", w.store.Apply)
+	w.settle()
+	for _, deliveries := range []string{"3", "1000"} { // the consumer counts on, or was made anew since
+		_, err := w.store.Pool().Exec(t.Context(), "UPDATE event_log SET settled = 3, deliveries = "+deliveries)
+		require.NoError(t, err)
+		require.Nil(t, w.observe())
+	}
+}
+
 // TestAcknowledgeLost: it stays until then, and what is lost later counts anew.
 func TestAcknowledgeLost(t *testing.T) {
 	t.Parallel()
