@@ -198,3 +198,10 @@ func texts(faults config.Faults) []string {
 	}
 	return all
 }
+
+// TestShortAge: shorter than Svix retries.
+func TestShortAge(t *testing.T) {
+	t.Parallel()
+	require.Empty(t, config.ShortAge(28*time.Hour))
+	require.Equal(t, "CLERKSYNC_LOG_MAX_AGE is 27h0m0s, and Svix retries a delivery for 28 h: a replay cannot reach back over a long outage", config.ShortAge(27*time.Hour))
+}

@@ -134,3 +134,25 @@ func TestRetentionWithoutAWorker(t *testing.T) {
 	})
 	require.Len(t, w.Events(), 3)
 }
+
+// TestErasureIsNoLoss: the events of an erased person leave the log before they are
+// applied, on purpose.
+func TestErasureIsNoLoss(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	require.NoError(t, lag.CheckLog(t.Context(), w.Log, w.Store))
+	for i := range 5 {
+		w.Append(testkit.UserAt(int64(i), "user_1"), testkit.UserAt(int64(i), "user_2"))
+	}
+	events, _ := w.erase("user_1")
+	require.Equal(t, 5, events)
+	w.work(t)
+	testkit.Eventually(t, "the rest is applied", func() (bool, any) {
+		state, err := w.Log.State(context.Background())
+		return err == nil && state.AppliedThrough == state.Last, state
+	})
+	require.NoError(t, lag.CheckLog(t.Context(), w.Log, w.Store))
+	lost, err := lag.ReadLost(t.Context(), w.Store)
+	require.NoError(t, err)
+	require.Nil(t, lost)
+}

@@ -377,7 +377,7 @@ func TestJSONOfAReading(t *testing.T) {
 		"in_step": false, "state": "unknown", "cause": "", "why": "", "since": null, "fix": "", "silent": false, "verdict": "v", "measured_at": "0001-01-01T00:00:00Z",
 		"pending": null, "in_work": null, "oldest_pending_age_seconds": null,
 		"stored_per_second": null, "applied_per_second": null, "seconds_left": null,
-		"last_event_received_at": null, "silence": null,
+		"lost": null, "last_event_received_at": null, "silence": null,
 		"delivery_seconds": null, "queue_seconds": null, "end_to_end_seconds": null,
 		"dead_letters": null, "workers": null, "receivers": null, "probe": null, "event_log": {"ok": false}, "postgresql": null, "warnings": []
 	}`, string(text))
