@@ -135,7 +135,11 @@ func (a *App) reportWorker(name string, started time.Time) *lag.Worker {
 		w.Failing = failure(err, since)
 	}
 	w.Outage = a.database.waiting.Load()
-	if r := a.watch.Latest(); w.Outage == nil && r != nil && !r.PostgreSQL.OK {
+	r := a.watch.Latest()
+	if r != nil {
+		w.Lost = r.Lost
+	}
+	if w.Outage == nil && r != nil && !r.PostgreSQL.OK {
 		w.Outage = &lag.Failure{Reason: r.PostgreSQL.Error, Cause: r.PostgreSQL.Cause, Since: *r.PostgreSQL.Since}
 	}
 	return w

@@ -8,6 +8,8 @@ const (
 	CausePostgreSQL    = "postgresql"     // PostgreSQL cannot be used
 	CauseMigrations    = "migrations"     // the tables are older or newer than the program
 	CauseEventLog      = "event_log"      // the event log cannot be read
+	CauseLost          = "lost"           // events left the event log before they were applied
+	CauseOtherLog      = "other_log"      // the event log is not the one that the rows come from
 	CauseDisk          = "disk"           // the disk of the event log has too little room
 	CauseLogFull       = "log_full"       // the event log has reached its size limit
 	CauseSecret        = "secret"         // signatures do not fit
@@ -23,7 +25,7 @@ const (
 
 // Causes lists them all.
 var Causes = []string{
-	CauseNoWorker, CauseNotApplying, CauseCatchingUp, CausePostgreSQL, CauseMigrations, CauseEventLog, CauseDisk, CauseLogFull, CauseSecret,
+	CauseNoWorker, CauseNotApplying, CauseCatchingUp, CausePostgreSQL, CauseMigrations, CauseEventLog, CauseLost, CauseOtherLog, CauseDisk, CauseLogFull, CauseSecret,
 	CauseClock, CauseUnavailable, CauseRefused, CauseProbe, CauseWrongInstance, CauseSilent, CauseDeadLetters, CauseUnmeasured,
 }
 
@@ -32,5 +34,6 @@ const (
 	fixEventLog   = "start the NATS server, or correct NATS_URL; clerksync doctor checks it"
 	fixPostgreSQL = "bring PostgreSQL back, or correct DATABASE_URL; the workers recover by themselves"
 	fixMigrations = "clerksync migrate up; when the tables are newer, run the clerksync that migrated them"
+	fixLost       = "have Svix send the events of that time again (Clerk dashboard → Webhooks → your endpoint), then clerksync events lost --acknowledge"
 	fixLogFull    = "raise CLERKSYNC_LOG_MAX_BYTES, or lower CLERKSYNC_LOG_MAX_AGE"
 )

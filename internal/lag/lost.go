@@ -55,11 +55,9 @@ func Observe(ctx context.Context, log *eventlog.Log, st *store.Store, b *eventlo
 		return nil, 0, err
 	case was == nil:
 		return nil, now.Settled, begin(ctx, log, b, st)
-	case was.LogID != now.ID:
-		return nil, 0, fmt.Errorf("%w: its id is %s, and that of the rows %s", ErrOtherLog, now.ID, was.LogID)
-	case b.Last < uint64(was.Settled):
-		return nil, 0, fmt.Errorf("%w: it ends with sequence %d, and events up to %d were applied: an older copy of it was restored",
-			ErrOtherLog, b.Last, was.Settled)
+	}
+	if err := compare(ctx, log, b, was.LogID, uint64(was.Settled)); err != nil {
+		return nil, 0, err
 	}
 	// After the loss of the consumer, events that were settled are delivered again.
 	now.Settled = max(now.Settled, uint64(was.Settled))
@@ -75,6 +73,22 @@ func Observe(ctx context.Context, log *eventlog.Log, st *store.Store, b *eventlo
 	}
 	log.Recorded(b.Floor)
 	return lostOf(uint64(row.LostEvents), uint64(row.LostFrom), uint64(row.LostTo), row.LostSince), uint64(row.Settled), nil
+}
+
+// compare returns [ErrOtherLog] unless this is the log that the database records.
+func compare(ctx context.Context, log *eventlog.Log, b *eventlog.Backlog, id string, settled uint64) error {
+	if b.LogID != id {
+		return fmt.Errorf("%w: its id is %s, and that of the rows %s", ErrOtherLog, b.LogID, id)
+	}
+	if b.Last >= settled {
+		return nil
+	}
+	// Another worker may have recorded events that were stored after b was read.
+	state, err := log.State(ctx)
+	if err == nil && state.Last < settled {
+		err = fmt.Errorf("%w: it ends with sequence %d, and events up to %d were applied: an older copy of it was restored", ErrOtherLog, state.Last, settled)
+	}
+	return err
 }
 
 // ReadLost returns what the workers found to be lost, nil when nothing is.
@@ -114,13 +128,21 @@ func floor(b *eventlog.Backlog) store.LogFloor {
 	return store.LogFloor{ID: b.LogID, Settled: b.Floor.Seq, Deliveries: b.Floor.Deliveries}
 }
 
-// lost returns what is lost. A worker also records how far the log is settled.
+// lost returns what is lost. A worker also records how far the log is settled, which
+// others only read: a reset of the consumer is known to nobody else.
 func (m *Meter) lost(ctx context.Context, b *eventlog.Backlog) (*Loss, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	if !m.worker {
-		return ReadLost(ctx, m.store)
+	if m.worker {
+		lost, _, err := Observe(ctx, m.log, m.store, b)
+		return lost, err
 	}
-	lost, _, err := Observe(ctx, m.log, m.store, b)
-	return lost, err
+	row, err := m.store.EventLog(ctx)
+	if row == nil || err != nil {
+		return nil, err
+	}
+	if err := compare(ctx, m.log, b, row.LogID, uint64(row.Settled)); err != nil {
+		return nil, err
+	}
+	return lostOf(uint64(row.LostEvents), uint64(row.LostFrom), uint64(row.LostTo), row.LostSince), nil
 }

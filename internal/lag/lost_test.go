@@ -2,6 +2,7 @@ package lag
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -241,6 +242,48 @@ func TestNeverLostInNormalRunning(t *testing.T) {
 		}
 		w.log.Close()
 	}
+}
+
+// TestManyWorkersObserve at the same time, while events arrive, with readings that are
+// older than what another one has recorded.
+func TestManyWorkersObserve(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	require.NoError(t, CheckLog(t.Context(), w.log, w.store))
+	w.worker("first", w.store.Apply)
+	w.worker("second", w.store.Apply)
+	old, err := w.log.Backlog(t.Context())
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	var observers sync.WaitGroup
+	for range 3 {
+		observers.Go(func() {
+			for ctx.Err() == nil {
+				b, err := w.log.Backlog(context.Background())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if lost, _, err := Observe(context.Background(), w.log, w.store, b); err != nil || lost != nil {
+					t.Error(lost, err)
+					return
+				}
+			}
+		})
+	}
+	for range 100 {
+		w.emit(3, 0)
+	}
+	w.settle()
+	cancel()
+	observers.Wait()
+	require.Nil(t, w.observe())
+	lost, _, err := Observe(t.Context(), w.log, w.store, old)
+	require.NoError(t, err)
+	require.Nil(t, lost)
+	w.emit(3, 0)
+	w.settle()
+	require.Nil(t, w.observe())
 }
 
 // TestResetIsNoLoss: after a reset, the consumer counts its deliveries from 0 again.

@@ -1,6 +1,7 @@
 package lag
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -67,6 +68,7 @@ type facts struct {
 	pgOutage time.Time     // zero when PostgreSQL answers, or the outage does not affect the workers
 	still    time.Duration // how long nothing was applied although events wait
 	falling  bool          // more is stored than is applied
+	otherLog error         // the log is not the one that the rows come from
 	letter   *parked       // the last delivery, if it was parked for its Clerk instance
 	warnings []finding
 }
@@ -118,6 +120,9 @@ func (m *Meter) Measure(ctx context.Context) *Reading {
 	if rollErr == nil && err == nil { // while the log does not answer, a silent worker may still run
 		r.Workers, r.Receivers = roll.Workers, roll.Receivers
 		r.Probe = worstProbe(roll.Receivers)
+		for _, w := range roll.Workers { // a receiver has no database to ask
+			r.Lost = cmp.Or(r.Lost, w.Lost)
+		}
 	}
 	if err != nil {
 		m.logger.Debug("the event log cannot be read", "err", err)
@@ -222,7 +227,11 @@ func (m *Meter) measureLog(ctx context.Context, f *facts, b *eventlog.Backlog, n
 	if m.store == nil || !r.PostgreSQL.OK {
 		return
 	}
-	if r.Lost, err = m.lost(ctx, b); err != nil {
+	if lost, err := m.lost(ctx, b); err == nil {
+		r.Lost = lost
+	} else if errors.Is(err, ErrOtherLog) {
+		f.otherLog = err
+	} else {
 		m.logger.Debug("it is not known whether events are lost", "err", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)

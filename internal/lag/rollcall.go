@@ -43,6 +43,7 @@ type Worker struct {
 	Applied   uint64    `json:"applied"` // events settled since it started
 	Failing   *Failure  `json:"failing"` // it cannot commit a batch; null when the last one committed
 	Outage    *Failure  `json:"outage"`  // PostgreSQL does not answer it, even if there is nothing to apply
+	Lost      *Loss     `json:"lost"`    // as in Reading
 }
 
 // Failure is a worker's trouble with PostgreSQL.

@@ -54,7 +54,7 @@ func (f *facts) findings() []finding {
 		unreadable := finding{Unknown, CauseEventLog, "the event log cannot be read; is NATS running?", fixEventLog, time.Time{}}
 		return append([]finding{unreadable}, f.outage()...)
 	}
-	return slices.Concat(f.stuck(), f.refusing(), f.behind(), f.silent(), f.warnings)
+	return slices.Concat(f.lost(), f.stuck(), f.refusing(), f.behind(), f.silent(), f.warnings)
 }
 
 // underWay says what is left to do when nothing is wrong.
@@ -110,6 +110,19 @@ func (f *facts) failure(why *Failure) finding {
 		fix = fixMigrations
 	}
 	return finding{Stuck, why.Cause, text, fix, why.Since}
+}
+
+// lost finds that the log is not what the rows come from, or not all of it.
+func (f *facts) lost() []finding {
+	var all []finding
+	if f.otherLog != nil {
+		all = append(all, finding{Stuck, CauseOtherLog, f.otherLog.Error(), FixOtherLog, time.Time{}})
+	}
+	if l := f.reading.Lost; l != nil {
+		text := fmt.Sprintf("%s left the event log before being applied, of the sequences %d..%d", units.Count(l.Events, "event", "events"), l.From, l.To)
+		all = append(all, finding{Lost, CauseLost, text, fixLost, l.Since})
+	}
+	return all
 }
 
 // stuck finds why nothing is applied.

@@ -55,6 +55,8 @@ func TestVerdict(t *testing.T) {
 		"no worker, nothing waits":         {facts{reading: &Reading{Pending: n(0), Workers: []Worker{}}}, Stuck, "stuck: no worker is running; nothing waits yet"},
 		"silent":                           {facts{reading: &Reading{Pending: n(0), Workers: well, Silence: silence}}, Silent, "silent: no event for 3 h, the limit is 1 h 20 min"},
 		"silent and late":                  {facts{reading: &Reading{Pending: n(2), OldestPendingAge: f(10800), Workers: well, Silence: silence}}, Behind, "behind: 3 h, 2 events wait"},
+		"events are lost":                  {facts{reading: &Reading{Pending: n(900), OldestPendingAge: f(90), Workers: well, Lost: &Loss{Events: 4, From: 11, To: 14, Since: now}}}, Lost, "lost: 4 events left the event log before being applied, of the sequences 11..14"},
+		"another log":                      {facts{reading: &Reading{Pending: n(0), Workers: []Worker{}}, otherLog: ErrOtherLog}, Stuck, "stuck: the event log is not the one that the rows come from"},
 		"refused for its signature":        {facts{reading: refused(5, "bad_signature", 0)}, Refusing, "refusing: 5 of the last 5 deliveries were refused: the signature does not fit CLERK_WEBHOOK_SIGNING_SECRET, the last 12 s ago"},
 		"refused for our clock":            {facts{reading: refused(2, "too_old", 420)}, Refusing, "refusing: 2 of the last 2 deliveries were refused: the clock of web-1:7 is 7 min ahead of Svix's, the last 12 s ago"},
 		"refused for a slow clock":         {facts{reading: refused(2, "too_new", -420)}, Refusing, "refusing: 2 of the last 2 deliveries were refused: the clock of web-1:7 is 7 min behind Svix's, the last 12 s ago"},
