@@ -33,6 +33,8 @@ func TestStartRefuses(t *testing.T) {
 	newer := testkit.DatabaseURL(t)
 	_, err = testkit.OpenStore(t, newer).Pool().Exec(t.Context(), "INSERT INTO clerksync_migrations (version_id, is_applied) VALUES (90001, true)")
 	require.NoError(t, err)
+	elsewhere := testkit.DatabaseURL(t)
+	require.NoError(t, testkit.OpenStore(t, elsewhere).RecordLog(t.Context(), store.LogFloor{ID: "another"}))
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
@@ -62,6 +64,10 @@ func TestStartRefuses(t *testing.T) {
 			want:   []string{"the tables are newer than this clerksync: ", "; run the newer clerksync that migrated them"},
 			is:     store.ErrNewer,
 		},
+		"rows of another event log": {
+			change: []func(*app.Options){database(elsewhere)},
+			want:   []string{"its id is ", ", and that of the rows another; correct NATS_URL, CLERKSYNC_DATA_DIR or DATABASE_URL; if this log is to replace the other one: clerksync events adopt"},
+		},
 		"a refused password of NATS": {
 			change: []func(*app.Options){database(migrated), func(o *app.Options) {
 				o.Config.NATSURL = config.Secret(strings.Replace(refusing.URL(), "nats://", "nats://hunter2@", 1))
@@ -69,15 +75,15 @@ func TestStartRefuses(t *testing.T) {
 			want: []string{"connect to NATS: ", "NATS refuses the user or the password of NATS_URL"},
 		},
 		"a taken port": {
-			change: []func(*app.Options){database(migrated), func(o *app.Options) { o.Config.Receiver.Addr = address }},
+			change: []func(*app.Options){database(testkit.DatabaseURL(t)), func(o *app.Options) { o.Config.Receiver.Addr = address }},
 			want:   []string{"start the receiver: ", "address already in use", "; CLERKSYNC_ADDR names another address"},
 		},
 		"a taken admin port": {
-			change: []func(*app.Options){database(migrated), func(o *app.Options) { o.Config.Admin.Addr = address }},
+			change: []func(*app.Options){database(testkit.DatabaseURL(t)), func(o *app.Options) { o.Config.Admin.Addr = address }},
 			want:   []string{"start the admin listener: ", "address already in use", "; CLERKSYNC_ADMIN_ADDR names another address"},
 		},
 		"a bad secret": {
-			change: []func(*app.Options){database(migrated), func(o *app.Options) { o.Config.SigningSecrets = []config.Secret{"whsec_aHVudGVyMg=="} }},
+			change: []func(*app.Options){database(testkit.DatabaseURL(t)), func(o *app.Options) { o.Config.SigningSecrets = []config.Secret{"whsec_aHVudGVyMg=="} }},
 			want:   []string{"signing secret 1: the signing secret has 7 bytes"},
 		},
 	} {
