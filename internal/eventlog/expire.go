@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -29,7 +30,7 @@ func (l *Log) Expire(ctx context.Context, t time.Time, through uint64) (uint64, 
 	if end = min(end, through+1, before.State.LastSeq); end <= before.State.FirstSeq {
 		return 0, nil
 	}
-	if err := stream.Purge(ctx, jetstream.WithPurgeSequence(end)); err != nil {
+	if err := l.purge(ctx, stream, end); err != nil {
 		return 0, fmt.Errorf("purge stream %s: %w", Stream, err)
 	}
 	if l.disk != nil { // the server may have written what is left of a block into a new file
@@ -42,6 +43,34 @@ func (l *Log) Expire(ctx context.Context, t time.Time, through uint64) (uint64, 
 		return 0, err
 	}
 	return before.State.Msgs + after.State.LastSeq - before.State.LastSeq - after.State.Msgs, nil
+}
+
+// blockEvents is more than the events that fit into a block of the server's files, 8 MB.
+const blockEvents = 50_000
+
+// purge removes the events before a sequence.
+func (l *Log) purge(ctx context.Context, stream jetstream.Stream, end uint64) error {
+	purge := func() error { return stream.Purge(ctx, jetstream.WithPurgeSequence(end)) }
+	if l.erase == nil {
+		return purge()
+	}
+	// The server may write what is left of a block anew, from what it had read before an
+	// erasure overwrote records in it. So those are overwritten again.
+	gaps, err := l.Gaps(ctx, end-1)
+	if err != nil {
+		return err
+	}
+	gaps = slices.DeleteFunc(gaps, func(seq uint64) bool { return seq >= end+blockEvents })
+	err = l.erase(Stream, gaps, func(seqs []uint64) error {
+		if err := l.deleteAll(ctx, Stream, seqs, stream.DeleteMsg); err != nil {
+			return err
+		}
+		return purge()
+	})
+	if errors.Is(err, errors.ErrUnsupported) {
+		return purge()
+	}
+	return err
 }
 
 // Gaps returns the sequences after a sequence at which the log has no event any more.

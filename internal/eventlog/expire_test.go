@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
@@ -128,4 +129,27 @@ func TestIDOfAnOlderLog(t *testing.T) {
 	require.Equal(t, want, l.ID())
 	require.Equal(t, want, open(t, nc, eventlog.Options{}).ID())
 	require.Equal(t, want, streamOf(t, nc, eventlog.Stream).CachedInfo().Config.Metadata["clerksync_log_id"])
+}
+
+// TestExpireBringsNothingErasedBack: the server writes what is left of a block anew, from
+// what it had read before an erasure overwrote a part of it.
+func TestExpireBringsNothingErasedBack(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l := openOwner(t, startIn(t, dir))
+	const n = 100 // of 64 KB, in one block
+	for i := range n {
+		appendAll(t, l, []*clerk.Event{marked(i)})
+	}
+	_, err := l.Get(t.Context(), 90) // the server has read the block
+	require.NoError(t, err)
+	require.NoError(t, l.Erase(t.Context(), 81, 91))
+	requireErased(t, dir, map[int]bool{80: true, 90: true})
+	expired, err := l.Expire(t.Context(), time.Now().Add(time.Hour), 70)
+	require.NoError(t, err)
+	require.EqualValues(t, 70, expired)
+	requireErased(t, dir, map[int]bool{0: true, 69: true, 80: true, 90: true})
+	require.NotEmpty(t, filesWith(t, dir, marker(99)))
+	_, err = l.Get(t.Context(), 100)
+	require.NoError(t, err)
 }
