@@ -28,6 +28,9 @@ const patience = 30 * time.Second
 // name. testscript.Main does the same, but exits the process, as testkit.Main has to.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "clerksync" {
+		if file := os.Getenv(freeVariable); file != "" {
+			pretendFree(file)
+		}
 		// As in cmd/clerksync.
 		ctx, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		context.AfterFunc(ctx, release)
