@@ -161,7 +161,7 @@ func (a *App) reportReceiver(name string, started time.Time) *lag.Receiver {
 	}
 	if refused := a.receiver.Refused(); refused != nil {
 		r.Refused = &lag.Refused{
-			Count: refused.Count, Reason: refused.Reason, Since: refused.Since.UTC(), LastAt: refused.LastAt.UTC(), ClockOff: refused.ClockOff.Seconds(),
+			Count: refused.Count, Reason: refused.Reason, Fix: receiver.Fix(refused.Reason), Since: refused.Since.UTC(), LastAt: refused.LastAt.UTC(), ClockOff: refused.ClockOff.Seconds(),
 		}
 	}
 	if a.server != nil {

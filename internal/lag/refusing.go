@@ -3,7 +3,6 @@ package lag
 import (
 	"fmt"
 
-	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/signing"
 	"github.com/clerksync/clerksync/internal/units"
 )
@@ -45,29 +44,23 @@ func (f *facts) refusing() (all []finding) {
 
 // refused explains the refusals of one receiver.
 func (f *facts) refused(d Receiver) finding {
-	p := finding{state: Refusing, since: d.Refused.Since}
+	p := finding{state: Refusing, since: d.Refused.Since, fix: d.Refused.Fix}
 	reason := ""
 	switch d.Refused.Reason {
 	case signing.BadSignature, signing.BadTimestamp, signing.NoHeaders:
 		p.cause, reason = CauseSecret, "the signature does not fit CLERK_WEBHOOK_SIGNING_SECRET"
-		p.fix = "copy the endpoint's signing secret from the Clerk dashboard → Webhooks into CLERK_WEBHOOK_SIGNING_SECRET"
 	case signing.TooOld, signing.TooNew:
-		way := "ahead of"
-		off := d.Refused.ClockOff
+		way, off := "ahead of", d.Refused.ClockOff
 		if off < 0 {
 			way, off = "behind", -off
 		}
 		p.cause, reason = CauseClock, fmt.Sprintf("the clock of %s is %s %s Svix's", d.Name, units.Seconds(off), way)
-		p.fix = "let NTP set the clock of that machine; when it is right, a proxy delays the deliveries"
 	case "unavailable":
 		p.cause, reason = CauseUnavailable, "the event log did not take them"
-		p.fix = "run clerksync doctor; Svix sends them again"
 	case "path":
 		p.cause, reason = CauseRefused, "they came to a wrong path"
-		p.fix = "Clerk dashboard → Webhooks: the endpoint's URL ends with " + clerk.WebhookPath
 	default:
 		p.cause, reason = CauseRefused, "the reason is "+d.Refused.Reason
-		p.fix = "see clerksync_refused_total in the list of metrics, and the log of the receiver"
 	}
 	n := d.Refused.Count
 	many := fmt.Sprintf("%d of the last %d deliveries were refused", n, n)
@@ -92,7 +85,7 @@ func (f *facts) wrongInstance() []finding {
 		text := fmt.Sprintf("the last delivery was of Clerk instance %s and was parked: CLERK_INSTANCE_ID is %s", l.instance, d.InstanceID)
 		return []finding{{
 			Refusing, CauseWrongInstance, text,
-			"correct CLERK_INSTANCE_ID and run clerksync dead retry --reason wrong_instance, or remove the endpoint from the other instance", l.received,
+			"correct CLERK_INSTANCE_ID and run clerksync dead retry --reason wrong_instance, or remove the endpoint from the other instance; discard an example that was sent from Clerk's dashboard", l.received,
 		}}
 	}
 	return nil

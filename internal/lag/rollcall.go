@@ -71,6 +71,7 @@ type Refused struct {
 	Reason   string    `json:"reason"` // of the last one, as clerksync_refused_total counts it
 	Since    time.Time `json:"since"`
 	LastAt   time.Time `json:"last_at"`
+	Fix      string    `json:"fix"`
 	ClockOff float64   `json:"clock_off_seconds"` // how far this clock was ahead of the last one's timestamp, when that is the reason
 }
 

@@ -89,7 +89,7 @@ func TestFindings(t *testing.T) {
 	pending, age := uint64(3), 12.0
 	r := &Reading{
 		MeasuredAt: now, Pending: &pending, OldestPendingAge: &age, Workers: []Worker{}, Warnings: []Warning{},
-		Receivers: []Receiver{{Name: "a", Refused: &Refused{Count: 1, Reason: "bad_signature", Since: now, LastAt: now}}},
+		Receivers: []Receiver{{Name: "a", Refused: &Refused{Count: 1, Reason: "bad_signature", Fix: "f", Since: now, LastAt: now}}},
 		Silence:   &Silence{Seconds: 10, Limit: 5, ReachedAt: now},
 	}
 	judge(&facts{reading: r, warnings: []finding{{cause: CauseDeadLetters, text: "1 dead letter is parked", fix: "f"}}})

@@ -82,7 +82,6 @@ type Receiver struct {
 	bodies     *budget
 	inFlight   chan struct{}
 	refusals   refusals
-	foreign    foreign
 	answered   func(Delivery)
 	now        func() time.Time
 }
@@ -302,15 +301,8 @@ func (r *Receiver) take(ctx context.Context, e *clerk.Event, d *Delivery) answer
 		if !r.stores(e.Envelope.Type) {
 			return answerIgnored
 		}
-		if r.instanceID != "" {
-			if came := e.Envelope.InstanceID; came != r.instanceID {
-				a := r.park(ctx, e, d, clerk.WrongInstance(came, r.instanceID))
-				if a.refused == "" {
-					r.foreign.parked(came, r.instanceID, e.ReceivedAt)
-				}
-				return a
-			}
-			r.foreign.ended()
+		if came := e.Envelope.InstanceID; r.instanceID != "" && came != r.instanceID {
+			return r.park(ctx, e, d, clerk.WrongInstance(came, r.instanceID))
 		}
 	}
 	if err := e.Envelope.CheckIDs(); err != nil {

@@ -30,8 +30,7 @@ const logEvery = time.Minute
 // refusals keeps what is refused, and logs it.
 type refusals struct {
 	logger *slog.Logger
-	any    atomic.Bool  // deliveries are being refused
-	goodAt atomic.Int64 // when the last good delivery came, Unix milliseconds
+	any    atomic.Bool // deliveries are being refused
 
 	mu       sync.Mutex
 	now      Refused              // of the present refusal
@@ -51,17 +50,8 @@ func (r *Receiver) Refused() *Refused {
 	return &now
 }
 
-// GoodAt returns when the last delivery was accepted, the zero time when none was.
-func (r *Receiver) GoodAt() time.Time {
-	if ms := r.refusals.goodAt.Load(); ms != 0 {
-		return time.UnixMilli(ms)
-	}
-	return time.Time{}
-}
-
 // accepted ends a refusal.
 func (f *refusals) accepted(at time.Time) {
-	f.goodAt.Store(at.UnixMilli())
 	if !f.any.Load() {
 		return
 	}
