@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/clerksync/clerksync/internal/disk"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/units"
@@ -30,13 +29,23 @@ func checkLog(ctx context.Context, r *Report, o Options) {
 	r.ok("event_log", fmt.Sprintf("NATS %s, %s stored", i.ServerVersion, units.Bytes(i.Bytes)))
 
 	checkSettings(r, streams, "the streams are kept as they should be", i, func(d eventlog.Difference) bool { return d.Of != eventlog.ConsumerName })
-	if i.HasConsumer {
+	roll, err := lag.RollCall(o.Log)
+	if err != nil {
+		r.add(workers, Failed, err.Error(), "check the NATS server's log")
+		roll = &lag.Roll{}
+	}
+	switch {
+	case i.HasConsumer:
 		checkSettings(r, consumer, "it delivers all events, until they are settled", i, func(d eventlog.Difference) bool { return d.Of == eventlog.ConsumerName })
-	} else {
+	case len(roll.Workers) > 0:
+		r.unchecked("the worker has not started to apply events yet", consumer)
+	default:
 		r.add(consumer, Warning, "no worker was ever started on this event log", "start one: clerksync serve --role worker")
 	}
-	checkWorkers(r, o.Log)
-	checkRoom(r, i, o)
+	if err == nil {
+		checkWorkers(r, roll.Workers)
+	}
+	checkRoom(r, i, roll.Receivers)
 	if i.ClockOff == nil {
 		r.unchecked("a server before 2.10 does not tell its time", clock)
 	} else {
@@ -68,12 +77,7 @@ func checkSettings(r *Report, name, fine string, i *eventlog.Inspection, ours fu
 	r.add(name, status, strings.Join(seen, "; "), "restart clerksync serve, which restores its configuration, and find out what else changes it")
 }
 
-func checkWorkers(r *Report, log *eventlog.Log) {
-	workers, err := lag.Workers(log)
-	if err != nil {
-		r.add("workers", Failed, err.Error(), "check the NATS server's log")
-		return
-	}
+func checkWorkers(r *Report, workers []lag.Worker) {
 	var names, failing []string
 	for _, w := range workers {
 		names = append(names, w.Name)
@@ -95,17 +99,18 @@ const (
 	// fullFrom is the share of a limit above which a warning is due.
 	fullFrom = 0.8
 
-	// leastRoom is the free space below which a disk is nearly full. The embedded log
-	// refuses events below a sixteenth of it.
+	// leastRoom is the free space below which a disk is nearly full.
 	leastRoom = 1 << 30
 )
 
-func checkRoom(r *Report, i *eventlog.Inspection, o Options) {
+func checkRoom(r *Report, i *eventlog.Inspection, receivers []lag.Receiver) {
 	const fix = "raise CLERKSYNC_LOG_MAX_BYTES, or lower CLERKSYNC_LOG_MAX_AGE"
 	nearly := func(used, most uint64) bool { return most > 0 && float64(used) >= fullFrom*float64(most) }
-	free, known := uint64(0), false
-	if o.Process.PID != 0 {
-		free, known = disk.Free(o.Process.Folder)
+	var disk *lag.Disk // of an embedded event log
+	for _, d := range receivers {
+		if d.Disk != nil {
+			disk = d.Disk
+		}
 	}
 	switch {
 	case i.MaxBytes > 0 && i.Bytes >= i.MaxBytes:
@@ -114,8 +119,10 @@ func checkRoom(r *Report, i *eventlog.Inspection, o Options) {
 		r.add("room", Warning, "the event log is nearly full: it has "+units.Bytes(i.Bytes)+" of "+units.Bytes(i.MaxBytes), fix)
 	case nearly(i.Used, i.Storage):
 		r.add("room", Warning, "the NATS account stores "+units.Bytes(i.Used)+" of "+units.Bytes(i.Storage), "let it store more, or lower CLERKSYNC_LOG_MAX_AGE")
-	case known && free < leastRoom:
-		r.add("room", Warning, "the disk of "+o.Process.Folder+" has "+units.Bytes(free)+" free", "free space, or set CLERKSYNC_LOG_MAX_BYTES: below 64 MB every delivery is refused")
+	case disk != nil && disk.Free < disk.Reserve:
+		r.add("room", Failed, "the disk of the event log has "+units.Bytes(disk.Free)+" free: every delivery is refused", "make room on the disk of CLERKSYNC_DATA_DIR; it recovers by itself")
+	case disk != nil && disk.Free < leastRoom:
+		r.add("room", Warning, "the disk of the event log has "+units.Bytes(disk.Free)+" free: below "+units.Bytes(disk.Reserve)+" every delivery is refused", "make room, or set CLERKSYNC_LOG_MAX_BYTES")
 	default:
 		r.ok("room", "there is room for more events")
 	}
