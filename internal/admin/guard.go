@@ -31,7 +31,7 @@ func secure(next http.Handler) http.Handler {
 	})
 }
 
-// Access is what needs no token. Health never does.
+// Access says which paths are open without a token. Health always is.
 type Access int
 
 // The accesses. Each includes those before it.

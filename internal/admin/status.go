@@ -10,8 +10,7 @@ import (
 	"github.com/clerksync/clerksync/internal/store"
 )
 
-// status is what became of a stored event, as far as the heads, the dead letters and the
-// log tell. "" is not known.
+// status is the fate of a stored event, by the heads, the dead letters and the log. "" is not known.
 type status string
 
 const (

@@ -35,7 +35,7 @@ type sampleJSON struct {
 	Delivery *[2]float64        `json:"delivery"`
 	Queue    *[2]float64        `json:"queue"`
 	EndToEnd *[2]float64        `json:"end_to_end"`
-	Applied  map[string]float64 `json:"applied"`  // events a second by outcome, without those that did not occur; null without the worker role
+	Applied  map[string]float64 `json:"applied"`  // events a second by outcome; an outcome that did not occur is missing; null without the worker role
 	Received map[string]float64 `json:"received"` // deliveries a second by outcome, null without the receiver role
 }
 
