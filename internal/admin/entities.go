@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// overviewAge is how long an overview is shared: every page asks after each event.
+	// Pages that ask within overviewAge share an overview: each asks after every event.
 	overviewAge = 5 * time.Second
 
 	// maxName is longer than any id or e-mail address.

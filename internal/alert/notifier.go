@@ -16,11 +16,12 @@ const (
 	// interval is the time between two steps, as between two readings of the watch.
 	interval = 5 * time.Second
 
-	// settle is how long a verdict has to last.
+	// A verdict that lasts for settle is sent.
 	settle = time.Minute
 
-	// tries is how often an alert is sent, and firstPause the time before the second
-	// try; each later one is twice as long. The last try is ten minutes after the first.
+	// An alert is tried at most tries times. The pause before the second try is
+	// firstPause, and each later one is twice as long: the last try is ten minutes after
+	// the first.
 	tries      = 8
 	firstPause = 5 * time.Second
 )

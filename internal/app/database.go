@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// startPatience is how long a start waits for PostgreSQL before it goes on without.
+	// A start waits startPatience for PostgreSQL, and then goes on without it.
 	startPatience = 2 * time.Second
 
 	// prepareInterval is the time between two attempts to prepare the database.

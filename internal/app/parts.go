@@ -70,7 +70,7 @@ func (a *App) startAlerts(context.Context) (stopFunc, error) {
 	return n.Stop, nil
 }
 
-// startFeed tells those who watch what happens to the events.
+// startFeed publishes the outcome of each event while clerksync tail follows.
 func (a *App) startFeed(context.Context) (_ stopFunc, err error) {
 	if a.feed, err = tail.NewFeed(a.nc); err != nil {
 		return nil, err

@@ -24,8 +24,8 @@ type Counts struct {
 	Present uint64 `json:"present"` // in the log already
 }
 
-// Ingest stores events that no webhook delivered: many concurrently, and only those that
-// the log does not hold yet, by svix-id.
+// Ingest stores events that no webhook delivered, many concurrently. It skips an event
+// whose svix-id the log holds already.
 type Ingest struct {
 	log      *eventlog.Log
 	holdings *eventlog.Holdings
