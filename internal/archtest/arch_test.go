@@ -47,6 +47,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/disk":              {},
 		"internal/embedded/nats":     {"internal/disk"},
 		"internal/embedded/postgres": {},
+		"internal/fakeclerk":         {},
 		"internal/metrics":           {},
 		"internal/signing":           {"internal/clerk"},
 		"internal/tracing":           {},
