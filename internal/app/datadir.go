@@ -116,10 +116,15 @@ func (d *DataDir) Keep(name string, make func() (string, error)) (string, error)
 	if err != nil {
 		return "", err
 	}
-	if err := writePrivate(d.file(name), []byte(value)); err != nil {
-		return "", fmt.Errorf("write data folder: %w", err)
+	return value, d.Write(name, []byte(value))
+}
+
+// Write replaces the content of a file in the folder, which [DataDir.Keep] returns then.
+func (d *DataDir) Write(name string, data []byte) error {
+	if err := writePrivate(d.file(name), data); err != nil {
+		return fmt.Errorf("write data folder: %w", err)
 	}
-	return value, nil
+	return nil
 }
 
 // Close removes the announcement and unlocks the folder.

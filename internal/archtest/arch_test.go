@@ -72,7 +72,7 @@ func TestImportsRunOneWay(t *testing.T) {
 			"internal/lag", "internal/metrics", "internal/probe", "internal/projector", "internal/receiver", "internal/store", "internal/tail", "internal/tracing",
 		},
 		"internal/cli": {
-			"internal/alert", "internal/app", "internal/archive", "internal/clerk", "internal/config", "internal/doctor", "internal/erasure", "internal/eventlog",
+			"internal/alert", "internal/app", "internal/archive", "internal/clerk", "internal/config", "internal/doctor", "internal/erasure", "internal/eventlog", "internal/fakeclerk",
 			"internal/lag", "internal/probe", "internal/receiver", "internal/replay", "internal/signing", "internal/store", "internal/store/db", "internal/tail", "internal/units",
 		},
 		"internal/testkit": {

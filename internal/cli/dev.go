@@ -27,6 +27,7 @@ import (
 type devCmd struct {
 	config.Config `embed:""` // adapted by flagsOfDev
 	PGBin         string     `name:"pg-bin" env:"CLERKSYNC_PG_BIN" placeholder:"DIR" help:"Folder with PostgreSQL's programs, when they are not found by themselves."`
+	SampleData    bool       `name:"sample-data" env:"CLERKSYNC_SAMPLE_DATA" help:"Also run a made-up Clerk, whose people arrive as webhooks and change every few seconds."`
 }
 
 func (c *devCmd) Help() string {
@@ -37,7 +38,12 @@ nothing else on this machine. Ctrl-C stops everything; the data is kept.
 It takes the settings of serve, except for those that name servers elsewhere. Without
 --signing-secret, a secret is generated and kept. Without --addr and --admin-addr, the
 listeners are on ` + defaultDevAddr + ` and ` + config.Default().Admin.Addr + `, or on free ports while these are
-taken. Only warnings and errors are logged, unless --log-level says otherwise.`
+taken. Only warnings and errors are logged, unless --log-level says otherwise.
+
+With --sample-data there is something to watch without an account: a Clerk in this process
+with a few hundred made-up people. They arrive as signed webhooks, and so does a change
+every few seconds. The commands that ask Clerk's Backend API can ask this one. It is kept
+in the data folder; take a folder of its own, so that no real people are among them.`
 }
 
 // flagsOfDev adapts the flags of dev, which are those of serve: it has none for another
@@ -131,13 +137,26 @@ func (c *devCmd) Run(s *session) error {
 	conf.Database.URL = config.Secret(databaseURL)
 	dev := *s
 	dev.ctx, dev.logger = ctx, logger
-	var lines sync.WaitGroup
+	var lines sync.WaitGroup // and the sample data
 	err = dev.run(app.Options{
 		Config: conf, Roles: config.AllRoles, Command: "dev", Version: version().Version,
 		Migrate: true, DataDir: dir, Logger: logger, AnnouncedSecret: conf.SigningSecrets[0].Reveal(), OpenDashboard: true,
 	}, func(a *app.App) {
+		var people *sampleClerk
+		if c.SampleData {
+			var err error
+			if people, err = startSample(ctx, dir, conf.InstanceID, a.Endpoint, conf.SigningSecrets[0].Reveal()); err != nil {
+				cancel(fmt.Errorf("start the sample data: %w", err))
+				return
+			}
+			lines.Go(func() {
+				if err := people.run(ctx); err != nil {
+					logger.Warn("the sample data changes no more", "err", err)
+				}
+			})
+		}
 		w, done, watchErr := watchHere(a.NATSURL)
-		c.welcome(s, a, databaseURL, generated, moved, time.Since(started))
+		c.welcome(s, a, databaseURL, generated, people, moved, time.Since(started))
 		if watchErr != nil {
 			logger.Warn("events are not shown", "err", watchErr)
 			return
@@ -169,7 +188,7 @@ const sample = `{"type":"user.created","timestamp":1768208400426,"data":{"object
 
 const sampleFile = "testdata/events/user.created.json"
 
-func (c *devCmd) welcome(s *session, a *app.App, databaseURL, generated string, moved []string, took time.Duration) {
+func (c *devCmd) welcome(s *session, a *app.App, databaseURL, generated string, people *sampleClerk, moved []string, took time.Duration) {
 	secret := "as given by CLERK_WEBHOOK_SIGNING_SECRET"
 	if generated != "" {
 		secret = generated
@@ -200,6 +219,9 @@ Try it, in another terminal:
     -c 'SELECT clerk_id, name, email FROM clerk.active_users'
 
 `, took.Seconds(), a.Endpoint, secret, databaseURL, a.AdminURL, c.DataDir, send, program(), dataDir, short)
+	if people != nil {
+		text.WriteString(people.welcome())
+	}
 	notes := moved
 	if set := slices.DeleteFunc(slices.Clone(elsewhere), func(name string) bool { return os.Getenv(name) == "" }); len(set) > 0 {
 		notes = append(notes, fmt.Sprintf("Set in the environment: %s. dev ignores it, other commands do not: unset it to use them with this dev.",

@@ -220,6 +220,9 @@ func (c *Clerk) CreateOrganization(o Organization) (Organization, error) {
 
 func (c *Clerk) createOrganization(o Organization, creator *user, at int64) *organization {
 	o.ID, o.CreatedAt, o.UpdatedAt = c.newID("org_", at), at, at
+	if creator != nil {
+		o.CreatedBy = creator.ID
+	}
 	created := &organization{Organization: o}
 	c.orgs = append(c.orgs, created)
 	c.emit("organization.created", at, appendOrganization(nil, created, organizationEvent))

@@ -42,7 +42,7 @@ func (c *Clerk) Populate(people, organizations int) {
 		if i*organizations/people < (i+1)*organizations/people {
 			c.createOrganization(c.someCompany(), u, at)
 		}
-		for range c.rng.IntN(3) {
+		for range c.rng.IntN(4) {
 			if o := some(c.rng, c.orgs); o != nil && !c.isMember(u, o) {
 				c.join(u, o, "org:member", at)
 			}

@@ -1,6 +1,7 @@
 package fakeclerk
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -39,14 +40,14 @@ func (c *Clerk) Save() []byte {
 	return saved
 }
 
-// Restore returns an instance that goes on where [Clerk.Save] was called, with the same
-// options. The ids of the instance and the key are those that were saved.
+// Restore returns an instance that goes on where [Clerk.Save] was called. Its id and its
+// key are those that were saved, unless the options name others.
 func Restore(o Options, saved []byte) (*Clerk, error) {
 	var s state
 	if err := json.Unmarshal(saved, &s); err != nil {
 		return nil, fmt.Errorf("read saved instance: %w", err)
 	}
-	o.InstanceID, o.SecretKey = s.InstanceID, s.SecretKey
+	o.InstanceID, o.SecretKey = cmp.Or(o.InstanceID, s.InstanceID), cmp.Or(o.SecretKey, s.SecretKey)
 	c := New(o)
 	c.ids, c.people, c.rng = s.IDs, s.People, rand.New(rand.NewPCG(o.Seed, s.IDs))
 	for i, u := range s.Users {

@@ -246,6 +246,9 @@ func TestRestore(t *testing.T) {
 	require.Equal(t, i.Memberships(), restored.Memberships())
 	require.Equal(t, "sk_test_kept", restored.SecretKey())
 	require.NotContains(t, string(saved), restored.CreateUser(fakeclerk.User{}).ID)
+	renamed, err := fakeclerk.Restore(fakeclerk.Options{InstanceID: "ins_mine"}, saved)
+	require.NoError(t, err)
+	require.Equal(t, "ins_mine", renamed.InstanceID())
 	_, err = fakeclerk.Restore(fakeclerk.Options{}, []byte("{"))
 	require.ErrorContains(t, err, "read saved instance: ")
 }
