@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,7 +55,7 @@ func TestEvents(t *testing.T) {
 	require.NoError(t, i.Leave(joined.ID))
 	again, err := i.Join(ben.ID, alder.ID, "org:member")
 	require.NoError(t, err)
-	require.NotEqual(t, joined.ID, again.ID, "who comes back has another id")
+	require.NotEqual(t, joined.ID, again.ID, "a new id for a user that comes back")
 	updated, err := i.UpdateUser(ada.ID, func(u *fakeclerk.User) { u.Email, u.ID, u.UpdatedAt = "ada@example.org", "", 0 })
 	require.NoError(t, err)
 	require.Equal(t, ada.ID, updated.ID)
@@ -229,6 +230,35 @@ func TestSteps(t *testing.T) {
 		require.NoError(t, err)
 		require.LessOrEqual(t, envelope.EventAt, i.now.UnixMilli(), "no event is from the future")
 	}
+	// The events tell all: after the last of each object, the same objects are left.
+	left := map[string]int64{}
+	for _, e := range i.events {
+		var id string
+		require.NoError(t, json.Unmarshal(at(t, e.Body, "data", "id"), &id))
+		delete(left, id)
+		if strings.HasSuffix(e.Type, ".deleted") {
+			continue
+		}
+		var updatedAt int64
+		require.NoError(t, json.Unmarshal(at(t, e.Body, "data", "updated_at"), &updatedAt))
+		left[id] = updatedAt
+	}
+	agree := func(id string, updatedAt int64) {
+		if told, ok := left[id]; ok || updatedAt > day.UnixMilli() { // else as Populate made it
+			require.Equal(t, updatedAt, told, id)
+			delete(left, id)
+		}
+	}
+	for _, u := range i.Users() {
+		agree(u.ID, u.UpdatedAt)
+	}
+	for _, o := range i.Organizations() {
+		agree(o.ID, o.UpdatedAt)
+	}
+	for _, m := range i.Memberships() {
+		agree(m.ID, m.UpdatedAt)
+	}
+	require.Empty(t, left)
 	require.Len(t, kinds, 7, "all of users and memberships, and organization.updated: %v", kinds)
 	require.Less(t, len(i.Memberships()), 1000)
 }
