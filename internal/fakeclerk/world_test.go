@@ -218,7 +218,7 @@ func TestSteps(t *testing.T) {
 	require.Greater(t, len(i.Memberships()), 100)
 	require.Len(t, i.Present(), 212+len(i.Memberships()))
 	kinds := map[string]int{}
-	for range 5000 {
+	for range 2000 {
 		i.now = i.now.Add(time.Second)
 		i.Step()
 		people := len(i.Users())
