@@ -166,6 +166,9 @@ func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(context.
 			}
 		}
 		l.loops.Go(func() { l.disk.run(l.closing) })
+		if err := l.serveSync(); err != nil {
+			return nil, err
+		}
 	}
 	if l.erase != nil {
 		if err := l.serveErase(); err != nil {
