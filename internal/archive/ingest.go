@@ -31,9 +31,10 @@ type Ingest struct {
 	holdings *eventlog.Holdings
 	all      *errgroup.Group
 	ctx      context.Context // of the group
+	fail     context.CancelCauseFunc
 	room     *semaphore.Weighted
-	types    map[string]bool // declared to the log
 	storing  sync.RWMutex    // not while the log is told of a type
+	types    map[string]bool // declared to the log; guarded by storing
 
 	mu     sync.Mutex
 	counts Counts
@@ -42,15 +43,34 @@ type Ingest struct {
 // NewIngest returns an ingest into a log.
 func NewIngest(ctx context.Context, log *eventlog.Log) *Ingest {
 	i := &Ingest{log: log, holdings: log.Holdings(), room: semaphore.NewWeighted(inFlightBytes), types: map[string]bool{}}
+	ctx, i.fail = context.WithCancelCause(ctx)
 	i.all, i.ctx = errgroup.WithContext(ctx)
 	i.all.SetLimit(inFlight)
 	return i
 }
 
 // Add begins to store an event unless the log holds it. It blocks while too many are in
-// flight. An error means that the ingest has failed; [Ingest.Wait] may know the cause. It
-// must not be called concurrently.
-func (i *Ingest) Add(e *clerk.Event) error {
+// flight. An error means that the ingest has failed; [Ingest.Wait] may know the cause.
+func (i *Ingest) Add(e *clerk.Event) error { return i.add(e, func() {}) }
+
+// Store stores the events that the log does not hold, and returns when all of them are in
+// the log. Concurrent calls share what can be in flight. When one fails, all fail.
+func (i *Ingest) Store(events []*clerk.Event) error {
+	var stored sync.WaitGroup
+	for _, e := range events {
+		stored.Add(1)
+		if err := i.add(e, stored.Done); err != nil {
+			i.fail(err)
+			stored.Done()
+			break
+		}
+	}
+	stored.Wait()
+	return context.Cause(i.ctx)
+}
+
+// add begins to store an event, and calls done when it is stored or has failed.
+func (i *Ingest) add(e *clerk.Event, done func()) error {
 	if err := i.ctx.Err(); err != nil {
 		return err
 	}
@@ -64,15 +84,23 @@ func (i *Ingest) Add(e *clerk.Event) error {
 	i.all.Go(func() error {
 		defer i.room.Release(size)
 		i.storing.RLock()
-		defer i.storing.RUnlock()
-		return i.store(e)
+		err := i.store(e)
+		i.storing.RUnlock()
+		if err != nil {
+			i.fail(err) // before done, so that [Ingest.Store] sees it
+		}
+		done()
+		return err
 	})
 	return nil
 }
 
 // admit prepares the log for events of a type.
 func (i *Ingest) admit(eventType string) error {
-	if i.types[eventType] {
+	i.storing.RLock()
+	declared := i.types[eventType]
+	i.storing.RUnlock()
+	if declared {
 		return nil
 	}
 	i.storing.Lock()
@@ -117,4 +145,7 @@ func (i *Ingest) Counts() Counts {
 }
 
 // Wait blocks until all events are stored, and returns the first error.
-func (i *Ingest) Wait() error { return i.all.Wait() }
+func (i *Ingest) Wait() error {
+	defer i.fail(nil)
+	return i.all.Wait()
+}

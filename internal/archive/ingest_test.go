@@ -6,9 +6,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/clerksync/clerksync/internal/archive"
 	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/signing"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
@@ -78,4 +80,46 @@ func TestIngestStoresOnlyNewEvents(t *testing.T) {
 	state, err := log.State(t.Context())
 	require.NoError(t, err)
 	require.EqualValues(t, 400, state.Events)
+}
+
+// TestStoreReturnsWhenItsEventsAreStored: calls are independent of each other.
+func TestStoreReturnsWhenItsEventsAreStored(t *testing.T) {
+	t.Parallel()
+	log := testkit.OpenLog(t, testkit.Connect(t, testkit.NATS(t)))
+	ingest := archive.NewIngest(t.Context(), log)
+	var all errgroup.Group
+	for page := range 4 {
+		all.Go(func() error {
+			var events []*clerk.Event
+			for i := range 200 {
+				id := fmt.Sprintf("user_%d", page*100+i) // half of them are on the next page too
+				events = append(events, testkit.Event("msg_"+id, "user.created", 1768208400000, testkit.UserData(id, "", "Ada", 1, 1)))
+			}
+			if err := ingest.Store(events); err != nil {
+				return err
+			}
+			for _, e := range events {
+				if has, err := log.Holdings().Has(t.Context(), e); err != nil || !has {
+					return fmt.Errorf("%s is not stored: %w", e.ID, err)
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, all.Wait())
+	require.NoError(t, ingest.Wait())
+	require.Equal(t, archive.Counts{Stored: 500, Present: 300}, ingest.Counts())
+}
+
+// TestStoreReportsAFailure: also of an event that another call began to store.
+func TestStoreReportsAFailure(t *testing.T) {
+	t.Parallel()
+	log := testkit.OpenLog(t, testkit.Connect(t, testkit.NATS(t)))
+	ingest := archive.NewIngest(t.Context(), log)
+	event := testkit.Event("msg_1", "user.created", 1768208400000, testkit.UserData("user_1", "", "Ada", 1, 1))
+	large := *event
+	large.Body = make([]byte, 2<<20)
+	require.ErrorIs(t, ingest.Store([]*clerk.Event{&large, event}), eventlog.ErrTooLarge)
+	require.ErrorIs(t, ingest.Store([]*clerk.Event{event}), eventlog.ErrTooLarge)
+	require.ErrorIs(t, ingest.Wait(), eventlog.ErrTooLarge)
 }
