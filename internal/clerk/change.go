@@ -89,8 +89,7 @@ func ParseChange(e *Event) (*Change, error) {
 		return nil, nil
 	}
 	switch action {
-	// A snapshot is an entity as the Backend API returned it.
-	case "created", "updated", "deleted", "snapshot":
+	case "created", "updated", "deleted", SnapshotAction:
 	default:
 		return nil, nil
 	}

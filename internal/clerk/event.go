@@ -15,10 +15,13 @@ const (
 	OriginWebhook Origin = "webhook" // delivered by Svix
 	OriginImport  Origin = "import"  // from an export of this or another log
 	OriginProbe   Origin = "probe"   // synthetic, see [ProbeType]
+
+	OriginBackfill    Origin = "backfill"    // a snapshot of everything that Clerk has
+	OriginReadThrough Origin = "readthrough" // a snapshot of one entity that was asked for
 )
 
 // Origins lists them all.
-var Origins = []Origin{OriginWebhook, OriginImport, OriginProbe}
+var Origins = []Origin{OriginWebhook, OriginBackfill, OriginReadThrough, OriginImport, OriginProbe}
 
 // ProbeType is the type of the synthetic events that measure the way from the public URL
 // to the projector. They change no row, and Clerk sends no events of that name.
