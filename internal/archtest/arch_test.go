@@ -59,6 +59,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/receiver":          {"internal/clerk", "internal/eventlog", "internal/metrics", "internal/signing", "internal/tracing"},
 		"internal/projector":         {"internal/clerk", "internal/eventlog", "internal/metrics", "internal/store", "internal/tracing"},
 		"internal/archive":           {"internal/clerk", "internal/eventlog", "internal/signing"},
+		"internal/source":            {"internal/archive", "internal/clerk", "internal/eventlog", "internal/store"},
 		"internal/replay":            {"internal/clerk", "internal/eventlog", "internal/projector", "internal/store", "internal/store/db"},
 		"internal/erasure":           {"internal/background", "internal/clerk", "internal/eventlog", "internal/lag", "internal/store", "internal/store/db"},
 		"internal/lag":               {"internal/background", "internal/clerk", "internal/eventlog", "internal/signing", "internal/store", "internal/units"},
@@ -73,7 +74,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		},
 		"internal/cli": {
 			"internal/alert", "internal/app", "internal/archive", "internal/clerk", "internal/config", "internal/doctor", "internal/erasure", "internal/eventlog", "internal/fakeclerk",
-			"internal/lag", "internal/probe", "internal/receiver", "internal/replay", "internal/signing", "internal/store", "internal/store/db", "internal/tail", "internal/units",
+			"internal/lag", "internal/probe", "internal/receiver", "internal/replay", "internal/signing", "internal/source", "internal/store", "internal/store/db", "internal/tail", "internal/units",
 		},
 		"internal/testkit": {
 			"internal/clerk", "internal/embedded/nats", "internal/embedded/postgres", "internal/eventlog", "internal/store", "internal/store/db",

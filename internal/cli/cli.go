@@ -37,6 +37,8 @@ type commands struct {
 	Probe     probeCmd     `cmd:"" help:"Send a signed probe through the public URL and follow it to the worker."`
 	Doctor    doctorCmd    `cmd:"" help:"Check every hop and print a fix for each failure."`
 	Events    eventsCmd    `cmd:"" help:"List, show, export and import the stored events."`
+	Backfill  backfillCmd  `cmd:"" help:"Read all users, organizations and memberships from Clerk."`
+	Pull      pullCmd      `cmd:"" help:"Read one user or organization from Clerk, with its memberships."`
 	Replay    replayCmd    `cmd:"" help:"Apply stored events again."`
 	Verify    verifyCmd    `cmd:"" help:"Compare the tables with a rebuild from the event log."`
 	Dead      deadCmd      `cmd:"" help:"List, show, retry and discard dead letters: events that can never be applied."`

@@ -39,7 +39,7 @@ func (c *eventsImportCmd) Run(s *session) error {
 	if err := i.prepare(); err != nil {
 		return err
 	}
-	files, err := s.openSources(c.Files)
+	files, err := s.openInputs(c.Files)
 	defer func() {
 		for _, f := range files {
 			f.Close()
@@ -121,7 +121,7 @@ func (i *importer) prepare() error {
 
 // check reads all files and returns the number of events in them. With a pipe among them,
 // the number is not known, and 0.
-func (i *importer) check(files []source) (total uint64, err error) {
+func (i *importer) check(files []input) (total uint64, err error) {
 	bar := i.cmd.progress(i.s, 0, "checked")
 	defer bar.finish()
 	pipe := false
@@ -150,7 +150,7 @@ func (i *importer) check(files []source) (total uint64, err error) {
 
 // each calls take for every admitted event of a file, of which there must be one. An error
 // names the file and the line.
-func (i *importer) each(f source, take func(*clerk.Event) error) error {
+func (i *importer) each(f input, take func(*clerk.Event) error) error {
 	if f.file != nil {
 		if _, err := f.file.Seek(0, io.SeekStart); err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
@@ -195,7 +195,7 @@ func admissionHint(err error) string {
 }
 
 // store stores the events that the log does not hold.
-func (i *importer) store(log *eventlog.Log, files []source, total uint64) (archive.Counts, error) {
+func (i *importer) store(log *eventlog.Log, files []input, total uint64) (archive.Counts, error) {
 	ingest := archive.NewIngest(i.s.ctx, log)
 	stop := i.cmd.progress(i.s, total, "imported").follow(func() uint64 {
 		c := ingest.Counts()

@@ -84,6 +84,18 @@ func (p *progress) follow(count func() uint64) (stop func()) {
 	}
 }
 
+// followTotal is follow where the total can change.
+func (p *progress) followTotal(count func() (done, total uint64)) (stop func()) {
+	return p.follow(func() uint64 {
+		done, total := count()
+		if total > 0 && uint64(p.bar.GetMax64()) != total {
+			p.bar.ChangeMax64(int64(min(total, math.MaxInt64)))
+			p.most = total - 1
+		}
+		return done
+	})
+}
+
 // logger returns a logger that clears the bar before each line; the bar is redrawn below.
 func (p *progress) logger(logger *slog.Logger) *slog.Logger {
 	if p.bar == nil {

@@ -60,8 +60,18 @@ type Admin struct {
 // Loopback reports whether the listener is on the loopback.
 func (a Admin) Loopback() bool {
 	host, _, _ := net.SplitHostPort(a.Addr)
+	return isLoopback(host)
+}
+
+func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// Source configures the access to Clerk's Backend API.
+type Source struct {
+	SecretKey Secret `name:"secret-key" env:"CLERK_SECRET_KEY" placeholder:"SK" help:"Secret key of the Clerk instance (Clerk dashboard → API keys), sk_live_… or sk_test_…."`
+	APIURL    string `name:"api-url" env:"CLERK_API_URL" default:"${api_url}" placeholder:"URL" help:"Clerk's Backend API, without /v1."`
 }
 
 // Alerts configures where a change of the verdict is sent.
@@ -97,6 +107,7 @@ type Config struct {
 	Receiver `embed:"" group:"Receiver"`
 	Worker   `embed:"" group:"Worker"`
 	Admin    `embed:"" prefix:"" group:"Admin"`
+	Source   `embed:"" group:"Clerk Backend API"`
 	Alerts   `embed:"" group:"Alerts"`
 	Tracing  `embed:"" group:"Traces"`
 	DataDir  string `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"${data_dir}" type:"path" help:"Folder for the files that clerksync itself keeps."`
@@ -155,6 +166,7 @@ func (c *Config) Validate(roles Roles) error {
 	}
 	v.database(c)
 	v.log(c, roles)
+	v.source(c)
 	v.alerts(c)
 	v.tracing(c)
 	v.admin(c)
@@ -257,6 +269,13 @@ func (v *validation) log(c *Config, roles Roles) {
 	v.check("CLERKSYNC_DEAD_MAX_BYTES", checkSize(c.DeadMaxBytes))
 }
 
+func (v *validation) source(c *Config) {
+	if c.SecretKey != "" {
+		v.check("CLERK_SECRET_KEY", CheckSecretKey(c.SecretKey))
+	}
+	v.check("CLERK_API_URL", CheckAPIURL(c.APIURL))
+}
+
 func (v *validation) alerts(c *Config) {
 	if !usableEndpoint(c.AlertURL.Reveal()) {
 		v.fault("CLERKSYNC_ALERT_URL", "not of the form https://host/path", "")
@@ -331,6 +350,30 @@ func CheckNATSURL(addresses Secret) error {
 func CheckInstanceID(id string) error {
 	if id != "" && (!strings.HasPrefix(id, "ins_") || !clerk.ValidToken(id)) {
 		return errors.New("not of the form ins_…; it is in the Clerk dashboard → Settings")
+	}
+	return nil
+}
+
+// CheckSecretKey checks the form of a secret key. The error does not quote it.
+func CheckSecretKey(key Secret) error {
+	text := key.Reveal()
+	for _, prefix := range []string{"sk_test_", "sk_live_"} {
+		if rest, ok := strings.CutPrefix(text, prefix); ok && clerk.ValidToken(rest) {
+			return nil
+		}
+	}
+	return errors.New("not of the form sk_live_… or sk_test_…; it is in the Clerk dashboard → API keys")
+}
+
+// CheckAPIURL checks the address of the Backend API. The secret key goes there, so it has
+// to be encrypted on its way, except to this machine.
+func CheckAPIURL(address string) error {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http" {
+		return errors.New("not of the form https://host")
+	}
+	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		return errors.New("http:// would send the secret key unencrypted: only the loopback may have it")
 	}
 	return nil
 }

@@ -205,3 +205,22 @@ func TestShortAge(t *testing.T) {
 	require.Empty(t, config.ShortAge(28*time.Hour))
 	require.Equal(t, "CLERKSYNC_LOG_MAX_AGE is 27h0m0s, and Svix retries a delivery for 28 h: a replay cannot reach back over a long outage", config.ShortAge(27*time.Hour))
 }
+
+func TestSourceSettings(t *testing.T) {
+	t.Parallel()
+	for key, ok := range map[string]bool{
+		"sk_live_abc": true, "sk_test_abc": true, "sk_live_": false, "pk_live_abc": false, "whsec_abc": false, "sk_live_a b": false,
+	} {
+		err := config.CheckSecretKey(config.Secret(key))
+		require.Equal(t, ok, err == nil, key)
+		if err != nil {
+			require.EqualError(t, err, "not of the form sk_live_… or sk_test_…; it is in the Clerk dashboard → API keys")
+		}
+	}
+	for address, ok := range map[string]bool{
+		"https://api.clerk.com": true, "http://127.0.0.1:4000": true, "http://localhost:4000/": true, "http://[::1]:1": true,
+		"http://api.clerk.com": false, "api.clerk.com": false, "": false, "https://user:secret@api.clerk.com": false, "ftp://localhost": false, "https://a?b=c": false,
+	} {
+		require.Equal(t, ok, config.CheckAPIURL(address) == nil, address)
+	}
+}

@@ -27,6 +27,7 @@ func Default() Config {
 			EraseAfter: 30 * day,
 		},
 		Admin:   Admin{Addr: "127.0.0.1:8081"},
+		Source:  Source{APIURL: "https://api.clerk.com"},
 		DataDir: "./.clerksync",
 	}
 }
@@ -49,6 +50,7 @@ func Variables() map[string]string {
 		"erase_after":      hours(d.EraseAfter),
 		"erase_after_days": days(d.EraseAfter),
 		"admin_addr":       d.Admin.Addr,
+		"api_url":          d.APIURL,
 		"data_dir":         d.DataDir,
 	}
 }

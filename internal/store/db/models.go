@@ -50,6 +50,28 @@ type ActiveUser struct {
 	DeletedAt      *time.Time      `json:"deleted_at"`
 }
 
+type BackfillOrganization struct {
+	ClerkID string      `json:"clerk_id"`
+	Members pgtype.Int8 `json:"members"`
+	Read    int64       `json:"read"`
+}
+
+type BackfillRun struct {
+	OnlyRow    bool      `json:"only_row"`
+	InstanceID string    `json:"instance_id"`
+	LogID      string    `json:"log_id"`
+	StartedAt  time.Time `json:"started_at"`
+}
+
+type BackfillSegment struct {
+	Kind     string          `json:"kind"`
+	Segment  int32           `json:"segment"`
+	Position json.RawMessage `json:"position"`
+	Read     int64           `json:"read"`
+	Refused  int64           `json:"refused"`
+	Done     bool            `json:"done"`
+}
+
 type EntityFreshness struct {
 	Kind            string    `json:"kind"`
 	ClerkID         string    `json:"clerk_id"`

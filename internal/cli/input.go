@@ -9,15 +9,15 @@ import (
 	"os"
 )
 
-// source is a file to import.
-type source struct {
+// input is a file to import.
+type input struct {
 	io.Reader
 	file *os.File // nil for a pipe, which is read once
 	name string   // in messages
 }
 
 // Close closes the file.
-func (f source) Close() {
+func (f input) Close() {
 	if f.file != nil {
 		f.file.Close()
 	} else if c, ok := f.Reader.(io.Closer); ok {
@@ -25,11 +25,11 @@ func (f source) Close() {
 	}
 }
 
-// openSources opens the files. With an error, it returns those that it opened before.
-func (s *session) openSources(names []string) ([]source, error) {
-	var all []source
+// openInputs opens the files. With an error, it returns those that it opened before.
+func (s *session) openInputs(names []string) ([]input, error) {
+	var all []input
 	for _, name := range names {
-		f, err := s.openSource(name)
+		f, err := s.openInput(name)
 		if err != nil {
 			return all, err
 		}
@@ -38,32 +38,32 @@ func (s *session) openSources(names []string) ([]source, error) {
 	return all, nil
 }
 
-func (s *session) openSource(name string) (source, error) {
+func (s *session) openInput(name string) (input, error) {
 	if name == "-" {
 		const shown = "standard input"
 		if f, ok := s.stdin.(*os.File); ok {
 			if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-				return source{f, f, shown}, nil
+				return input{f, f, shown}, nil
 			}
 		}
-		return source{contextReader{s.ctx, io.NopCloser(s.stdin)}, nil, shown}, nil
+		return input{contextReader{s.ctx, io.NopCloser(s.stdin)}, nil, shown}, nil
 	}
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return source{}, fmt.Errorf("no such file: %s", name)
+		return input{}, fmt.Errorf("no such file: %s", name)
 	}
 	if err != nil {
-		return source{}, err
+		return input{}, err
 	}
 	info, err := f.Stat()
 	switch {
 	case err != nil || info.IsDir():
 		f.Close()
-		return source{}, errors.Join(err, fmt.Errorf("%s is not an export of clerksync events export", name))
+		return input{}, errors.Join(err, fmt.Errorf("%s is not an export of clerksync events export", name))
 	case info.Mode().IsRegular():
-		return source{f, f, name}, nil
+		return input{f, f, name}, nil
 	}
-	return source{contextReader{s.ctx, f}, nil, name}, nil
+	return input{contextReader{s.ctx, f}, nil, name}, nil
 }
 
 // contextReader stops between two reads when its context is done.

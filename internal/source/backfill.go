@@ -1,0 +1,445 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/clerksync/clerksync/internal/archive"
+	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/store"
+)
+
+const (
+	// inFlight is how many segments are read concurrently, each with one request at a time.
+	inFlight = 8
+
+	// maxSegments bounds the segments that the users are cut into. They are of equal time,
+	// not of equal size: many of them keep all readers busy until shortly before the end.
+	maxSegments = 64
+
+	// segmentPages is how many pages a segment has to have on average, to be worth the two
+	// requests that its ends cost.
+	segmentPages = 4
+)
+
+// BackfillOptions configure a [Backfill].
+type BackfillOptions struct {
+	Client     *Client
+	Log        *eventlog.Log
+	Store      *store.Store
+	InstanceID string // the instance that the key has to be of; "" for any
+	Restart    bool   // forget the checkpoints of a run that was stopped
+	Logger     *slog.Logger
+}
+
+// Backfill stores a snapshot of every user, organization and membership that Clerk has.
+// It writes a checkpoint after every page that is durable in the log, and the next one
+// goes on from there.
+type Backfill struct {
+	o      BackfillOptions
+	saved  *store.Backfill
+	run    *store.BackfillRun
+	ingest *archive.Ingest
+
+	mu       sync.Mutex
+	progress Progress
+}
+
+// Totals are numbers of entities.
+type Totals struct {
+	Users         int64 `json:"users"`
+	Organizations int64 `json:"organizations"`
+	Memberships   int64 `json:"memberships"`
+}
+
+// Sum returns the number of all.
+func (t Totals) Sum() int64 { return t.Users + t.Organizations + t.Memberships }
+
+func (t *Totals) of(kind clerk.Kind) *int64 {
+	switch kind {
+	case clerk.KindUser:
+		return &t.Users
+	case clerk.KindOrganization:
+		return &t.Organizations
+	}
+	return &t.Memberships
+}
+
+// Progress is how far a run is.
+type Progress struct {
+	Resumed bool           // it went on from the checkpoints of a run that was stopped
+	Read    Totals         // durable in the log, also those of the run that was stopped
+	Refused Totals         // of those, how many no event can hold
+	Clerk   Totals         // as Clerk counts them
+	Stored  archive.Counts // by this process
+}
+
+// Report is the outcome of a run that read everything.
+type Report struct {
+	Progress
+
+	// Missing are the entities that Clerk counts and that were not read, beyond those that
+	// were deleted while the run lasted.
+	Missing Totals
+
+	// Incomplete are organizations of which not all memberships were read.
+	Incomplete []string
+}
+
+// Complete reports whether everything that Clerk counts is in the log.
+func (r *Report) Complete() bool {
+	return r.Missing == Totals{} && r.Refused == Totals{} && len(r.Incomplete) == 0
+}
+
+// NewBackfill returns a backfill.
+func NewBackfill(o BackfillOptions) *Backfill { return &Backfill{o: o} }
+
+// Progress returns how far the run is.
+func (b *Backfill) Progress() Progress {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.progress
+	if b.ingest != nil {
+		p.Stored = b.ingest.Counts()
+	}
+	return p
+}
+
+// Run runs it. Nothing is stored before Clerk has accepted the key; the error is then
+// [ErrKey] or [ErrInstance], and [store.ErrBackfillRuns] while another process runs one.
+// After any other error the next run goes on.
+func (b *Backfill) Run(ctx context.Context) (report *Report, err error) {
+	instance, err := b.o.Client.Instance(ctx, b.o.InstanceID)
+	if err != nil {
+		return nil, err
+	}
+	if b.saved, err = b.o.Store.OpenBackfill(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.saved.Close()) }()
+	if err := b.begin(ctx, instance); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ingest := archive.NewIngest(ctx, b.o.Log)
+	defer ingest.Wait()
+	b.mu.Lock()
+	b.ingest = ingest
+	b.mu.Unlock()
+
+	all, inGroup := errgroup.WithContext(ctx)
+	all.SetLimit(inFlight)
+	for _, segment := range b.run.Segments {
+		if !segment.Done {
+			all.Go(func() error { return b.readSegment(inGroup, segment) })
+		}
+	}
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	report, err = b.check(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return report, b.saved.Finish(ctx)
+}
+
+// begin goes on with the run that was stopped, or plans another.
+func (b *Backfill) begin(ctx context.Context, instance string) error {
+	count, err := b.count(ctx)
+	if err != nil {
+		return err
+	}
+	run, err := b.saved.Run(ctx)
+	if err != nil {
+		return err
+	}
+	resumed := run != nil && !b.o.Restart && run.InstanceID == instance && run.LogID == b.o.Log.ID()
+	if !resumed {
+		run = &store.BackfillRun{InstanceID: instance, LogID: b.o.Log.ID(), StartedAt: time.Now()}
+		if run.Segments, err = b.plan(ctx, count.Users); err != nil {
+			return err
+		}
+		if err := b.saved.Start(ctx, run); err != nil {
+			return err
+		}
+	}
+	b.run = run
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.progress = Progress{Resumed: resumed, Clerk: count}
+	for _, s := range run.Segments {
+		*b.progress.Read.of(s.Kind) += s.Read
+		*b.progress.Refused.of(s.Kind) += s.Refused
+	}
+	return nil
+}
+
+// count asks Clerk how many there are.
+func (b *Backfill) count(ctx context.Context) (t Totals, err error) {
+	var users struct {
+		Total int64 `json:"total_count"`
+	}
+	if err := b.o.Client.get(ctx, "/users/count", nil, &users); err != nil {
+		return t, err
+	}
+	t.Users = users.Total
+	for _, kind := range []clerk.Kind{clerk.KindOrganization, clerk.KindMembership} {
+		var answer list
+		if err := b.o.Client.get(ctx, paths[kind], url.Values{"limit": {"1"}}, &answer); err != nil {
+			return t, err
+		}
+		*t.of(kind) = answer.total
+	}
+	return t, nil
+}
+
+// paths are the lists of the whole instance.
+var paths = map[clerk.Kind]string{
+	clerk.KindUser:         "/users",
+	clerk.KindOrganization: "/organizations",
+	clerk.KindMembership:   "/organization_memberships",
+}
+
+// plan cuts the users into segments of equal time. The first has no beginning and the last
+// no end: users who sign up while it runs are read as well. Organizations and memberships
+// have no filter by time, and are one segment each.
+func (b *Backfill) plan(ctx context.Context, users int64) ([]*store.BackfillSegment, error) {
+	positions := map[clerk.Kind][]position{clerk.KindOrganization: {{}}, clerk.KindMembership: {{}}}
+	n := min(max(users/(segmentPages*pageSize), 1), maxSegments)
+	var bounds []int64
+	if n > 1 {
+		first, err := b.createdAt(ctx, "+created_at")
+		if err != nil {
+			return nil, err
+		}
+		last, err := b.createdAt(ctx, "-created_at")
+		if err != nil {
+			return nil, err
+		}
+		for i := int64(1); i < n; i++ {
+			if bound := first + (last-first)/n*i; bound > 0 && (len(bounds) == 0 || bound > bounds[len(bounds)-1]) {
+				bounds = append(bounds, bound)
+			}
+		}
+	}
+	at := position{}
+	for _, bound := range bounds {
+		at.To = bound
+		positions[clerk.KindUser] = append(positions[clerk.KindUser], at)
+		at = position{From: bound}
+	}
+	positions[clerk.KindUser] = append(positions[clerk.KindUser], at)
+
+	// The lists that cannot be cut take longest: they begin first.
+	var segments []*store.BackfillSegment
+	for _, kind := range []clerk.Kind{clerk.KindMembership, clerk.KindOrganization, clerk.KindUser} {
+		for i, at := range positions[kind] {
+			text, err := json.Marshal(at)
+			if err != nil {
+				return nil, err
+			}
+			segments = append(segments, &store.BackfillSegment{Kind: kind, Number: i, Position: text})
+		}
+	}
+	return segments, nil
+}
+
+// createdAt returns when the first user in an order was created, 0 when there is none.
+func (b *Backfill) createdAt(ctx context.Context, order string) (int64, error) {
+	var users []struct {
+		CreatedAt int64 `json:"created_at"`
+	}
+	err := b.o.Client.get(ctx, paths[clerk.KindUser], url.Values{"order_by": {order}, "limit": {"1"}}, &users)
+	if err != nil || len(users) == 0 {
+		return 0, err
+	}
+	return users[0].CreatedAt, nil
+}
+
+func (b *Backfill) series(kind clerk.Kind, path string) *series {
+	return &series{
+		client: b.o.Client, kind: kind, path: path, filtered: kind == clerk.KindUser, logger: b.o.Logger,
+		instanceID: b.run.InstanceID, origin: clerk.OriginBackfill,
+	}
+}
+
+// readSegment reads a segment to its end. It requests a page while the one before is
+// stored, and when a request fails, stores what it has.
+func (b *Backfill) readSegment(ctx context.Context, segment *store.BackfillSegment) error {
+	at := position{}
+	if err := json.Unmarshal(segment.Position, &at); err != nil {
+		return fmt.Errorf("read a checkpoint: %w", err)
+	}
+	type read struct {
+		*page
+		after json.RawMessage // the position behind it
+		err   error
+	}
+	pages := make(chan read)
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		defer close(pages)
+		s := b.series(segment.Kind, paths[segment.Kind])
+		for {
+			p, err := s.next(reading, &at)
+			var after json.RawMessage
+			if err == nil {
+				after, err = json.Marshal(at)
+			}
+			select {
+			case pages <- read{p, after, err}:
+			case <-reading.Done():
+				return
+			}
+			if err != nil || p.last {
+				return
+			}
+		}
+	}()
+	for p := range pages {
+		if p.err != nil {
+			return p.err
+		}
+		if err := b.store(ctx, segment, p.page, p.after); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// store stores a page, and then its checkpoint.
+func (b *Backfill) store(ctx context.Context, segment *store.BackfillSegment, p *page, after json.RawMessage) error {
+	if err := b.ingest.Store(p.events()); err != nil {
+		return err
+	}
+	if err := b.o.Log.Sync(ctx); err != nil {
+		return err
+	}
+	counts := store.BackfillPage{Members: map[string]int64{}, Read: map[string]int64{}}
+	for _, s := range p.snapshots {
+		switch e := s.Event.Envelope; segment.Kind {
+		case clerk.KindOrganization:
+			if s.Members >= 0 {
+				counts.Members[e.EntityID] = s.Members
+			}
+		case clerk.KindMembership:
+			counts.Read[e.OrgID]++
+		}
+	}
+	saved := *segment
+	saved.Position, saved.Done = after, p.last
+	saved.Read, saved.Refused = segment.Read+int64(p.read()), segment.Refused+int64(p.refused)
+	if err := b.saved.Save(ctx, &saved, counts); err != nil {
+		return err
+	}
+	*segment = saved
+	b.mu.Lock()
+	*b.progress.Read.of(segment.Kind) += int64(p.read())
+	*b.progress.Refused.of(segment.Kind) += int64(p.refused)
+	b.mu.Unlock()
+	return nil
+}
+
+// check compares what was read with Clerk's counts. Where an organization has other
+// members than were read, it reads their own list.
+func (b *Backfill) check(ctx context.Context) (*Report, error) {
+	report := &Report{}
+	differing, err := b.saved.Differing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stored := b.ingest.Counts().Stored
+	var mu sync.Mutex
+	all, inGroup := errgroup.WithContext(ctx)
+	all.SetLimit(inFlight)
+	for _, org := range differing {
+		all.Go(func() error {
+			whole, err := b.readMemberships(inGroup, org)
+			if err == nil && !whole {
+				mu.Lock()
+				report.Incomplete = append(report.Incomplete, org)
+				mu.Unlock()
+			}
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+
+	before := b.Progress().Clerk
+	after, err := b.count(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	b.progress.Clerk = after
+	b.progress.Read.Memberships += int64(b.ingest.Counts().Stored - stored)
+	b.mu.Unlock()
+	report.Progress = b.Progress()
+	for _, of := range []struct {
+		kind    clerk.Kind
+		deletes string
+	}{{clerk.KindUser, "user.deleted"}, {clerk.KindOrganization, "organization.deleted"}} {
+		// What comes after its list was read to the end arrives as a webhook; what was
+		// deleted before its page was requested is in no list.
+		missing := min(*before.of(of.kind), *after.of(of.kind)) - *report.Read.of(of.kind)
+		if missing > 0 {
+			deleted, err := b.deletedSince(ctx, of.deletes)
+			if err != nil {
+				return nil, err
+			}
+			missing -= deleted
+		}
+		*report.Missing.of(of.kind) = max(0, missing)
+	}
+	return report, nil
+}
+
+// deletedSince counts the deletes in the log that were stored since the run began.
+func (b *Backfill) deletedSince(ctx context.Context, eventType string) (int64, error) {
+	scan, err := b.o.Log.Events(ctx, eventlog.Filter{Types: []string{eventType}, Since: b.run.StartedAt}, true)
+	if err != nil {
+		return 0, err
+	}
+	defer scan.Close()
+	n, err := scan.Total(ctx)
+	return int64(n), err
+}
+
+// readMemberships reads the list of one organization. It returns whether all of its
+// memberships are in the log now.
+func (b *Backfill) readMemberships(ctx context.Context, org string) (whole bool, err error) {
+	s := b.series(clerk.KindMembership, "/organizations/"+org+"/memberships")
+	var at position
+	var read, refused int64
+	for {
+		p, err := s.next(ctx, &at)
+		if answer, ok := errors.AsType[*APIError](err); ok && answer.Status == http.StatusNotFound {
+			return true, nil // the organization is deleted
+		}
+		if err != nil {
+			return false, err
+		}
+		if err := b.ingest.Store(p.events()); err != nil {
+			return false, err
+		}
+		read, refused = read+int64(p.read()), refused+int64(p.refused)
+		if p.last {
+			return read >= p.total && refused == 0, b.o.Log.Sync(ctx)
+		}
+	}
+}
