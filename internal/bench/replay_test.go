@@ -53,9 +53,24 @@ func BenchmarkReplay(b *testing.B) {
 func replayAll(b *testing.B, program, natsURL, databaseURL string) (time.Duration, float64) {
 	cmd := exec.Command(program, "replay", "--json")
 	cmd.Env = append(os.Environ(), "NATS_URL="+natsURL, "DATABASE_URL="+databaseURL)
+	started := time.Now()
+	out, peak := watched(b, cmd)
+	took := time.Since(started)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	var counts replay.Counts
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &counts); err != nil {
+		b.Fatal(err)
+	}
+	if counts != (replay.Counts{Applied: million}) {
+		b.Fatalf("replayed: %+v", counts)
+	}
+	return took, peak
+}
+
+// watched runs a program, and returns its output and its peak resident memory in MB.
+func watched(b *testing.B, cmd *exec.Cmd) (string, float64) {
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
-	started := time.Now()
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
@@ -68,7 +83,7 @@ func replayAll(b *testing.B, program, natsURL, databaseURL string) (time.Duratio
 		select {
 		case err := <-ended:
 			if err != nil {
-				b.Fatalf("replay: %v", err)
+				b.Fatalf("%s: %v", cmd.Args[1], err)
 			}
 			running = false
 		case <-tick.C: // what the kernel tells after the end has what this process had when it forked
@@ -77,16 +92,7 @@ func replayAll(b *testing.B, program, natsURL, databaseURL string) (time.Duratio
 			}
 		}
 	}
-	took := time.Since(started)
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	var counts replay.Counts
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &counts); err != nil {
-		b.Fatal(err)
-	}
-	if counts != (replay.Counts{Applied: million}) {
-		b.Fatalf("replayed: %+v", counts)
-	}
-	return took, peak
+	return out.String(), peak
 }
 
 // findUsers returns the median time to read all events of one person, in ms.

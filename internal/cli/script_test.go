@@ -49,7 +49,7 @@ const (
 
 // variables lists the variables that a script may set for the program.
 var variables = []string{
-	"CLERK_WEBHOOK_SIGNING_SECRET", "CLERK_INSTANCE_ID", "DATABASE_URL", "NATS_URL",
+	"CLERK_WEBHOOK_SIGNING_SECRET", "CLERK_INSTANCE_ID", "CLERK_SECRET_KEY", "CLERK_API_URL", "DATABASE_URL", "NATS_URL",
 	"CLERKSYNC_ADDR", "CLERKSYNC_ADMIN_ADDR", "CLERKSYNC_ADMIN_TOKEN", "CLERKSYNC_APPLIERS", "CLERKSYNC_BATCH",
 	"CLERKSYNC_DATA_DIR", "CLERKSYNC_LOG_FORMAT", "CLERKSYNC_LOG_LEVEL", "CLERKSYNC_LOG_MAX_AGE", "CLERKSYNC_LOG_MAX_BYTES",
 	"CLERKSYNC_LOG_REPLICAS", "CLERKSYNC_MIGRATE", "CLERKSYNC_NATS_CREDS", "CLERKSYNC_PG_BIN", "CLERKSYNC_PROBE_EVERY", "CLERKSYNC_PROBE_URL", "CLERKSYNC_ROLE",
@@ -135,6 +135,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"waitoutput": cmdWaitOutput,
 	"tamper":     cmdTamper,
 	"role":       cmdRole,
+	"clerkapi":   cmdClerkAPI,
 }
 
 func usage(ts *testscript.TestScript, ok bool, text string) {

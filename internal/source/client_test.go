@@ -120,10 +120,16 @@ func TestGivesUp(t *testing.T) {
 		want   string
 		sent   int64
 	}{
-		"always limited": {func() *http.Response { return answer(429, `{"errors":[{"code":"too_many_requests","message":"`+secret+`"}]}`, "Retry-After", "1") },
-			"Clerk answered GET /instance with 429 too_many_requests, 8 times", 8},
-		"limited for a day": {func() *http.Response { return answer(429, "", "Retry-After", "86400") },
-			"Clerk answered GET /instance with 429, and asks to wait for 24h0m0s", 1},
+		"always limited": {
+			func() *http.Response {
+				return answer(429, `{"errors":[{"code":"too_many_requests","message":"`+secret+`"}]}`, "Retry-After", "1")
+			},
+			"Clerk answered GET /instance with 429 too_many_requests, 8 times", 8,
+		},
+		"limited for a day": {
+			func() *http.Response { return answer(429, "", "Retry-After", "86400") },
+			"Clerk answered GET /instance with 429, and asks to wait for 24h0m0s", 1,
+		},
 		"limited without a time": {func() *http.Response { return answer(429, "") }, "Clerk answered GET /instance with 429, 8 times", 8},
 		"broken":                 {func() *http.Response { return answer(500, secret) }, "Clerk answered GET /instance with 500, 8 times", 8},
 		"maintenance":            {func() *http.Response { return answer(503, "", "Retry-After", "20") }, "Clerk answered GET /instance with 503, 8 times", 8},
