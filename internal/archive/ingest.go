@@ -27,6 +27,10 @@ type Counts struct {
 // Ingest stores events that no webhook delivered, many concurrently. It skips an event
 // whose svix-id the log holds already.
 type Ingest struct {
+	// Fresh means that the log holds none of the events, so that nothing has to be read to
+	// store one. It is set before the first.
+	Fresh bool
+
 	log      *eventlog.Log
 	holdings *eventlog.Holdings
 	all      *errgroup.Group
@@ -113,9 +117,12 @@ func (i *Ingest) admit(eventType string) error {
 }
 
 func (i *Ingest) store(e *clerk.Event) error {
-	present, err := i.holdings.Has(i.ctx, e)
-	if err != nil {
-		return err
+	present := false
+	if !i.Fresh {
+		var err error
+		if present, err = i.holdings.Has(i.ctx, e); err != nil {
+			return err
+		}
 	}
 	if !present {
 		// An append that began is finished, within the time of a commit: every stored event

@@ -16,8 +16,9 @@ import (
 )
 
 // BenchmarkBackfill: a clerksync backfill process of 50,000 users at a Clerk on this
-// machine without a rate limit, until the last row is there, against a bare bulk upsert of
-// as many rows; the process alone; and its peak resident memory.
+// machine without a rate limit, until the last row is there, against the projector on a
+// backlog of as many events and a bare bulk upsert of as many rows; the process alone; and
+// its peak resident memory.
 func BenchmarkBackfill(b *testing.B) {
 	const n = 50_000
 	st := startPostgres(b)
@@ -27,7 +28,7 @@ func BenchmarkBackfill(b *testing.B) {
 	api := httptest.NewServer(instance)
 	defer api.Close()
 	peak := 0.0
-	var rates [3][]float64
+	var rates [4][]float64
 	for range max(b.N, 3) {
 		truncate(b, st)
 		server, log := startNATS(b, false)
@@ -54,12 +55,19 @@ func BenchmarkBackfill(b *testing.B) {
 		}
 		truncate(b, st)
 		rates[2] = append(rates[2], n/bareUpsert(b, st, n).Seconds())
+		truncate(b, st)
+		_, filled := startNATS(b, true)
+		for i := 0; i < n; i += 5000 {
+			fill(b, filled, i, 5000)
+		}
+		rates[3] = append(rates[3], n/drain(b, filled, st, n, prometheus.NewRegistry()).Seconds())
 	}
-	for side, name := range []string{"backfill/s", "published/s", "bare/s"} {
+	for side, name := range []string{"backfill/s", "published/s", "bare/s", "drain/s"} {
 		slices.Sort(rates[side])
 		b.ReportMetric(rates[side][len(rates[side])/2], name)
 	}
 	b.ReportMetric(rates[0][len(rates[0])/2]/rates[2][len(rates[2])/2], "ratio")
+	b.ReportMetric(rates[0][len(rates[0])/2]/rates[3][len(rates[3])/2], "drain-ratio")
 	b.ReportMetric(peak, "peak-MB")
 	b.ReportMetric(0, "ns/op")
 }

@@ -134,6 +134,11 @@ func (b *Backfill) Run(ctx context.Context) (report *Report, err error) {
 	defer cancel()
 	ingest := archive.NewIngest(ctx, b.o.Log)
 	defer ingest.Wait()
+	stored, err := b.stored(ctx, eventlog.Filter{Types: []string{"*." + clerk.SnapshotAction}})
+	if err != nil {
+		return nil, err
+	}
+	ingest.Fresh = stored == 0
 	b.mu.Lock()
 	b.ingest = ingest
 	b.mu.Unlock()
@@ -398,7 +403,7 @@ func (b *Backfill) check(ctx context.Context) (*Report, error) {
 		// deleted before its page was requested is in no list.
 		missing := min(*before.of(of.kind), *after.of(of.kind)) - *report.Read.of(of.kind)
 		if missing > 0 {
-			deleted, err := b.deletedSince(ctx, of.deletes)
+			deleted, err := b.stored(ctx, eventlog.Filter{Types: []string{of.deletes}, Since: b.run.StartedAt})
 			if err != nil {
 				return nil, err
 			}
@@ -409,9 +414,9 @@ func (b *Backfill) check(ctx context.Context) (*Report, error) {
 	return report, nil
 }
 
-// deletedSince counts the deletes in the log that were stored since the run began.
-func (b *Backfill) deletedSince(ctx context.Context, eventType string) (int64, error) {
-	scan, err := b.o.Log.Events(ctx, eventlog.Filter{Types: []string{eventType}, Since: b.run.StartedAt}, true)
+// stored counts events in the log.
+func (b *Backfill) stored(ctx context.Context, f eventlog.Filter) (int64, error) {
+	scan, err := b.o.Log.Events(ctx, f, true)
 	if err != nil {
 		return 0, err
 	}
