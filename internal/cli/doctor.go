@@ -12,6 +12,7 @@ import (
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/probe"
+	"github.com/clerksync/clerksync/internal/source"
 )
 
 type doctorCmd struct {
@@ -25,6 +26,9 @@ func (c *doctorCmd) Help() string {
 	return `Takes the settings of clerksync serve and checks what they name; without DATABASE_URL
 and NATS_URL, the clerksync running here. It changes nothing. A check is ok, a warning,
 failed, or unchecked because one before it failed. Exit status 1 when any failed.
+
+With CLERK_SECRET_KEY it asks Clerk of which instance that key is, and when no events come
+it prints a link to the instance's webhook page, which logs in once.
 
 --json prints an object: ok, and checks, each with name, status (ok, warning, failed,
 unchecked), seen, and fix.`
@@ -62,6 +66,13 @@ func (c *doctorCmd) Run(s *session) error {
 
 	if o.Alert, err = c.alert(); err != nil {
 		return err
+	}
+	if c.SecretKey != "" && len(o.Faults) == 0 {
+		o.Clerk, o.ClerkURL = source.NewClient(source.Options{SecretKey: c.SecretKey.Reveal(), URL: c.APIURL}), c.APIURL
+		defer o.Clerk.Close()
+		if o.InstanceID = c.InstanceID; o.InstanceID == "" && running != nil {
+			o.InstanceID = running.InstanceID
+		}
 	}
 
 	report := doctor.Run(s.ctx, o)

@@ -11,6 +11,7 @@ import (
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/probe"
+	"github.com/clerksync/clerksync/internal/source"
 	"github.com/clerksync/clerksync/internal/store"
 )
 
@@ -37,6 +38,10 @@ type Options struct {
 	NoLog *Check           // why it is nil
 	Want  eventlog.Options // how the log is configured
 
+	Clerk      *source.Client // nil: Clerk is not asked
+	ClerkURL   string         // of the Backend API
+	InstanceID string         // whose events the endpoint takes; "" for any
+
 	Probe  *probe.Probe  // nil: none is sent
 	Alert  *alert.Sender // nil: no test alert is sent
 	Logger *slog.Logger
@@ -59,6 +64,9 @@ func Run(ctx context.Context, o Options) *Report {
 	o.Process.look(ctx, r)
 	checkPostgreSQL(ctx, r, o)
 	checkLog(ctx, r, o)
+	if !checkSecretKey(ctx, r, o) {
+		o.Clerk = nil
+	}
 	checkLag(ctx, r, o)
 	checkProbe(ctx, r, o)
 	checkAlert(ctx, r, o)

@@ -22,7 +22,7 @@ func checkLag(ctx context.Context, r *Report, o Options) {
 	case lag.InStep:
 		r.ok("lag", reading.Verdict)
 	case lag.Silent, lag.Behind:
-		r.add("lag", Warning, reading.Verdict, reading.Fix)
+		r.add("lag", Warning, reading.Verdict, nextStep(ctx, o, reading))
 	default:
 		r.add("lag", Failed, reading.Verdict, reading.Fix)
 	}

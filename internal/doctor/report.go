@@ -16,7 +16,7 @@ type Check struct {
 	Name   string `json:"name"`
 	Status Status `json:"status"`
 	Seen   string `json:"seen"` // no secret
-	Fix    string `json:"fix"`  // "" when there is nothing to do
+	Fix    string `json:"fix"`  // "" when there is nothing to do; can have a link that logs in once
 }
 
 // Report lists all checks in the order of an event's way.
