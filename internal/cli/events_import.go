@@ -209,6 +209,9 @@ func (i *importer) store(log *eventlog.Log, files []input, total uint64) (archiv
 		}
 	}
 	err := ingest.Wait()
+	if err == nil {
+		err = log.Sync(i.s.ctx)
+	}
 	switch {
 	case i.s.ctx.Err() != nil:
 		err = errStopped

@@ -53,13 +53,13 @@ func TestSecretKey(t *testing.T) {
 	ours, got = check(asks(t, clerk, "sk_test_another"))
 	require.False(t, ours)
 	require.Equal(t, Check{
-		"secret_key", Failed, "Clerk does not take the secret key: Clerk answered GET /instance with 401 clerk_key_invalid",
+		"secret_key", Failed, "the secret key is not taken by Clerk: Clerk answered GET /instance with 401 clerk_key_invalid",
 		"copy CLERK_SECRET_KEY again from the Clerk dashboard → API keys",
 	}, got)
 
 	clerk.SetTraps(fakeclerk.Traps{Unresolved: true})
 	_, got = check(o)
-	require.Equal(t, "Clerk does not take the secret key: Clerk answered GET /instance with 404 resource_not_found", got.Seen)
+	require.Equal(t, "the secret key is not taken by Clerk: Clerk answered GET /instance with 404 resource_not_found", got.Seen)
 
 	clerk.SetTraps(fakeclerk.Traps{Fault: func(*http.Request) fakeclerk.Fault { return fakeclerk.Hang }})
 	_, got = check(o)
