@@ -17,11 +17,12 @@ const (
 	OriginProbe   Origin = "probe"   // synthetic, see [ProbeType]
 
 	OriginBackfill    Origin = "backfill"    // a snapshot of everything that Clerk has
+	OriginReconcile   Origin = "reconcile"   // a repair of what differed from Clerk
 	OriginReadThrough Origin = "readthrough" // a snapshot of one entity that was asked for
 )
 
 // Origins lists them all.
-var Origins = []Origin{OriginWebhook, OriginBackfill, OriginReadThrough, OriginImport, OriginProbe}
+var Origins = []Origin{OriginWebhook, OriginBackfill, OriginReconcile, OriginReadThrough, OriginImport, OriginProbe}
 
 // ProbeType is the type of the synthetic events that measure the way from the public URL
 // to the projector. They change no row, and Clerk sends no events of that name.

@@ -168,7 +168,7 @@ func TestFilterInWords(t *testing.T) {
 		{eventlog.Filter{
 			Since: at, Until: at.Add(time.Hour), Types: []string{"user.*", "session.ended"}, Entity: "user_1", User: "user_2", Org: "org_3",
 			From: 1, To: 2, Origins: clerk.Origins,
-		}, "--since 2026-01-02T03:04:05Z --until 2026-01-02T04:04:05Z --type user.*,session.ended --entity user_1 --user user_2 --org org_3 --seq 1..2 --origin webhook --origin backfill --origin readthrough --origin import --origin probe"},
+		}, "--since 2026-01-02T03:04:05Z --until 2026-01-02T04:04:05Z --type user.*,session.ended --entity user_1 --user user_2 --org org_3 --seq 1..2 --origin webhook --origin backfill --origin reconcile --origin readthrough --origin import --origin probe"},
 	} {
 		require.Equal(t, test.want, test.filter.String())
 		require.Equal(t, test.want == "", test.filter.IsZero())

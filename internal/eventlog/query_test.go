@@ -67,7 +67,7 @@ func TestQueryThatIsWrong(t *testing.T) {
 	for _, text := range []string{"5-10", "..", "0", "0..5", "1..2..3", "18446744073709551616"} {
 		require.Equal(t, &eventlog.FilterError{Field: "seq", Value: text, Text: "is not a range of sequences: 5..10, 5.., ..10, or 5"}, fault(eventlog.Query{Seq: text}))
 	}
-	require.EqualError(t, fault(eventlog.Query{Origins: []string{"mail"}}), `origin "mail" is not one of webhook, backfill, readthrough, import, probe`)
+	require.EqualError(t, fault(eventlog.Query{Origins: []string{"mail"}}), `origin "mail" is not one of webhook, backfill, reconcile, readthrough, import, probe`)
 	// The rest is [eventlog.Filter.Validate]'s.
 	require.EqualError(t, fault(eventlog.Query{Since: "1h", Until: "2h"}), "until is not after since: nothing lies between them")
 	require.Equal(t, &eventlog.FilterError{Field: "user", Text: "is not a Clerk id of the form user_…", Hint: "clerksync show finds it by e-mail address"},
