@@ -38,6 +38,7 @@ type commands struct {
 	Doctor    doctorCmd    `cmd:"" help:"Check every hop and print a fix for each failure."`
 	Events    eventsCmd    `cmd:"" help:"List, show, export and import the stored events."`
 	Backfill  backfillCmd  `cmd:"" help:"Read all users, organizations and memberships from Clerk."`
+	Reconcile reconcileCmd `cmd:"" help:"Find what differs between Clerk and the tables, and repair it."`
 	Pull      pullCmd      `cmd:"" help:"Read one user or organization from Clerk, with its memberships."`
 	Replay    replayCmd    `cmd:"" help:"Apply stored events again."`
 	Verify    verifyCmd    `cmd:"" help:"Compare the tables with a rebuild from the event log."`

@@ -1,0 +1,58 @@
+package store
+
+import (
+	"context"
+
+	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/store/db"
+)
+
+// Live is an entity whose row is live. User and Org are the Clerk ids that a membership
+// binds.
+type Live struct {
+	ID, User, Org string
+}
+
+// LiveAfter returns up to n live entities of a kind whose Clerk id is after an id, in the
+// order of their ids. It leaves out those that an operator restored, with their
+// memberships.
+func (s *Store) LiveAfter(ctx context.Context, kind clerk.Kind, after string, n int) ([]Live, error) {
+	const doing = "list live rows"
+	if kind == clerk.KindMembership {
+		rows, err := s.q.MembershipLiveList(ctx, s.pool, &db.MembershipLiveListParams{After: after, MaxCount: int32(n)})
+		all := make([]Live, len(rows))
+		for i, r := range rows {
+			all[i] = Live{r.ClerkID, r.UserID, r.OrgID}
+		}
+		return all, wrap(doing, err)
+	}
+	var ids []string
+	var err error
+	if kind == clerk.KindUser {
+		ids, err = s.q.UserLiveList(ctx, s.pool, &db.UserLiveListParams{After: after, MaxCount: int32(n)})
+	} else {
+		ids, err = s.q.OrganizationLiveList(ctx, s.pool, &db.OrganizationLiveListParams{After: after, MaxCount: int32(n)})
+	}
+	all := make([]Live, len(ids))
+	for i, id := range ids {
+		all[i] = Live{ID: id}
+	}
+	return all, wrap(doing, err)
+}
+
+// HeadsOfIDs returns the heads of entities by Clerk id. Their kinds follow from the ids. It
+// leaves out those that are not known.
+func (s *Store) HeadsOfIDs(ctx context.Context, ids []string) (map[string]*db.EntityHead, error) {
+	p := &db.HeadGetManyParams{}
+	for _, id := range ids {
+		if kind, ok := clerk.KindOfID(id); ok {
+			p.Kind, p.ClerkID = append(p.Kind, string(kind)), append(p.ClerkID, id)
+		}
+	}
+	heads, err := s.q.HeadGetMany(ctx, s.pool, p)
+	of := make(map[string]*db.EntityHead, len(heads))
+	for _, h := range heads {
+		of[h.ClerkID] = h
+	}
+	return of, wrap("read heads", err)
+}
