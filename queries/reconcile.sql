@@ -29,3 +29,7 @@ WHERE m.clerk_id > @after
     )
 ORDER BY m.clerk_id
 LIMIT @max_count;
+
+-- name: ReconcileLock :one
+-- Takes the lock of the one process that reconciles on a schedule; it ends with the session.
+SELECT pg_try_advisory_lock(hashtextextended('clerksync reconcile ' || @schema_name::text, 0)) AS locked;

@@ -22,6 +22,7 @@ import (
 	"github.com/clerksync/clerksync/internal/probe"
 	"github.com/clerksync/clerksync/internal/projector"
 	"github.com/clerksync/clerksync/internal/receiver"
+	"github.com/clerksync/clerksync/internal/source"
 	"github.com/clerksync/clerksync/internal/store"
 	"github.com/clerksync/clerksync/internal/tail"
 	"github.com/clerksync/clerksync/internal/tracing"
@@ -72,6 +73,7 @@ type App struct {
 	projector *projector.Projector
 	sweeper   *erasure.Sweeper
 	retention *erasure.Retention
+	reconcile *source.Schedule // nil when there is none
 	receiver  *receiver.Receiver
 	prober    *probe.Prober // nil when none is configured
 
@@ -98,7 +100,8 @@ var parts = []part{
 	{"projector", config.RoleWorker, (*App).makeProjector},
 	{"sweeper", config.RoleWorker, (*App).makeSweeper},
 	{"retention", config.RoleWorker, (*App).makeRetention},
-	{"tables", config.RoleWorker, (*App).prepare}, // starts the three
+	{"reconcile", config.RoleWorker, (*App).makeReconcile},
+	{"tables", config.RoleWorker, (*App).prepare}, // starts the four
 	{"receiver", config.RoleReceiver, (*App).makeReceiver},
 	{"prober", config.RoleReceiver, (*App).startProber},
 	{"watch of the lag", config.AllRoles, (*App).startWatch},

@@ -79,6 +79,9 @@ func (a *App) prepareUntilDone(ctx context.Context, began time.Time) error {
 			a.projector.Start()
 			a.sweeper.Start()
 			a.retention.Start()
+			if a.reconcile != nil {
+				a.reconcile.Start()
+			}
 			return nil
 		case store.Permanent(err), errors.Is(err, lag.ErrOtherLog):
 			return err

@@ -19,6 +19,7 @@ import (
 	"github.com/clerksync/clerksync/internal/probe"
 	"github.com/clerksync/clerksync/internal/projector"
 	"github.com/clerksync/clerksync/internal/receiver"
+	"github.com/clerksync/clerksync/internal/source"
 	"github.com/clerksync/clerksync/internal/store"
 	"github.com/clerksync/clerksync/internal/tail"
 	"github.com/clerksync/clerksync/internal/tracing"
@@ -108,6 +109,19 @@ func (a *App) makeRetention(context.Context) (stopFunc, error) {
 	}
 	a.retention = erasure.NewRetention(a.log, a.store, age, a.registry, logger)
 	return a.retention.Stop, nil
+}
+
+// makeReconcile makes the scheduled reconcile, which starts when the tables are there.
+func (a *App) makeReconcile(context.Context) (stopFunc, error) {
+	c := a.o.Config
+	if c.ReconcileEvery == 0 {
+		return nil, nil
+	}
+	a.reconcile = source.NewSchedule(source.ScheduleOptions{
+		SecretKey: c.SecretKey.Reveal(), URL: c.APIURL, InstanceID: c.InstanceID, Every: c.ReconcileEvery,
+		Log: a.log, Store: a.store, Registry: a.registry, Logger: a.logger("reconcile"),
+	})
+	return a.reconcile.Stop, nil
 }
 
 // attend answers roll calls.

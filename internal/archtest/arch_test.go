@@ -59,7 +59,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/receiver":          {"internal/clerk", "internal/eventlog", "internal/metrics", "internal/signing", "internal/tracing"},
 		"internal/projector":         {"internal/clerk", "internal/eventlog", "internal/metrics", "internal/store", "internal/tracing"},
 		"internal/archive":           {"internal/clerk", "internal/eventlog", "internal/signing"},
-		"internal/source":            {"internal/archive", "internal/clerk", "internal/eventlog", "internal/store"},
+		"internal/source":            {"internal/archive", "internal/background", "internal/clerk", "internal/eventlog", "internal/store"},
 		"internal/replay":            {"internal/clerk", "internal/eventlog", "internal/projector", "internal/store", "internal/store/db"},
 		"internal/erasure":           {"internal/background", "internal/clerk", "internal/eventlog", "internal/lag", "internal/store", "internal/store/db"},
 		"internal/lag":               {"internal/background", "internal/clerk", "internal/eventlog", "internal/signing", "internal/store", "internal/units"},
@@ -70,7 +70,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/admin":             {"internal/clerk", "internal/eventlog", "internal/lag", "internal/receiver", "internal/replay", "internal/store"},
 		"internal/app": {
 			"internal/admin", "internal/alert", "internal/clerk", "internal/config", "internal/embedded/nats", "internal/embedded/postgres", "internal/erasure", "internal/eventlog",
-			"internal/lag", "internal/metrics", "internal/probe", "internal/projector", "internal/receiver", "internal/store", "internal/tail", "internal/tracing",
+			"internal/lag", "internal/metrics", "internal/probe", "internal/projector", "internal/receiver", "internal/source", "internal/store", "internal/tail", "internal/tracing",
 		},
 		"internal/cli": {
 			"internal/alert", "internal/app", "internal/archive", "internal/clerk", "internal/config", "internal/doctor", "internal/erasure", "internal/eventlog", "internal/fakeclerk",

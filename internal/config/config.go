@@ -49,6 +49,8 @@ type Worker struct {
 	Batch    int `name:"batch" env:"CLERKSYNC_BATCH" default:"${batch}" help:"Most events in one transaction."`
 
 	EraseAfter time.Duration `name:"erase-after" env:"CLERKSYNC_ERASE_AFTER" default:"${erase_after}" help:"How long the events of a deleted user are kept, so that the delete can be restored; the default is ${erase_after_days} days. 0s: erase at once."`
+
+	ReconcileEvery time.Duration `name:"reconcile-every" env:"CLERKSYNC_RECONCILE_EVERY" placeholder:"DURATION" help:"Interval at which one of the workers compares the tables with Clerk's Backend API and repairs what differs, 10 minutes at least. 0: never."`
 }
 
 // Admin configures the listener for operators.
@@ -236,6 +238,15 @@ func (v *validation) worker(c *Config) {
 	if c.EraseAfter < 0 {
 		v.fault("CLERKSYNC_ERASE_AFTER", fmt.Sprintf("%s is negative", c.EraseAfter), "0s is at once")
 	}
+	if c.ReconcileEvery == 0 {
+		return
+	}
+	if c.ReconcileEvery < minReconcileEvery {
+		v.fault("CLERKSYNC_RECONCILE_EVERY", fmt.Sprintf("%s is less than %s", c.ReconcileEvery, minReconcileEvery), "every run reads everything that Clerk has")
+	}
+	if c.SecretKey == "" {
+		v.missing("CLERK_SECRET_KEY", "CLERKSYNC_RECONCILE_EVERY needs it; copy it from the Clerk dashboard → API keys")
+	}
 }
 
 func (v *validation) database(c *Config) {
@@ -328,6 +339,10 @@ func ShortAge(age time.Duration) string {
 
 // minProbeEvery is the shortest interval between probes.
 const minProbeEvery = 10 * time.Second
+
+// minReconcileEvery is the shortest interval between comparisons with Clerk. One of a
+// million users takes minutes.
+const minReconcileEvery = 10 * time.Minute
 
 // maxSchema is the longest name that PostgreSQL does not cut.
 const maxSchema = 63

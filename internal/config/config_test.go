@@ -119,6 +119,13 @@ func TestValidate(t *testing.T) {
 		{name: "no batch", roles: both, change: func(c *config.Config) { c.Batch = 0 }, faults: []string{"CLERKSYNC_BATCH: 0 is not between 1 and 5000"}},
 		{name: "large batch", roles: both, change: func(c *config.Config) { c.Batch = 5001 }, faults: []string{"CLERKSYNC_BATCH: 5001 is not between 1 and 5000"}},
 
+		{name: "reconcile", roles: both, change: func(c *config.Config) { c.ReconcileEvery, c.SecretKey = 10*time.Minute, "sk_test_abc" }},
+		{name: "reconcile without a key", roles: both, change: func(c *config.Config) { c.ReconcileEvery = time.Minute }, faults: []string{
+			"CLERKSYNC_RECONCILE_EVERY: 1m0s is less than 10m0s; every run reads everything that Clerk has",
+			"CLERK_SECRET_KEY: not set; CLERKSYNC_RECONCILE_EVERY needs it; copy it from the Clerk dashboard → API keys",
+		}},
+		{name: "a receiver does not reconcile", roles: config.RoleReceiver, change: func(c *config.Config) { c.NATSURL, c.ReconcileEvery = "nats://a:4222", 1 }},
+
 		{name: "bad NATS", roles: both, change: func(c *config.Config) { c.NATSURL = "localhost:4222" }, faults: []string{badNATS}},
 		{name: "one bad NATS", roles: both, change: func(c *config.Config) { c.NATSURL = "nats://a:4222,nats://user:hidden@b c" }, faults: []string{badNATS}},
 		{name: "two copies", roles: both, change: func(c *config.Config) { c.NATSURL, c.Replicas = "nats://a:4222", 2 }, faults: []string{

@@ -2,6 +2,9 @@ package store
 
 import (
 	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/store/db"
@@ -55,4 +58,49 @@ func (s *Store) HeadsOfIDs(ctx context.Context, ids []string) (map[string]*db.En
 		of[h.ClerkID] = h
 	}
 	return of, wrap("read heads", err)
+}
+
+// ReconcileLock tells the one process that reconciles on a schedule from the others.
+type ReconcileLock struct {
+	s    *Store
+	conn *pgx.Conn // holds the lock and does nothing else; nil when it is not held
+}
+
+// ReconcileLock returns the lock, not yet taken. It is not safe for concurrent use.
+func (s *Store) ReconcileLock() *ReconcileLock { return &ReconcileLock{s: s} }
+
+// Take returns whether this process has the lock now. It keeps it until Close, or until its
+// session ends.
+func (l *ReconcileLock) Take(ctx context.Context) (bool, error) {
+	const doing = "lock the reconcile"
+	if l.conn != nil {
+		if l.conn.Ping(ctx) == nil {
+			return true, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		_ = l.Close() // the session is gone, and the lock with it
+	}
+	pooled, err := l.s.pool.Acquire(ctx)
+	if err != nil {
+		return false, wrap(doing, err)
+	}
+	conn := pooled.Hijack()
+	locked, err := l.s.q.ReconcileLock(ctx, conn, l.s.schema)
+	if err != nil || !locked {
+		return false, wrap(doing, errors.Join(err, conn.Close(context.WithoutCancel(ctx))))
+	}
+	l.conn = conn
+	return true, nil
+}
+
+// Close gives the lock back.
+func (l *ReconcileLock) Close() error {
+	if l.conn == nil {
+		return nil
+	}
+	conn := l.conn
+	l.conn = nil
+	return conn.Close(context.Background())
 }

@@ -88,6 +88,18 @@ func (q *Queries) OrganizationLiveList(ctx context.Context, db DBTX, arg *Organi
 	return items, nil
 }
 
+const reconcileLock = `-- name: ReconcileLock :one
+SELECT pg_try_advisory_lock(hashtextextended('clerksync reconcile ' || $1::text, 0)) AS locked
+`
+
+// Takes the lock of the one process that reconciles on a schedule; it ends with the session.
+func (q *Queries) ReconcileLock(ctx context.Context, db DBTX, schemaName string) (bool, error) {
+	row := db.QueryRow(ctx, reconcileLock, schemaName)
+	var locked bool
+	err := row.Scan(&locked)
+	return locked, err
+}
+
 const userLiveList = `-- name: UserLiveList :many
 SELECT u.clerk_id
 FROM users u
