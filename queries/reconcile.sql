@@ -1,32 +1,46 @@
 -- name: UserLiveList :many
--- Returns the live users after an id, to ask Clerk whether they still exist. Those that an
--- operator restored are left out: Clerk does not have them, and they are to stay. The next
--- two do the same.
-SELECT u.clerk_id
+-- Returns users after an id, and which of them are to be asked for at Clerk: not those that
+-- are deleted, nor those that an operator restored, since Clerk does not have them and they
+-- are to stay. The next two do the same.
+--
+-- There is no filter but the id, and each head is looked up by key in a subquery: by a wrong
+-- guess of how many rows a filter leaves, the planner would read all rows for every page.
+SELECT
+    u.clerk_id,
+    (
+        u.deleted_at IS NULL
+        AND (SELECT h.restored_at FROM entity_heads h WHERE h.kind = 'user' AND h.clerk_id = u.clerk_id) IS NULL
+    )::boolean AS live
 FROM users u
-WHERE u.deleted_at IS NULL AND u.clerk_id > @after
-    AND NOT EXISTS (SELECT 1 FROM entity_heads h WHERE h.kind = 'user' AND h.clerk_id = u.clerk_id AND h.restored_at IS NOT NULL)
+WHERE u.clerk_id > @after
 ORDER BY u.clerk_id
 LIMIT @max_count;
 
 -- name: OrganizationLiveList :many
-SELECT o.clerk_id
+SELECT
+    o.clerk_id,
+    (
+        o.deleted_at IS NULL
+        AND (SELECT h.restored_at FROM entity_heads h WHERE h.kind = 'organization' AND h.clerk_id = o.clerk_id) IS NULL
+    )::boolean AS live
 FROM organizations o
-WHERE o.deleted_at IS NULL AND o.clerk_id > @after
-    AND NOT EXISTS (SELECT 1 FROM entity_heads h WHERE h.kind = 'organization' AND h.clerk_id = o.clerk_id AND h.restored_at IS NOT NULL)
+WHERE o.clerk_id > @after
 ORDER BY o.clerk_id
 LIMIT @max_count;
 
 -- name: MembershipLiveList :many
-SELECT m.clerk_id, u.clerk_id AS user_id, m.org_id
+SELECT
+    m.clerk_id,
+    u.clerk_id AS user_id,
+    m.org_id,
+    (
+        (SELECT h.restored_at FROM entity_heads h WHERE h.kind = 'membership' AND h.clerk_id = m.clerk_id) IS NULL
+        AND (SELECT h.restored_at FROM entity_heads h WHERE h.kind = 'user' AND h.clerk_id = u.clerk_id) IS NULL
+        AND (SELECT h.restored_at FROM entity_heads h WHERE h.kind = 'organization' AND h.clerk_id = m.org_id) IS NULL
+    )::boolean AS live
 FROM org_memberships m
 JOIN users u ON u.id = m.user_id
 WHERE m.clerk_id > @after
-    AND NOT EXISTS (
-        SELECT 1 FROM entity_heads h
-        WHERE h.restored_at IS NOT NULL
-            AND (h.kind, h.clerk_id) IN (('membership', m.clerk_id), ('user', u.clerk_id), ('organization', m.org_id))
-    )
 ORDER BY m.clerk_id
 LIMIT @max_count;
 

@@ -449,14 +449,14 @@ func (r *Reconciler) findGone(ctx context.Context, kind clerk.Kind, gone map[str
 	var suspects []*Difference
 	live, after := 0, ""
 	for {
-		rows, err := r.o.Store.LiveAfter(ctx, kind, after, liveAtOnce)
+		rows, last, err := r.o.Store.LiveAfter(ctx, kind, after, liveAtOnce)
 		if err != nil {
 			return err
 		}
-		if len(rows) == 0 {
+		if last == "" {
 			break
 		}
-		live, after = live+len(rows), rows[len(rows)-1].ID
+		live, after = live+len(rows), last
 		for _, row := range rows {
 			if !r.isSeen(kind, row.ID) && !gone[row.User] && !gone[row.Org] {
 				d := &Difference{Name: Deleted, Kind: kind, ID: row.ID, UserID: row.User, OrgID: row.Org}

@@ -16,31 +16,37 @@ type Live struct {
 	ID, User, Org string
 }
 
-// LiveAfter returns up to n live entities of a kind whose Clerk id is after an id, in the
-// order of their ids. It leaves out those that an operator restored, with their
-// memberships.
-func (s *Store) LiveAfter(ctx context.Context, kind clerk.Kind, after string, n int) ([]Live, error) {
-	const doing = "list live rows"
-	if kind == clerk.KindMembership {
-		rows, err := s.q.MembershipLiveList(ctx, s.pool, &db.MembershipLiveListParams{After: after, MaxCount: int32(n)})
-		all := make([]Live, len(rows))
-		for i, r := range rows {
-			all[i] = Live{r.ClerkID, r.UserID, r.OrgID}
+// LiveAfter reads up to n rows of a kind whose Clerk id is after an id, in the order of
+// their ids. It returns those that are live, and the last id, "" at the end. It leaves out
+// what an operator restored, with its memberships.
+func (s *Store) LiveAfter(ctx context.Context, kind clerk.Kind, after string, n int) (all []Live, last string, err error) {
+	add := func(l Live, live bool) {
+		last = l.ID
+		if live {
+			all = append(all, l)
 		}
-		return all, wrap(doing, err)
 	}
-	var ids []string
-	var err error
-	if kind == clerk.KindUser {
-		ids, err = s.q.UserLiveList(ctx, s.pool, &db.UserLiveListParams{After: after, MaxCount: int32(n)})
-	} else {
-		ids, err = s.q.OrganizationLiveList(ctx, s.pool, &db.OrganizationLiveListParams{After: after, MaxCount: int32(n)})
+	switch kind {
+	case clerk.KindUser:
+		var rows []*db.UserLiveListRow
+		rows, err = s.q.UserLiveList(ctx, s.pool, &db.UserLiveListParams{After: after, MaxCount: int32(n)})
+		for _, r := range rows {
+			add(Live{ID: r.ClerkID}, r.Live)
+		}
+	case clerk.KindOrganization:
+		var rows []*db.OrganizationLiveListRow
+		rows, err = s.q.OrganizationLiveList(ctx, s.pool, &db.OrganizationLiveListParams{After: after, MaxCount: int32(n)})
+		for _, r := range rows {
+			add(Live{ID: r.ClerkID}, r.Live)
+		}
+	case clerk.KindMembership:
+		var rows []*db.MembershipLiveListRow
+		rows, err = s.q.MembershipLiveList(ctx, s.pool, &db.MembershipLiveListParams{After: after, MaxCount: int32(n)})
+		for _, r := range rows {
+			add(Live{r.ClerkID, r.UserID, r.OrgID}, r.Live)
+		}
 	}
-	all := make([]Live, len(ids))
-	for i, id := range ids {
-		all[i] = Live{ID: id}
-	}
-	return all, wrap(doing, err)
+	return all, last, wrap("list live rows", err)
 }
 
 // HeadsOfIDs returns the heads of entities by Clerk id. Their kinds follow from the ids. It

@@ -10,15 +10,18 @@ import (
 )
 
 const membershipLiveList = `-- name: MembershipLiveList :many
-SELECT m.clerk_id, u.clerk_id AS user_id, m.org_id
+SELECT
+    m.clerk_id,
+    u.clerk_id AS user_id,
+    m.org_id,
+    (
+        (SELECT h.restored_at FROM entity_heads h WHERE h.kind = 'membership' AND h.clerk_id = m.clerk_id) IS NULL
+        AND (SELECT h.restored_at FROM entity_heads h WHERE h.kind = 'user' AND h.clerk_id = u.clerk_id) IS NULL
+        AND (SELECT h.restored_at FROM entity_heads h WHERE h.kind = 'organization' AND h.clerk_id = m.org_id) IS NULL
+    )::boolean AS live
 FROM org_memberships m
 JOIN users u ON u.id = m.user_id
 WHERE m.clerk_id > $1
-    AND NOT EXISTS (
-        SELECT 1 FROM entity_heads h
-        WHERE h.restored_at IS NOT NULL
-            AND (h.kind, h.clerk_id) IN (('membership', m.clerk_id), ('user', u.clerk_id), ('organization', m.org_id))
-    )
 ORDER BY m.clerk_id
 LIMIT $2
 `
@@ -32,6 +35,7 @@ type MembershipLiveListRow struct {
 	ClerkID string `json:"clerk_id"`
 	UserID  string `json:"user_id"`
 	OrgID   string `json:"org_id"`
+	Live    bool   `json:"live"`
 }
 
 func (q *Queries) MembershipLiveList(ctx context.Context, db DBTX, arg *MembershipLiveListParams) ([]*MembershipLiveListRow, error) {
@@ -43,7 +47,12 @@ func (q *Queries) MembershipLiveList(ctx context.Context, db DBTX, arg *Membersh
 	var items []*MembershipLiveListRow
 	for rows.Next() {
 		var i MembershipLiveListRow
-		if err := rows.Scan(&i.ClerkID, &i.UserID, &i.OrgID); err != nil {
+		if err := rows.Scan(
+			&i.ClerkID,
+			&i.UserID,
+			&i.OrgID,
+			&i.Live,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, &i)
@@ -55,10 +64,14 @@ func (q *Queries) MembershipLiveList(ctx context.Context, db DBTX, arg *Membersh
 }
 
 const organizationLiveList = `-- name: OrganizationLiveList :many
-SELECT o.clerk_id
+SELECT
+    o.clerk_id,
+    (
+        o.deleted_at IS NULL
+        AND (SELECT h.restored_at FROM entity_heads h WHERE h.kind = 'organization' AND h.clerk_id = o.clerk_id) IS NULL
+    )::boolean AS live
 FROM organizations o
-WHERE o.deleted_at IS NULL AND o.clerk_id > $1
-    AND NOT EXISTS (SELECT 1 FROM entity_heads h WHERE h.kind = 'organization' AND h.clerk_id = o.clerk_id AND h.restored_at IS NOT NULL)
+WHERE o.clerk_id > $1
 ORDER BY o.clerk_id
 LIMIT $2
 `
@@ -68,19 +81,24 @@ type OrganizationLiveListParams struct {
 	MaxCount int32  `json:"max_count"`
 }
 
-func (q *Queries) OrganizationLiveList(ctx context.Context, db DBTX, arg *OrganizationLiveListParams) ([]string, error) {
+type OrganizationLiveListRow struct {
+	ClerkID string `json:"clerk_id"`
+	Live    bool   `json:"live"`
+}
+
+func (q *Queries) OrganizationLiveList(ctx context.Context, db DBTX, arg *OrganizationLiveListParams) ([]*OrganizationLiveListRow, error) {
 	rows, err := db.Query(ctx, organizationLiveList, arg.After, arg.MaxCount)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []string
+	var items []*OrganizationLiveListRow
 	for rows.Next() {
-		var clerk_id string
-		if err := rows.Scan(&clerk_id); err != nil {
+		var i OrganizationLiveListRow
+		if err := rows.Scan(&i.ClerkID, &i.Live); err != nil {
 			return nil, err
 		}
-		items = append(items, clerk_id)
+		items = append(items, &i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -101,10 +119,14 @@ func (q *Queries) ReconcileLock(ctx context.Context, db DBTX, schemaName string)
 }
 
 const userLiveList = `-- name: UserLiveList :many
-SELECT u.clerk_id
+SELECT
+    u.clerk_id,
+    (
+        u.deleted_at IS NULL
+        AND (SELECT h.restored_at FROM entity_heads h WHERE h.kind = 'user' AND h.clerk_id = u.clerk_id) IS NULL
+    )::boolean AS live
 FROM users u
-WHERE u.deleted_at IS NULL AND u.clerk_id > $1
-    AND NOT EXISTS (SELECT 1 FROM entity_heads h WHERE h.kind = 'user' AND h.clerk_id = u.clerk_id AND h.restored_at IS NOT NULL)
+WHERE u.clerk_id > $1
 ORDER BY u.clerk_id
 LIMIT $2
 `
@@ -114,22 +136,30 @@ type UserLiveListParams struct {
 	MaxCount int32  `json:"max_count"`
 }
 
-// Returns the live users after an id, to ask Clerk whether they still exist. Those that an
-// operator restored are left out: Clerk does not have them, and they are to stay. The next
-// two do the same.
-func (q *Queries) UserLiveList(ctx context.Context, db DBTX, arg *UserLiveListParams) ([]string, error) {
+type UserLiveListRow struct {
+	ClerkID string `json:"clerk_id"`
+	Live    bool   `json:"live"`
+}
+
+// Returns users after an id, and which of them are to be asked for at Clerk: not those that
+// are deleted, nor those that an operator restored, since Clerk does not have them and they
+// are to stay. The next two do the same.
+//
+// There is no filter but the id, and each head is looked up by key in a subquery: by a wrong
+// guess of how many rows a filter leaves, the planner would read all rows for every page.
+func (q *Queries) UserLiveList(ctx context.Context, db DBTX, arg *UserLiveListParams) ([]*UserLiveListRow, error) {
 	rows, err := db.Query(ctx, userLiveList, arg.After, arg.MaxCount)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []string
+	var items []*UserLiveListRow
 	for rows.Next() {
-		var clerk_id string
-		if err := rows.Scan(&clerk_id); err != nil {
+		var i UserLiveListRow
+		if err := rows.Scan(&i.ClerkID, &i.Live); err != nil {
 			return nil, err
 		}
-		items = append(items, clerk_id)
+		items = append(items, &i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
