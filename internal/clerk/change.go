@@ -64,7 +64,7 @@ type Membership struct {
 	UpdatedAt      int64
 }
 
-// maxAhead is how long after the receipt of its event an entity may have been updated.
+// An entity may have been updated at most maxAhead after the receipt of its event.
 // Beyond it, the time is wrong, and would win over all that Clerk sends until then.
 const maxAhead = 24 * time.Hour
 

@@ -1,11 +1,9 @@
 package source
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"net/url"
@@ -42,31 +40,6 @@ const (
 	liveAtOnce = 1000
 )
 
-// DifferenceName is how an entity differs between Clerk and the tables.
-type DifferenceName string
-
-// The differences.
-const (
-	Missing    DifferenceName = "missing"    // at Clerk, and not here
-	Outdated   DifferenceName = "outdated"   // an older version is here
-	Deleted    DifferenceName = "deleted"    // a user or organization that is live here, and not at Clerk
-	Extra      DifferenceName = "extra"      // a membership that is live here, and not at Clerk
-	Tombstoned DifferenceName = "tombstoned" // at Clerk, and deleted here
-)
-
-// Difference is an entity that differs.
-type Difference struct {
-	Name   DifferenceName
-	Kind   clerk.Kind
-	ID     string
-	UserID string // of a membership, as OrgID
-	OrgID  string
-	Fixed  bool
-
-	snapshot    *clerk.Snapshot // of what Clerk has, nil when it has none
-	firstSeenAt time.Time       // since when Clerk shows that state, as far as is known
-}
-
 // ReconcileOptions configure a [Reconciler].
 type ReconcileOptions struct {
 	Client     *Client
@@ -102,48 +75,6 @@ type Reconciler struct {
 
 // limits are times that tests shorten.
 type limits struct{ settle, repair time.Duration }
-
-// ReconcileReport is the outcome of a comparison.
-type ReconcileReport struct {
-	Read  Totals // compared
-	Clerk Totals // as Clerk counts them
-
-	Missing, Outdated, Deleted, Extra, Tombstoned, Fixed Totals
-
-	// Undecided are the suspects that have events in the log that are not applied yet.
-	Undecided int64
-}
-
-// Differences returns the number of all.
-func (r *ReconcileReport) Differences() int64 {
-	return r.Missing.Sum() + r.Outdated.Sum() + r.Deleted.Sum() + r.Extra.Sum() + r.Tombstoned.Sum()
-}
-
-func (r *ReconcileReport) of(name DifferenceName) *Totals {
-	switch name {
-	case Missing:
-		return &r.Missing
-	case Outdated:
-		return &r.Outdated
-	case Deleted:
-		return &r.Deleted
-	case Extra:
-		return &r.Extra
-	}
-	return &r.Tombstoned
-}
-
-// ManyDeletesError means that Clerk has fewer of the live rows than seems right. Of this
-// kind, nothing was deleted.
-type ManyDeletesError struct {
-	Kind           clerk.Kind
-	Deletes, Of    int
-	AllowedDeletes int
-}
-
-func (e *ManyDeletesError) Error() string {
-	return fmt.Sprintf("Clerk does not have %d of %d live rows of kind %s, and more than %d need a confirmation", e.Deletes, e.Of, e.Kind, e.AllowedDeletes)
-}
 
 // NewReconciler returns a reconciler.
 func NewReconciler(o ReconcileOptions) *Reconciler {
@@ -360,14 +291,6 @@ func (r *Reconciler) differing(ctx context.Context, all []*Difference) ([]*Diffe
 	return differing, nil
 }
 
-// ids returns the Clerk ids of the entity and of those that it binds.
-func (d *Difference) ids() []string {
-	if d.Kind == clerk.KindMembership {
-		return []string{d.ID, d.UserID, d.OrgID}
-	}
-	return []string{d.ID}
-}
-
 // settle returns the suspects that still differ when their webhooks have had their time,
 // and that have no event that is not applied yet.
 func (r *Reconciler) settle(ctx context.Context, suspects []*Difference) ([]*Difference, error) {
@@ -442,184 +365,4 @@ func (r *Reconciler) isThere(ctx context.Context, d *Difference) (there bool, er
 		return false, nil
 	}
 	return there, err
-}
-
-// findGone finds what is live here and gone at Clerk. It adds the ids to gone.
-func (r *Reconciler) findGone(ctx context.Context, kind clerk.Kind, gone map[string]bool) error {
-	var suspects []*Difference
-	live, after := 0, ""
-	for {
-		rows, last, err := r.o.Store.LiveAfter(ctx, kind, after, liveAtOnce)
-		if err != nil {
-			return err
-		}
-		if last == "" {
-			break
-		}
-		live, after = live+len(rows), last
-		for _, row := range rows {
-			if !r.isSeen(kind, row.ID) && !gone[row.User] && !gone[row.Org] {
-				d := &Difference{Name: Deleted, Kind: kind, ID: row.ID, UserID: row.User, OrgID: row.Org}
-				if kind == clerk.KindMembership {
-					d.Name = Extra
-				}
-				suspects = append(suspects, d)
-			}
-		}
-	}
-	suspects, err := r.absent(ctx, kind, suspects)
-	if err != nil {
-		return err
-	}
-	if suspects, err = r.settle(ctx, suspects); err != nil || len(suspects) == 0 {
-		return err
-	}
-	if allowed := max(deletesAllowed, live/deletesShare); len(suspects) > allowed && !r.o.AllowDeletes {
-		r.mu.Lock()
-		*r.report.of(suspects[0].Name).of(kind) += int64(len(suspects))
-		r.mu.Unlock()
-		return &ManyDeletesError{kind, len(suspects), live, allowed}
-	}
-	confirmed, err := r.confirm(ctx, suspects)
-	if err != nil {
-		return err
-	}
-	// A membership can have come and gone since the list was read.
-	if confirmed, err = r.settle(ctx, confirmed); err != nil {
-		return err
-	}
-	// Clerk answers 404 also to a key whose instance is gone.
-	if _, err := r.o.Client.Instance(ctx, r.instanceID); err != nil {
-		return err
-	}
-	for _, d := range confirmed {
-		gone[d.ID] = true
-	}
-	for part := range slices.Chunk(confirmed, pageSize) {
-		if err := r.repair(ctx, part); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// absent returns those that Clerk leaves out when it is asked for their ids. Memberships
-// cannot be asked for.
-func (r *Reconciler) absent(ctx context.Context, kind clerk.Kind, suspects []*Difference) ([]*Difference, error) {
-	parameter := map[clerk.Kind]string{clerk.KindUser: "user_id", clerk.KindOrganization: "organization_id"}[kind]
-	var absent []*Difference
-	for part := range slices.Chunk(suspects, idsAtOnce) {
-		there := map[string]bool{}
-		asked := time.Now()
-		if parameter != "" {
-			query := url.Values{"limit": {strconv.Itoa(idsAtOnce)}}
-			for _, d := range part {
-				query.Add(parameter, d.ID)
-			}
-			var answer list
-			if err := r.o.Client.get(ctx, paths[kind], query, &answer); err != nil {
-				return nil, err
-			}
-			for _, data := range answer.items {
-				var named struct {
-					ID string `json:"id"`
-				}
-				if err := json.Unmarshal(data, &named); err != nil {
-					return nil, fmt.Errorf("GET %s: %w", paths[kind], errUnreadable)
-				}
-				there[named.ID] = true
-			}
-		}
-		for _, d := range part {
-			if !there[d.ID] {
-				if parameter != "" {
-					d.firstSeenAt = asked
-				}
-				absent = append(absent, d)
-			}
-		}
-	}
-	return absent, nil
-}
-
-// confirm returns those that Clerk does not have when it is asked for each of them.
-func (r *Reconciler) confirm(ctx context.Context, suspects []*Difference) ([]*Difference, error) {
-	there := make([]bool, len(suspects))
-	all, inGroup := errgroup.WithContext(ctx)
-	all.SetLimit(inFlight)
-	for i, d := range suspects {
-		all.Go(func() (err error) {
-			if d.firstSeenAt.IsZero() {
-				d.firstSeenAt = time.Now()
-			}
-			if there[i], err = r.isThere(inGroup, d); err == nil && !there[i] && d.Kind == clerk.KindMembership {
-				// A newer membership of the same user may have taken its row.
-				row, rowErr := r.o.Store.Membership(inGroup, d.ID)
-				there[i], err = row == nil, rowErr
-			}
-			return err
-		})
-	}
-	if err := all.Wait(); err != nil {
-		return nil, err
-	}
-	var confirmed []*Difference
-	for i, d := range suspects {
-		if !there[i] {
-			confirmed = append(confirmed, d)
-		}
-	}
-	return confirmed, nil
-}
-
-// repair counts differences and, with Fix, stores repairs and waits until they are
-// applied. A tombstone is final: only an operator's restore lifts it.
-func (r *Reconciler) repair(ctx context.Context, found []*Difference) (err error) {
-	if r.o.Fix {
-		err = r.publish(ctx, slices.DeleteFunc(slices.Clone(found), func(d *Difference) bool { return d.Name == Tombstoned }))
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, d := range found {
-		*r.report.of(d.Name).of(d.Kind)++
-		if d.Fixed {
-			*r.report.Fixed.of(d.Kind)++
-		}
-		r.o.Found(d)
-	}
-	return err
-}
-
-func (r *Reconciler) publish(ctx context.Context, repairs []*Difference) error {
-	if len(repairs) == 0 {
-		return nil
-	}
-	events := make([]*clerk.Event, len(repairs))
-	for i, d := range repairs {
-		if d.snapshot == nil {
-			events[i] = clerk.Deletion{
-				Kind: d.Kind, ID: d.ID, UserID: d.UserID, OrgID: d.OrgID, InstanceID: r.instanceID, SeenAt: d.firstSeenAt,
-			}.Event(clerk.OriginReconcile)
-			continue
-		}
-		// The log may hold a snapshot of this state that was never applied: parked, or from
-		// before the database was restored from a backup.
-		events[i] = d.snapshot.Event
-		events[i].ID += "_" + strconv.FormatInt(events[i].ReceivedAt.UnixMilli(), 10)
-	}
-	if err := r.ingest.Store(events); err != nil {
-		return err
-	}
-	if err := r.o.Log.Sync(ctx); err != nil {
-		return err
-	}
-	waiting, cancel := context.WithTimeout(ctx, r.limits.repair)
-	defer cancel()
-	if err := r.applied.awaitApplied(waiting, events); err != nil {
-		return cmp.Or(ctx.Err(), err)
-	}
-	for _, d := range repairs {
-		d.Fixed = true
-	}
-	return nil
 }

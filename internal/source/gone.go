@@ -1,0 +1,143 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/clerksync/clerksync/internal/clerk"
+)
+
+// findGone finds what is live here and gone at Clerk. It adds the ids to gone.
+func (r *Reconciler) findGone(ctx context.Context, kind clerk.Kind, gone map[string]bool) error {
+	var suspects []*Difference
+	live, after := 0, ""
+	for {
+		rows, last, err := r.o.Store.LiveAfter(ctx, kind, after, liveAtOnce)
+		if err != nil {
+			return err
+		}
+		if last == "" {
+			break
+		}
+		live, after = live+len(rows), last
+		for _, row := range rows {
+			if !r.isSeen(kind, row.ID) && !gone[row.User] && !gone[row.Org] {
+				d := &Difference{Name: Deleted, Kind: kind, ID: row.ID, UserID: row.User, OrgID: row.Org}
+				if kind == clerk.KindMembership {
+					d.Name = Extra
+				}
+				suspects = append(suspects, d)
+			}
+		}
+	}
+	suspects, err := r.absent(ctx, kind, suspects)
+	if err != nil {
+		return err
+	}
+	if suspects, err = r.settle(ctx, suspects); err != nil || len(suspects) == 0 {
+		return err
+	}
+	if allowed := max(deletesAllowed, live/deletesShare); len(suspects) > allowed && !r.o.AllowDeletes {
+		r.mu.Lock()
+		*r.report.of(suspects[0].Name).of(kind) += int64(len(suspects))
+		r.mu.Unlock()
+		return &ManyDeletesError{kind, len(suspects), live, allowed}
+	}
+	confirmed, err := r.confirm(ctx, suspects)
+	if err != nil {
+		return err
+	}
+	// A membership can have come and gone since the list was read.
+	if confirmed, err = r.settle(ctx, confirmed); err != nil {
+		return err
+	}
+	// Clerk answers 404 also to a key whose instance is gone.
+	if _, err := r.o.Client.Instance(ctx, r.instanceID); err != nil {
+		return err
+	}
+	for _, d := range confirmed {
+		gone[d.ID] = true
+	}
+	for part := range slices.Chunk(confirmed, pageSize) {
+		if err := r.repair(ctx, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// absent returns those that Clerk leaves out when it is asked for their ids. Memberships
+// cannot be asked for.
+func (r *Reconciler) absent(ctx context.Context, kind clerk.Kind, suspects []*Difference) ([]*Difference, error) {
+	parameter := map[clerk.Kind]string{clerk.KindUser: "user_id", clerk.KindOrganization: "organization_id"}[kind]
+	var absent []*Difference
+	for part := range slices.Chunk(suspects, idsAtOnce) {
+		there := map[string]bool{}
+		asked := time.Now()
+		if parameter != "" {
+			query := url.Values{"limit": {strconv.Itoa(idsAtOnce)}}
+			for _, d := range part {
+				query.Add(parameter, d.ID)
+			}
+			var answer list
+			if err := r.o.Client.get(ctx, paths[kind], query, &answer); err != nil {
+				return nil, err
+			}
+			for _, data := range answer.items {
+				var named struct {
+					ID string `json:"id"`
+				}
+				if err := json.Unmarshal(data, &named); err != nil {
+					return nil, fmt.Errorf("GET %s: %w", paths[kind], errUnreadable)
+				}
+				there[named.ID] = true
+			}
+		}
+		for _, d := range part {
+			if !there[d.ID] {
+				if parameter != "" {
+					d.firstSeenAt = asked
+				}
+				absent = append(absent, d)
+			}
+		}
+	}
+	return absent, nil
+}
+
+// confirm returns those that Clerk does not have when it is asked for each of them.
+func (r *Reconciler) confirm(ctx context.Context, suspects []*Difference) ([]*Difference, error) {
+	there := make([]bool, len(suspects))
+	all, inGroup := errgroup.WithContext(ctx)
+	all.SetLimit(inFlight)
+	for i, d := range suspects {
+		all.Go(func() (err error) {
+			if d.firstSeenAt.IsZero() {
+				d.firstSeenAt = time.Now()
+			}
+			if there[i], err = r.isThere(inGroup, d); err == nil && !there[i] && d.Kind == clerk.KindMembership {
+				// A newer membership of the same user may have taken its row.
+				row, rowErr := r.o.Store.Membership(inGroup, d.ID)
+				there[i], err = row == nil, rowErr
+			}
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	var confirmed []*Difference
+	for i, d := range suspects {
+		if !there[i] {
+			confirmed = append(confirmed, d)
+		}
+	}
+	return confirmed, nil
+}
