@@ -18,7 +18,8 @@ func TestAddressThatAnOperatorWrote(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.append(user(1000))
-	r := w.start()
+	// One applier: beside others, a repair can deadlock, which is retried.
+	r := w.start(func(o *Options) { o.Appliers = 1 })
 	w.awaitDrained()
 	_, err := w.store.Pool().Exec(t.Context(), "UPDATE users SET email = '333@example.com' WHERE clerk_id = 'user_1000'")
 	require.NoError(t, err)
