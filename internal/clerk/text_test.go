@@ -62,8 +62,7 @@ func TestCleanTextLeavesWhatIsClean(t *testing.T) {
 	}
 }
 
-// pieces are what a JSON string can be made of, and what PostgreSQL then makes of
-// it: valid text is to stay, the rest is to become U+FFFD.
+// pieces of JSON strings: valid text stays, PostgreSQL gets U+FFFD for the rest.
 var pieces = []string{
 	"a", "é", "😀", "u0000", `\\`, `\"`, `\n`, `\/`, `\u0000`, `\u0001`, `\u0041`, `\ufffd`, `\uD7FF`, `\uE000`, `\ud83d`, `\uDBFF`, `\ude00`,
 	`\uDC00`, `\ud83d\ude00`, "\xff", "\xf0\x9f", "\xed\xa0\x80", "\xc0\x80",

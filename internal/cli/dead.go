@@ -14,7 +14,7 @@ import (
 type deadCmd struct {
 	Ls      deadLsCmd      `cmd:"" help:"List the dead letters, with the reasons counted."`
 	Show    deadShowCmd    `cmd:"" help:"Show one dead letter: its event, and why it was parked."`
-	Retry   deadRetryCmd   `cmd:"" help:"Try to apply dead letters again, and remove those that succeed."`
+	Retry   deadRetryCmd   `cmd:"" help:"Apply dead letters again, and remove each that succeeds."`
 	Discard deadDiscardCmd `cmd:"" help:"Delete dead letters for good."`
 }
 

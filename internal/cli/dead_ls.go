@@ -12,7 +12,7 @@ import (
 )
 
 type deadLsCmd struct {
-	Reason        []string `name:"reason" placeholder:"REASON" help:"Only those that were parked for this reason: ${reasons}."`
+	Reason        []string `name:"reason" placeholder:"REASON" help:"Only dead letters with this reason: ${reasons}."`
 	selection     `embed:"" group:"Which dead letters"`
 	deploymentLog `embed:""`
 }

@@ -35,7 +35,7 @@ func (c *devCmd) Help() string {
 receives webhooks. It prints a line for every event, as clerksync tail does, and touches
 nothing else on this machine. Ctrl-C stops everything; the data is kept.
 
-It takes the settings of serve, except for those that name servers elsewhere. Without
+It takes the settings of serve, but none that names a server elsewhere. Without
 --signing-secret, a secret is generated and kept. Without --addr and --admin-addr, the
 listeners are on ` + defaultDevAddr + ` and ` + config.Default().Admin.Addr + `, or on free ports while these are
 taken. Only warnings and errors are logged, unless --log-level says otherwise.

@@ -13,7 +13,7 @@ with another one. After the log was lost, or restored from a backup, this lets t
 worker that starts go on with the log that it then has. It needs only the database.
 
 Rows and heads stay as they are, and order events as before. Heads keep the sequences of
-the former log: verify reports those that this log does not have as of another log. People
+the former log: verify reports a sequence beyond this log as of another log. People
 who were erased are erased again from the new log. Events that the former log held and no
 worker applied are gone: have Svix send them again (Clerk dashboard → Webhooks → your
 endpoint), or import an export of the former log.

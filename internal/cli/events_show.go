@@ -98,7 +98,7 @@ func (c *eventsShowCmd) find(s *session, log *eventlog.Log) (uint64, error) {
 	case err != nil:
 		return 0, err
 	}
-	return 0, withHint(fmt.Errorf("no event with the svix id %s is stored: it never was, is too old, or was erased", c.Event), "clerksync events ls lists those that are")
+	return 0, withHint(fmt.Errorf("no event with the svix id %s is stored: it never arrived, is too old, or was erased", c.Event), "clerksync events ls lists the stored events")
 }
 
 // noEvent returns the error for a sequence without an event.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 )
@@ -96,69 +95,16 @@ type eraseRequest struct {
 	Seqs   []uint64 `json:"seqs"`
 }
 
-type eraseAnswer struct {
-	Error string `json:"error,omitempty"`
-}
-
 // requestErase has the owner of the server erase. The error is [errors.ErrUnsupported]
 // when there is none.
 func (l *Log) requestErase(ctx context.Context, request eraseRequest) error {
 	data, err := json.Marshal(request)
-	if err != nil {
-		return err
+	if err == nil {
+		err = l.askOwner(ctx, eraseSubject, data, eraseTimeout)
 	}
-	ctx, cancel := l.link.whileUp(ctx, eraseTimeout)
-	defer cancel()
-	reply, err := l.nc.RequestWithContext(ctx, eraseSubject, data)
-	switch {
-	case errors.Is(err, nats.ErrNoResponders):
-		return errors.ErrUnsupported
-	case err != nil && ctx.Err() != nil:
-		return fmt.Errorf("erase: %w", context.Cause(ctx))
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("erase: %w", err)
 	}
-	var answer eraseAnswer
-	if err := json.Unmarshal(reply.Data, &answer); err != nil {
-		return fmt.Errorf("erase: read the answer: %w", err)
-	}
-	if answer.Error != "" {
-		return fmt.Errorf("erase: %s", answer.Error)
-	}
-	return nil
-}
-
-// serveErase erases for other processes, until closing.
-func (l *Log) serveErase() error {
-	requests, err := l.nc.SubscribeSync(eraseSubject)
-	if err != nil {
-		return fmt.Errorf("subscribe to %s: %w", eraseSubject, err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	l.loops.Go(func() {
-		<-l.closing
-		cancel()
-	})
-	l.loops.Go(func() {
-		defer requests.Unsubscribe()
-		for {
-			msg, err := requests.NextMsgWithContext(ctx)
-			if err != nil {
-				return
-			}
-			var answer eraseAnswer
-			if err := l.eraseFor(ctx, msg.Data); err != nil {
-				answer.Error = err.Error()
-			}
-			data, err := json.Marshal(answer)
-			if err == nil {
-				err = msg.Respond(data)
-			}
-			if err != nil {
-				l.logger.Warn("an erasure was not answered", "err", err)
-			}
-		}
-	})
 	return nil
 }
 

@@ -166,12 +166,12 @@ func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(context.
 			}
 		}
 		l.loops.Go(func() { l.disk.run(l.closing) })
-		if err := l.serveSync(); err != nil {
+		if err := l.serveOwner(syncSubject, func(ctx context.Context, _ []byte) error { return l.Sync(ctx) }); err != nil {
 			return nil, err
 		}
 	}
 	if l.erase != nil {
-		if err := l.serveErase(); err != nil {
+		if err := l.serveOwner(eraseSubject, l.eraseFor); err != nil {
 			return nil, err
 		}
 	}

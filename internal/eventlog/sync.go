@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/nats-io/nats.go"
 )
 
 // syncSubject takes the requests of other processes to force the log onto the disk: only
@@ -24,49 +22,9 @@ func (l *Log) Sync(ctx context.Context) error {
 	if l.replicated.Load() {
 		return nil
 	}
-	ctx, cancel := l.link.whileUp(ctx, commitTimeout)
-	defer cancel()
-	reply, err := l.nc.RequestWithContext(ctx, syncSubject, nil)
-	switch {
-	case errors.Is(err, nats.ErrNoResponders):
-		return nil
-	case err != nil && ctx.Err() != nil:
-		return fmt.Errorf("%w: sync: %w", ErrUnavailable, context.Cause(ctx))
-	case err != nil:
+	err := l.askOwner(ctx, syncSubject, nil, commitTimeout)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return fmt.Errorf("%w: sync: %w", ErrUnavailable, err)
-	case len(reply.Data) > 0:
-		return fmt.Errorf("%w: sync: %s", ErrUnavailable, reply.Data)
 	}
-	return nil
-}
-
-// serveSync forces the log onto the disk for other processes, until closing. An empty
-// answer is success, another the error.
-func (l *Log) serveSync() error {
-	requests, err := l.nc.SubscribeSync(syncSubject)
-	if err != nil {
-		return fmt.Errorf("subscribe to %s: %w", syncSubject, err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	l.loops.Go(func() {
-		<-l.closing
-		cancel()
-	})
-	l.loops.Go(func() {
-		defer requests.Unsubscribe()
-		for {
-			msg, err := requests.NextMsgWithContext(ctx)
-			if err != nil {
-				return
-			}
-			var answer []byte
-			if err := l.Sync(ctx); err != nil {
-				answer = []byte(err.Error())
-			}
-			if err := msg.Respond(answer); err != nil {
-				l.logger.Warn("a request to sync was not answered", "err", err)
-			}
-		}
-	})
 	return nil
 }
