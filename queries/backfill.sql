@@ -44,3 +44,7 @@ DELETE FROM backfill_segments;
 
 -- name: BackfillOrganizationDelete :exec
 DELETE FROM backfill_organizations;
+
+-- name: SessionUnlock :exec
+-- Gives back the locks of a session. Its end does so too, but a moment later.
+SELECT pg_advisory_unlock_all();

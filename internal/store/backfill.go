@@ -67,7 +67,20 @@ func (s *Store) OpenBackfill(ctx context.Context) (*Backfill, error) {
 }
 
 // Close gives the checkpoints back.
-func (b *Backfill) Close() error { return b.lock.Close(context.Background()) }
+func (b *Backfill) Close() error { return b.s.endSession(b.lock) }
+
+// unlockTimeout bounds the request to give back the locks of a session.
+const unlockTimeout = 5 * time.Second
+
+// endSession closes a connection that holds a lock. PostgreSQL notices the end of a
+// session a moment after Close returned, and until then another process would not get the
+// lock. So the lock is given back first; when that fails, the end of the session does it.
+func (s *Store) endSession(conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(context.Background(), unlockTimeout)
+	defer cancel()
+	_ = s.q.SessionUnlock(ctx, conn)
+	return conn.Close(ctx)
+}
 
 // Run returns the run that is under way, nil when there is none.
 func (b *Backfill) Run(ctx context.Context) (*BackfillRun, error) {

@@ -108,5 +108,5 @@ func (l *ReconcileLock) Close() error {
 	}
 	conn := l.conn
 	l.conn = nil
-	return conn.Close(context.Background())
+	return l.s.endSession(conn)
 }

@@ -213,3 +213,13 @@ func (q *Queries) BackfillSegmentUpdate(ctx context.Context, db DBTX, arg *Backf
 	)
 	return err
 }
+
+const sessionUnlock = `-- name: SessionUnlock :exec
+SELECT pg_advisory_unlock_all()
+`
+
+// Gives back the locks of a session. Its end does so too, but a moment later.
+func (q *Queries) SessionUnlock(ctx context.Context, db DBTX) error {
+	_, err := db.Exec(ctx, sessionUnlock)
+	return err
+}
