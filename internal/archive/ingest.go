@@ -37,8 +37,6 @@ type Ingest struct {
 	ctx      context.Context // of the group
 	fail     context.CancelCauseFunc
 	room     *semaphore.Weighted
-	storing  sync.RWMutex    // not while the log is told of a type
-	types    map[string]bool // declared to the log; guarded by storing
 
 	mu     sync.Mutex
 	counts Counts
@@ -46,7 +44,7 @@ type Ingest struct {
 
 // NewIngest returns an ingest into a log.
 func NewIngest(ctx context.Context, log *eventlog.Log) *Ingest {
-	i := &Ingest{log: log, holdings: log.Holdings(), room: semaphore.NewWeighted(inFlightBytes), types: map[string]bool{}}
+	i := &Ingest{log: log, holdings: log.Holdings(), room: semaphore.NewWeighted(inFlightBytes)}
 	ctx, i.fail = context.WithCancelCause(ctx)
 	i.all, i.ctx = errgroup.WithContext(ctx)
 	i.all.SetLimit(inFlight)
@@ -78,7 +76,7 @@ func (i *Ingest) add(e *clerk.Event, done func()) error {
 	if err := i.ctx.Err(); err != nil {
 		return err
 	}
-	if err := i.admit(e.Envelope.Type); err != nil {
+	if err := i.log.Admit(i.ctx, []string{e.Envelope.Type}); err != nil {
 		return err
 	}
 	size := min(int64(len(e.Body)), inFlightBytes)
@@ -87,32 +85,13 @@ func (i *Ingest) add(e *clerk.Event, done func()) error {
 	}
 	i.all.Go(func() error {
 		defer i.room.Release(size)
-		i.storing.RLock()
 		err := i.store(e)
-		i.storing.RUnlock()
 		if err != nil {
 			i.fail(err) // before done, so that [Ingest.Store] sees it
 		}
 		done()
 		return err
 	})
-	return nil
-}
-
-// admit prepares the log for events of a type.
-func (i *Ingest) admit(eventType string) error {
-	i.storing.RLock()
-	declared := i.types[eventType]
-	i.storing.RUnlock()
-	if declared {
-		return nil
-	}
-	i.storing.Lock()
-	defer i.storing.Unlock()
-	if err := i.log.Admit(i.ctx, []string{eventType}); err != nil {
-		return err
-	}
-	i.types[eventType] = true
 	return nil
 }
 

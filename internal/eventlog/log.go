@@ -64,6 +64,7 @@ type Log struct {
 	logger    *slog.Logger
 	exclusive bool
 	opened    atomic.Pointer[opened] // nil while the server is away
+	admitting sync.Mutex             // one change of the stream's metadata at a time, see Admit
 	carried   atomic.Uint64          // deliveries that the consumer counted before a reset, see Floor
 
 	replicated atomic.Bool // a cluster keeps the streams

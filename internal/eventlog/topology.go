@@ -191,27 +191,40 @@ func (l *Log) resources() []string {
 	return []string{anyResource}
 }
 
-// Admit declares that the log can hold events of these types, see [Filter]. Commands
-// that store events of other types than the receiver call it first. It must not run
-// concurrently with other uses of the Log.
+// Admit declares that the log can hold events of these types, see [Filter]. Whoever stores
+// events of other types than the receiver calls it first. A type stays declared, so that
+// the server is asked only for types that are new to this Log.
 func (l *Log) Admit(ctx context.Context, types []string) error {
+	o := l.opened.Load()
+	if o == nil {
+		return readError(Stream, errNotOpen)
+	}
+	if holdsAll(o.resources, types) {
+		return nil
+	}
+	l.admitting.Lock()
+	defer l.admitting.Unlock()
 	info, err := l.streamInfo(ctx, Stream)
 	if err != nil {
 		return err
 	}
-	config := info.Config
-	known := readResources(config)
-	resources := sortedSet(append(resourcesOf(types), known...))
-	if slices.Contains(known, anyResource) || slices.Equal(resources, sortedSet(known)) {
-		return nil
+	if known := readResources(info.Config); !holdsAll(known, types) {
+		info.Config.Metadata[metaResources] = strings.Join(sortedSet(append(resourcesOf(types), known...)), " ")
+		if _, err := l.js.UpdateStream(ctx, info.Config); err != nil {
+			return fmt.Errorf("update stream %s: %w%s", Stream, err, remedy(err))
+		}
 	}
-	config.Metadata[metaResources] = strings.Join(resources, " ")
-	stream, err := l.js.UpdateStream(ctx, config)
-	if err != nil {
-		return fmt.Errorf("update stream %s: %w%s", Stream, err, remedy(err))
-	}
-	l.opened.Load().resources = readResources(stream.CachedInfo().Config)
+	declared := *l.opened.Load() // a copy: others read the one before
+	declared.resources = readResources(info.Config)
+	l.opened.Store(&declared)
 	return nil
+}
+
+// holdsAll reports whether resources include those of all types.
+func holdsAll(resources, types []string) bool {
+	return slices.Contains(resources, anyResource) || !slices.ContainsFunc(resourcesOf(types), func(resource string) bool {
+		return !slices.Contains(resources, resource)
+	})
 }
 
 // Types returns globs for everything that the log can hold except probes, for a

@@ -1,6 +1,10 @@
 package eventlog_test
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -245,6 +249,40 @@ func TestAdmit(t *testing.T) {
 	l = open(t, other, eventlog.Options{})
 	require.NoError(t, l.Admit(t.Context(), []string{"session.created"}))
 	require.Empty(t, streamOf(t, other, eventlog.Stream).CachedInfo().Config.Metadata["clerksync_resources"])
+}
+
+// TestAdmitConcurrently: beside reads and other admissions of the same Log, none of which
+// undoes another.
+func TestAdmitConcurrently(t *testing.T) {
+	t.Parallel()
+	nc := testkit.Connect(t, testkit.NATS(t))
+	l := open(t, nc, eventlog.Options{StoreEvents: []string{"user.*"}})
+	appendAll(t, l, events(0, 1))
+	want := []string{"clerksync", "user"}
+	var all sync.WaitGroup
+	for i := range 20 {
+		resource := fmt.Sprintf("resource%d", i)
+		want = append(want, resource)
+		all.Go(func() {
+			if err := l.Admit(t.Context(), []string{resource + ".created"}); err != nil {
+				t.Error(err)
+			}
+			scan, err := l.Events(t.Context(), eventlog.Filter{User: "user_0"}, true)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			scan.Close()
+			if !slices.Contains(l.Types(), resource+".*") {
+				t.Errorf("%s is not declared", resource)
+			}
+		})
+	}
+	all.Wait()
+	require.ElementsMatch(t, want, strings.Fields(streamOf(t, nc, eventlog.Stream).CachedInfo().Config.Metadata["clerksync_resources"]))
+	before := nc.Stats().OutMsgs
+	require.NoError(t, l.Admit(t.Context(), []string{"resource7.updated", "user.snapshot"}))
+	require.Equal(t, before, nc.Stats().OutMsgs, "without a request")
 }
 
 func TestErrorCodesAreTheServers(t *testing.T) {
