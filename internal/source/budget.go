@@ -36,14 +36,13 @@ type budget struct {
 	until time.Time // no request before
 }
 
-// newBudget allows n requests in a window. A bucket lets a burst through on top of its
-// rate, so the two share n: 1 % for the burst.
+// newBudget allows n requests in a window. Between the first and the last request of a
+// window, which are less than its length apart, a bucket lets its burst through and less
+// than its rate: burst + rate < n + 1 keeps to n. Of these, 1 % is for the burst. The
+// window is taken for 1 % longer, since requests do not arrive as evenly as they leave.
 func newBudget(n int) *budget {
-	burst := max(1, n/100)
-	if n == 1 {
-		return &budget{tokens: rate.NewLimiter(rate.Every(window), 1)}
-	}
-	return &budget{tokens: rate.NewLimiter(rate.Limit(float64(n-burst)/window.Seconds()), burst)}
+	spare := n / 100
+	return &budget{tokens: rate.NewLimiter(rate.Limit(float64(n-spare)/(window+window/100).Seconds()), 1+spare)}
 }
 
 // wait returns when a request may be sent.
