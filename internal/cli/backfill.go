@@ -46,7 +46,10 @@ const maxAPIRate = 1_000_000
 
 // apiHint returns the next step after an error of the Backend API, or "".
 func apiHint(err error) string {
+	strangers, ok := errors.AsType[*source.StrangersError](err)
 	switch {
+	case ok:
+		return fmt.Sprintf("if DATABASE_URL is the database of %s, --instance-id %[1]s says so; otherwise set the CLERK_SECRET_KEY of its instance", strangers.InstanceID)
 	case errors.Is(err, source.ErrKey):
 		return "copy CLERK_SECRET_KEY again from the Clerk dashboard → API keys"
 	case errors.Is(err, source.ErrInstance):

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,21 +38,20 @@ func (c *pullCmd) Run(s *session) error {
 		return err
 	}
 	defer done()
-	instance, err := client.Instance(s.ctx, c.InstanceID)
-	if err != nil {
-		return withHint(fmt.Errorf("nothing was published: %w", err), "%s", apiHint(err))
-	}
-	puller := source.NewPuller(source.PullerOptions{Client: client, Log: log, Store: st, InstanceID: instance, Logger: s.logger})
+	puller := source.NewPuller(source.PullerOptions{Client: client, Log: log, Store: st, InstanceID: c.InstanceID, Logger: s.logger})
+	defer puller.Close()
 	pulled, err := puller.Pull(s.ctx, c.ID)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return errStopped
-	case errors.Is(err, source.ErrUnknown):
-		return withHint(fmt.Errorf("pull %s: %w", c.ID, err), "it may be deleted, or of another instance than %s", instance)
 	case errors.Is(err, source.ErrNotApplied):
 		return withHint(fmt.Errorf("pull %s: %w", c.ID, err), "clerksync lag shows why")
+	case errors.Is(err, source.ErrUnknown):
+		return withHint(fmt.Errorf("pull %s: nothing was published: %w", c.ID, err), "it may be deleted, or of another instance than CLERK_SECRET_KEY")
+	case err != nil && pulled == nil:
+		return withHint(fmt.Errorf("pull %s: nothing was published: %w", c.ID, err), "%s", cmp.Or(apiHint(err), "run it again later"))
 	case err != nil:
-		return fmt.Errorf("pull %s: %w", c.ID, err)
+		return withHint(fmt.Errorf("pull %s: %w: not all of it is in the event log", c.ID, err), "run it again: what is stored is not stored twice")
 	}
 	if c.JSON {
 		return s.printJSON(struct {

@@ -22,7 +22,8 @@ func cmdClerkAPI(ts *testscript.TestScript, neg bool, args []string) {
 	organizations, err := strconv.Atoi(args[2])
 	ts.Check(err)
 	instance := fakeclerk.New(fakeclerk.Options{
-		Seed: 1, SecretKey: "sk_test_" + marker, Now: func() time.Time { return time.UnixMilli(1768208400000) }, // the same people every time
+		// The same people every time, unless their number is another.
+		Seed: uint64(users), SecretKey: "sk_test_" + marker, Now: func() time.Time { return time.UnixMilli(1768208400000) },
 	})
 	instance.Populate(users, organizations)
 	traps := fakeclerk.Traps{Unlimited: true}

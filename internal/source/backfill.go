@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"sync"
 	"time"
@@ -37,7 +36,7 @@ type BackfillOptions struct {
 	Client     *Client
 	Log        *eventlog.Log
 	Store      *store.Store
-	InstanceID string // the instance that the key has to be of; "" for any
+	InstanceID string // the instance that the key has to be of; "" for that of the tables
 	Restart    bool   // forget the checkpoints of a run that was stopped
 	Logger     *slog.Logger
 }
@@ -116,10 +115,11 @@ func (b *Backfill) Progress() Progress {
 }
 
 // Run runs it. Nothing is stored before Clerk has accepted the key; the error is then
-// [ErrKey] or [ErrInstance], and [store.ErrBackfillRuns] while another process runs one.
+// [ErrKey], [ErrInstance] or [*StrangersError], and [store.ErrBackfillRuns] while another
+// process runs one.
 // After any other error the next run goes on.
 func (b *Backfill) Run(ctx context.Context) (report *Report, err error) {
-	instance, err := b.o.Client.Instance(ctx, b.o.InstanceID)
+	instance, err := identify(ctx, b.o.Client, b.o.Store, b.o.InstanceID)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func (b *Backfill) Run(ctx context.Context) (report *Report, err error) {
 
 // begin goes on with the run that was stopped, or plans another.
 func (b *Backfill) begin(ctx context.Context, instance string) error {
-	count, err := b.count(ctx)
+	count, err := count(ctx, b.o.Client)
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (b *Backfill) begin(ctx context.Context, instance string) error {
 	resumed := run != nil && !b.o.Restart && run.InstanceID == instance && run.LogID == b.o.Log.ID()
 	if !resumed {
 		run = &store.BackfillRun{InstanceID: instance, LogID: b.o.Log.ID(), StartedAt: time.Now()}
-		if run.Segments, err = b.plan(ctx, count.Users); err != nil {
+		if run.Segments, err = plan(ctx, b.o.Client, count.Users); err != nil {
 			return err
 		}
 		if err := b.saved.Start(ctx, run); err != nil {
@@ -192,17 +192,17 @@ func (b *Backfill) begin(ctx context.Context, instance string) error {
 }
 
 // count asks Clerk how many there are.
-func (b *Backfill) count(ctx context.Context) (t Totals, err error) {
+func count(ctx context.Context, c *Client) (t Totals, err error) {
 	var users struct {
 		Total int64 `json:"total_count"`
 	}
-	if err := b.o.Client.get(ctx, "/users/count", nil, &users); err != nil {
+	if err := c.get(ctx, "/users/count", nil, &users); err != nil {
 		return t, err
 	}
 	t.Users = users.Total
 	for _, kind := range []clerk.Kind{clerk.KindOrganization, clerk.KindMembership} {
 		var answer list
-		if err := b.o.Client.get(ctx, paths[kind], url.Values{"limit": {"1"}}, &answer); err != nil {
+		if err := c.get(ctx, paths[kind], url.Values{"limit": {"1"}}, &answer); err != nil {
 			return t, err
 		}
 		*t.of(kind) = answer.total
@@ -220,16 +220,16 @@ var paths = map[clerk.Kind]string{
 // plan cuts the users into segments of equal time. The first has no beginning and the last
 // no end: users who sign up while it runs are read as well. Organizations and memberships
 // have no filter by time, and are one segment each.
-func (b *Backfill) plan(ctx context.Context, users int64) ([]*store.BackfillSegment, error) {
+func plan(ctx context.Context, c *Client, users int64) ([]*store.BackfillSegment, error) {
 	positions := map[clerk.Kind][]position{clerk.KindOrganization: {{}}, clerk.KindMembership: {{}}}
 	n := min(max(users/(segmentPages*pageSize), 1), maxSegments)
 	var bounds []int64
 	if n > 1 {
-		first, err := b.createdAt(ctx, "+created_at")
+		first, err := createdAt(ctx, c, "+created_at")
 		if err != nil {
 			return nil, err
 		}
-		last, err := b.createdAt(ctx, "-created_at")
+		last, err := createdAt(ctx, c, "-created_at")
 		if err != nil {
 			return nil, err
 		}
@@ -262,11 +262,11 @@ func (b *Backfill) plan(ctx context.Context, users int64) ([]*store.BackfillSegm
 }
 
 // createdAt returns when the first user in an order was created, 0 when there is none.
-func (b *Backfill) createdAt(ctx context.Context, order string) (int64, error) {
+func createdAt(ctx context.Context, c *Client, order string) (int64, error) {
 	var users []struct {
 		CreatedAt int64 `json:"created_at"`
 	}
-	err := b.o.Client.get(ctx, paths[clerk.KindUser], url.Values{"order_by": {order}, "limit": {"1"}}, &users)
+	err := c.get(ctx, paths[clerk.KindUser], url.Values{"order_by": {order}, "limit": {"1"}}, &users)
 	if err != nil || len(users) == 0 {
 		return 0, err
 	}
@@ -386,7 +386,7 @@ func (b *Backfill) check(ctx context.Context) (*Report, error) {
 	}
 
 	before := b.Progress().Clerk
-	after, err := b.count(ctx)
+	after, err := count(ctx, b.o.Client)
 	if err != nil {
 		return nil, err
 	}
@@ -433,7 +433,7 @@ func (b *Backfill) readMemberships(ctx context.Context, org string) (whole bool,
 	var read, refused int64
 	for {
 		p, err := s.next(ctx, &at)
-		if answer, ok := errors.AsType[*APIError](err); ok && answer.Status == http.StatusNotFound {
+		if isNotFound(err) {
 			return true, nil // the organization is deleted
 		}
 		if err != nil {

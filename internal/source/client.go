@@ -108,6 +108,12 @@ func (e *APIError) temporary() bool {
 	return e.Status == http.StatusTooManyRequests || e.Status == http.StatusRequestTimeout || e.Status >= 500
 }
 
+// isNotFound reports whether Clerk answered that there is no such thing.
+func isNotFound(err error) bool {
+	answer, ok := errors.AsType[*APIError](err)
+	return ok && answer.Status == http.StatusNotFound
+}
+
 // errUnreadable means that an answer ended early or is no JSON.
 var errUnreadable = errors.New("the answer is cut off, or not JSON")
 

@@ -8,6 +8,16 @@ func WithoutPauses(c *Client) *Client {
 	return c
 }
 
+// ForgetUnknown lets the time pass for which a puller remembers unknown ids, and Unknown
+// returns how many it does.
+func ForgetUnknown(p *Puller) {
+	for id := range p.unknown {
+		p.unknown[id] = time.Time{}
+	}
+}
+
+func Unknown(p *Puller) int { return len(p.unknown) }
+
 // WithTimeout bounds the pulls of p by another time.
 func WithTimeout(p *Puller, d time.Duration) *Puller {
 	p.testOnlyTimeout = d

@@ -2,11 +2,7 @@ package source
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"net/url"
 	"slices"
-	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -76,38 +72,20 @@ func (r *Reconciler) findGone(ctx context.Context, kind clerk.Kind, gone map[str
 // absent returns those that Clerk leaves out when it is asked for their ids. Memberships
 // cannot be asked for.
 func (r *Reconciler) absent(ctx context.Context, kind clerk.Kind, suspects []*Difference) ([]*Difference, error) {
-	parameter := map[clerk.Kind]string{clerk.KindUser: "user_id", clerk.KindOrganization: "organization_id"}[kind]
+	if kind == clerk.KindMembership {
+		return suspects, nil
+	}
 	var absent []*Difference
 	for part := range slices.Chunk(suspects, idsAtOnce) {
-		there := map[string]bool{}
-		asked := time.Now()
-		if parameter != "" {
-			query := url.Values{"limit": {strconv.Itoa(idsAtOnce)}}
-			for _, d := range part {
-				query.Add(parameter, d.ID)
-			}
-			var answer list
-			if err := r.o.Client.get(ctx, paths[kind], query, &answer); err != nil {
-				return nil, err
-			}
-			for _, data := range answer.items {
-				var named struct {
-					ID string `json:"id"`
-				}
-				if err := json.Unmarshal(data, &named); err != nil {
-					return nil, fmt.Errorf("GET %s: %w", paths[kind], errUnreadable)
-				}
-				there[named.ID] = true
-			}
+		ids := make([]string, len(part))
+		for i, d := range part {
+			ids[i], d.firstSeenAt = d.ID, time.Now()
 		}
-		for _, d := range part {
-			if !there[d.ID] {
-				if parameter != "" {
-					d.firstSeenAt = asked
-				}
-				absent = append(absent, d)
-			}
+		there, err := present(ctx, r.o.Client, kind, ids)
+		if err != nil {
+			return nil, err
 		}
+		absent = append(absent, slices.DeleteFunc(part, func(d *Difference) bool { return there[d.ID] })...)
 	}
 	return absent, nil
 }

@@ -89,7 +89,7 @@ func (s *series) next(ctx context.Context, at *position) (*page, error) {
 		}
 		p := s.take(at, items)
 		at.Offset, p.total = offset+len(items), total
-		p.last = p.read() == 0 && (int64(at.Offset) >= total || len(items) <= back)
+		p.last = int64(at.Offset) >= total || p.read() == 0 && len(items) <= back
 		return p, nil
 	}
 }

@@ -6,7 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -25,6 +26,13 @@ const (
 
 	// pullShare is the part of the rate limit that pulls may use: ids can be made up.
 	pullShare = 10
+
+	// pullRequests are the requests of a pull of a user or a small organization.
+	pullRequests = 2
+
+	// unknownFor is how long an id that Clerk does not know is not asked for again. It is
+	// short: somebody who has just signed up may not be known everywhere at Clerk.
+	unknownFor = 10 * time.Second
 
 	// appliedInterval is the time between two questions whether a worker has applied what
 	// was pulled, which takes a few milliseconds.
@@ -50,7 +58,7 @@ type PullerOptions struct {
 	Client     *Client
 	Log        *eventlog.Log
 	Store      *store.Store
-	InstanceID string // of the key, as [Client.Instance] returns it
+	InstanceID string // the instance that the key has to be of; "" for that of the tables
 	Logger     *slog.Logger
 }
 
@@ -61,13 +69,31 @@ type Puller struct {
 	limit   *rate.Limiter
 	flights singleflight.Group
 
+	closing context.Context // ends the pulls in progress
+	close   context.CancelFunc
+	running sync.WaitGroup
+
+	mu         sync.Mutex           // not held while anything is awaited
+	instanceID string               // of the key, "" until Clerk has said it
+	unknown    map[string]time.Time // until when the id counts as unknown to Clerk
+
 	testOnlyTimeout time.Duration // 0: pullTimeout
 }
 
-// NewPuller returns a puller.
+// NewPuller returns a puller. It sends nothing before the first pull.
 func NewPuller(o PullerOptions) *Puller {
-	n := max(1, o.Client.rate/pullShare)
-	return &Puller{o: o, limit: rate.NewLimiter(rate.Limit(float64(n)/window.Seconds()), n)}
+	n := max(pullRequests, o.Client.rate/pullShare)
+	p := &Puller{o: o, limit: rate.NewLimiter(rate.Limit(float64(n)/window.Seconds()), n), unknown: map[string]time.Time{}}
+	p.closing, p.close = context.WithCancel(context.Background())
+	return p
+}
+
+// Close ends the pulls in progress and waits for them. Later ones fail.
+func (p *Puller) Close() {
+	p.mu.Lock()
+	p.close()
+	p.mu.Unlock()
+	p.running.Wait()
 }
 
 // Pulled is what a pull stored.
@@ -78,41 +104,116 @@ type Pulled struct {
 }
 
 // Pull fetches a user or an organization with its memberships, stores them, and waits
-// until they are applied. Concurrent calls for one id share one pull. The error is
-// [ErrUnknown], [ErrBusy] or [ErrNotApplied], or of the requests.
+// until they are applied. Concurrent calls for one id share one pull, which goes on when
+// ctx of its caller ends, up to 30 seconds: others may wait for it. The error is
+// [ErrUnknown], [ErrBusy] or [ErrNotApplied], one of [Backfill.Run] about the secret key,
+// or of the requests; with a [Pulled], something is in the log nevertheless.
 func (p *Puller) Pull(ctx context.Context, id string) (*Pulled, error) {
 	kind, ok := clerk.KindOfID(id)
 	if !ok || kind == clerk.KindMembership || !clerk.ValidToken(id) {
 		return nil, errors.New("not the id of a user or an organization")
 	}
-	// Not of ctx: others may wait for the same pull when its caller gives up.
-	flight := p.flights.DoChan(id, func() (any, error) {
+	r, err := p.share(ctx, id, func(ctx context.Context) (any, error) { return p.pull(ctx, kind, id) })
+	pulled, _ := r.(*Pulled)
+	return pulled, err
+}
+
+// share calls f once for all who ask for the same at the same time. Its time does not end
+// with ctx.
+func (p *Puller) share(ctx context.Context, key string, f func(context.Context) (any, error)) (any, error) {
+	flight := p.flights.DoChan(key, func() (any, error) {
+		p.mu.Lock()
+		if err := p.closing.Err(); err != nil {
+			p.mu.Unlock()
+			return nil, err
+		}
+		p.running.Add(1) // never when Close waits already
+		p.mu.Unlock()
+		defer p.running.Done()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(p.testOnlyTimeout, pullTimeout))
 		defer cancel()
-		return p.pull(ctx, kind, id)
+		defer context.AfterFunc(p.closing, cancel)()
+		return f(ctx)
 	})
 	select {
 	case r := <-flight:
-		if r.Err != nil {
-			return nil, r.Err
-		}
-		return r.Val.(*Pulled), nil
+		return r.Val, r.Err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
+// instance returns the instance of the key, which Clerk is asked for once.
+func (p *Puller) instance(ctx context.Context) (string, error) {
+	p.mu.Lock()
+	known := p.instanceID
+	p.mu.Unlock()
+	if known != "" {
+		return known, nil
+	}
+	id, err := p.share(ctx, "", func(ctx context.Context) (any, error) {
+		id, err := identify(ctx, p.o.Client, p.o.Store, p.o.InstanceID)
+		if err != nil {
+			return nil, err
+		}
+		p.mu.Lock()
+		p.instanceID = id
+		p.mu.Unlock()
+		return id, nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return id.(string), nil
+}
+
 func (p *Puller) pull(ctx context.Context, kind clerk.Kind, id string) (*Pulled, error) {
-	if !p.limit.Allow() {
+	p.mu.Lock()
+	recent := time.Now().Before(p.unknown[id])
+	p.mu.Unlock()
+	if recent {
+		return nil, ErrUnknown
+	}
+	if !p.limit.AllowN(time.Now(), pullRequests) {
 		return nil, ErrBusy
 	}
-	path := map[clerk.Kind]string{clerk.KindUser: "/users/", clerk.KindOrganization: "/organizations/"}[kind] + id
+	instanceID, err := p.instance(ctx)
+	if err != nil {
+		return nil, err
+	}
+	events, err := p.fetch(ctx, kind, id, instanceID)
+	if isNotFound(err) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		maps.DeleteFunc(p.unknown, func(_ string, until time.Time) bool { return time.Now().After(until) })
+		p.unknown[id] = time.Now().Add(unknownFor)
+		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	ingest := archive.NewIngest(ctx, p.o.Log)
+	err = ingest.Store(events)
+	err = errors.Join(err, ingest.Wait())
+	counts := ingest.Counts()
+	switch {
+	case err == nil:
+		err = awaitApplied(ctx, p.o.Store, events)
+	case counts == archive.Counts{}:
+		return nil, err
+	}
+	return &Pulled{kind, len(events) - 1, counts}, err
+}
+
+// fetch returns the snapshots of an entity and its memberships.
+func (p *Puller) fetch(ctx context.Context, kind clerk.Kind, id, instanceID string) ([]*clerk.Event, error) {
+	path := paths[kind] + "/" + id
 	asked := time.Now()
 	var data jsontext.Value
 	if err := p.o.Client.get(ctx, path, nil, &data); err != nil {
-		return nil, unknown(err)
+		return nil, err
 	}
-	snapshot, err := clerk.NewSnapshot(kind, data, p.o.InstanceID, clerk.OriginReadThrough, asked)
+	snapshot, err := clerk.NewSnapshot(kind, data, instanceID, clerk.OriginReadThrough, asked)
 	if err != nil {
 		return nil, fmt.Errorf("GET %s: %w", path, err)
 	}
@@ -122,42 +223,31 @@ func (p *Puller) pull(ctx context.Context, kind clerk.Kind, id string) (*Pulled,
 	memberships := map[clerk.Kind]string{clerk.KindUser: "/organization_memberships", clerk.KindOrganization: "/memberships"}[kind]
 	s := series{
 		client: p.o.Client, kind: clerk.KindMembership, path: path + memberships, logger: p.o.Logger,
-		instanceID: p.o.InstanceID, origin: clerk.OriginReadThrough,
+		instanceID: instanceID, origin: clerk.OriginReadThrough,
 	}
 	events := []*clerk.Event{snapshot.Event}
 	for at := (position{}); ; {
 		page, err := s.next(ctx, &at)
 		if err != nil {
-			return nil, unknown(err)
+			return nil, err
 		}
 		events = append(events, page.events()...)
 		if page.last {
-			break
+			return events, nil
+		}
+		if err := p.limit.Wait(ctx); err != nil { // one token was for this page, as pullRequests says
+			return nil, ErrBusy
 		}
 	}
-	ingest := archive.NewIngest(ctx, p.o.Log)
-	err = ingest.Store(events)
-	if err := errors.Join(err, ingest.Wait()); err != nil {
-		return nil, err
-	}
-	return &Pulled{kind, len(events) - 1, ingest.Counts()}, p.awaitApplied(ctx, events)
-}
-
-// unknown turns Clerk's answer that there is no such entity into [ErrUnknown].
-func unknown(err error) error {
-	if answer, ok := errors.AsType[*APIError](err); ok && answer.Status == http.StatusNotFound {
-		return fmt.Errorf("%w: %w", ErrUnknown, err)
-	}
-	return err
 }
 
 // awaitApplied returns when every event, or a newer one, is applied.
-func (p *Puller) awaitApplied(ctx context.Context, events []*clerk.Event) error {
+func awaitApplied(ctx context.Context, st *store.Store, events []*clerk.Event) error {
 	tick := time.NewTicker(appliedInterval)
 	defer tick.Stop()
 	for {
 		var err error
-		if events, err = p.pending(ctx, events); err != nil || len(events) == 0 {
+		if events, err = notApplied(ctx, st, events); err != nil || len(events) == 0 {
 			return err
 		}
 		select {
@@ -168,14 +258,14 @@ func (p *Puller) awaitApplied(ctx context.Context, events []*clerk.Event) error 
 	}
 }
 
-// pending returns the events that are not applied. It asks for some at a time.
-func (p *Puller) pending(ctx context.Context, events []*clerk.Event) ([]*clerk.Event, error) {
+// notApplied returns the events that are not applied. It asks for some at a time.
+func notApplied(ctx context.Context, st *store.Store, events []*clerk.Event) ([]*clerk.Event, error) {
 	n := min(len(events), headsAtOnce)
-	var refs []store.Ref
+	ids := make([]string, n)
 	for i, e := range events[:n] {
-		refs = append(refs, store.Ref{Kind: clerk.KindOfType(e.Envelope.Type), ID: e.Envelope.EntityID, Seq: uint64(i)})
+		ids[i] = e.Envelope.EntityID
 	}
-	heads, err := p.o.Store.HeadsOf(ctx, refs)
+	heads, err := st.HeadsOfIDs(ctx, ids)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ErrNotApplied
@@ -183,9 +273,9 @@ func (p *Puller) pending(ctx context.Context, events []*clerk.Event) ([]*clerk.E
 		return nil, err
 	}
 	var pending []*clerk.Event
-	for i, e := range events[:n] {
+	for _, e := range events[:n] {
 		version := clerk.Version{UpdatedAt: e.Envelope.EventAt, EventAt: e.Envelope.EventAt, EventID: e.ID}
-		h := heads[uint64(i)]
+		h := heads[e.Envelope.EntityID]
 		if h == nil || (clerk.Version{Deleted: h.Deleted, UpdatedAt: h.UpdatedAt.UnixMilli(), EventAt: h.EventAt.UnixMilli(), EventID: h.EventID}).Compare(version) < 0 {
 			pending = append(pending, e)
 		}

@@ -2,6 +2,7 @@ package source_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -14,10 +15,13 @@ import (
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/fakeclerk"
 	"github.com/clerksync/clerksync/internal/source"
+	"github.com/clerksync/clerksync/internal/testkit"
 )
 
 func (w *world) puller(c *source.Client) *source.Puller {
-	return source.NewPuller(source.PullerOptions{Client: c, Log: w.Log, Store: w.Store, InstanceID: w.clerk.InstanceID(), Logger: slog.New(slog.DiscardHandler)})
+	p := source.NewPuller(source.PullerOptions{Client: c, Log: w.Log, Store: w.Store, Logger: slog.New(slog.DiscardHandler)})
+	w.t.Cleanup(p.Close)
+	return p
 }
 
 // TestPull: the row is there when it returns, with the memberships.
@@ -113,8 +117,8 @@ func TestPullsLeaveTheRateLimitToOthers(t *testing.T) {
 		})
 	}
 	all.Wait()
-	require.GreaterOrEqual(t, busy, 28)
-	require.LessOrEqual(t, w.clerk.Stats().Requests, 12)
+	require.GreaterOrEqual(t, busy, 34)
+	require.LessOrEqual(t, w.clerk.Stats().Requests, 7)
 }
 
 // TestPullThatIsNotApplied: without a worker it says where the entity is.
@@ -122,7 +126,81 @@ func TestPullThatIsNotApplied(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, fakeclerk.Options{Seed: 1})
 	id := w.clerk.CreateUser(fakeclerk.User{}).ID
-	_, err := source.WithTimeout(w.puller(w.client()), 300*time.Millisecond).Pull(t.Context(), id)
+	pulled, err := source.WithTimeout(w.puller(w.client()), 300*time.Millisecond).Pull(t.Context(), id)
 	require.ErrorIs(t, err, source.ErrNotApplied)
+	require.EqualValues(t, 1, pulled.Counts.Stored)
 	require.Len(t, w.Events(), 1)
+}
+
+// TestPullOfAnUnknownID asks Clerk once within a short time, and forgets it afterwards.
+func TestPullOfAnUnknownID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeclerk.Options{Seed: 1})
+	p := w.puller(w.client())
+	for range 5 {
+		_, err := p.Pull(t.Context(), "user_madeUp")
+		require.ErrorIs(t, err, source.ErrUnknown)
+	}
+	require.Equal(t, 2, w.clerk.Stats().Requests, "with that for the instance")
+	for i := range 5 {
+		source.ForgetUnknown(p)
+		_, err := p.Pull(t.Context(), fmt.Sprintf("user_madeUp%d", i%2))
+		require.ErrorIs(t, err, source.ErrUnknown)
+		require.Equal(t, 3+i, w.clerk.Stats().Requests)
+		require.Equal(t, 1, source.Unknown(p), "those of earlier are not kept")
+	}
+}
+
+// TestPullerCloses with pulls in progress, and leaves none behind.
+func TestPullerCloses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeclerk.Options{Seed: 1})
+	id, slow := w.clerk.CreateUser(fakeclerk.User{}).ID, w.clerk.CreateUser(fakeclerk.User{}).ID
+	arrived := make(chan struct{}, 1)
+	w.clerk.SetTraps(fakeclerk.Traps{Unlimited: true, Fault: func(r *http.Request) fakeclerk.Fault {
+		if r.URL.Path == "/v1/users/"+slow {
+			arrived <- struct{}{}
+			return fakeclerk.Hang
+		}
+		return fakeclerk.NoFault
+	}})
+	p := w.puller(w.client())
+	var all sync.WaitGroup
+	all.Go(func() {
+		_, err := p.Pull(t.Context(), slow)
+		require.ErrorIs(t, err, context.Canceled)
+	})
+	<-arrived
+	all.Go(func() {
+		_, err := p.Pull(t.Context(), id) // there is no worker
+		require.ErrorIs(t, err, source.ErrNotApplied)
+	})
+	testkit.Eventually(t, "it is stored", func() (bool, any) { return len(w.Events()) == 1, nil })
+	p.Close()
+	all.Wait()
+	p.Close()
+	before := w.clerk.Stats().Requests
+	_, err := p.Pull(t.Context(), id)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, before, w.clerk.Stats().Requests)
+}
+
+// TestPullOfALargeOrganization reads its memberships to the end, with no request too many.
+func TestPullOfALargeOrganization(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeclerk.Options{Seed: 1})
+	org, err := w.clerk.CreateOrganization(fakeclerk.Organization{Name: "Large"})
+	require.NoError(t, err)
+	for range 1100 {
+		_, err := w.clerk.Join(w.clerk.CreateUser(fakeclerk.User{}).ID, org.ID, "org:member")
+		require.NoError(t, err)
+	}
+	w.worker()
+	c := source.NewClient(source.Options{SecretKey: w.clerk.SecretKey(), URL: w.url, Rate: 1000})
+	t.Cleanup(c.Close)
+	p := w.puller(c)
+	pulled, err := p.Pull(t.Context(), org.ID)
+	require.NoError(t, err)
+	require.Equal(t, 1100, pulled.Memberships)
+	require.Equal(t, 1+4, w.clerk.Stats().Requests, "the instance, the organization, and three pages")
 }

@@ -3,7 +3,6 @@ package source
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"hash/maphash"
 	"log/slog"
 	"net/url"
@@ -45,7 +44,7 @@ type ReconcileOptions struct {
 	Client     *Client
 	Log        *eventlog.Log
 	Store      *store.Store
-	InstanceID string // the instance that the key has to be of; "" for any
+	InstanceID string // the instance that the key has to be of; "" for that of the tables
 	Logger     *slog.Logger
 
 	// Since limits the users to those that Clerk updated since, and does not look for
@@ -64,7 +63,6 @@ type Reconciler struct {
 	o          ReconcileOptions
 	instanceID string
 	ingest     *archive.Ingest
-	applied    *Puller
 	seed       maphash.Seed
 	limits     limits
 
@@ -81,10 +79,7 @@ func NewReconciler(o ReconcileOptions) *Reconciler {
 	if o.Found == nil {
 		o.Found = func(*Difference) {}
 	}
-	return &Reconciler{
-		o: o, seed: maphash.MakeSeed(), limits: limits{settleTime, repairTimeout}, seen: map[clerk.Kind]map[uint64]bool{},
-		applied: NewPuller(PullerOptions{Client: o.Client, Log: o.Log, Store: o.Store, Logger: o.Logger}),
-	}
+	return &Reconciler{o: o, seed: maphash.MakeSeed(), limits: limits{settleTime, repairTimeout}, seen: map[clerk.Kind]map[uint64]bool{}}
 }
 
 // Report returns what was found so far.
@@ -95,8 +90,9 @@ func (r *Reconciler) Report() ReconcileReport {
 }
 
 // Run compares, and with Fix repairs. The error is [ErrKey], [ErrInstance] or
-// [*ManyDeletesError], [ErrNotApplied] when the repairs are in the log and no worker
-// applied them, or of the requests. What was found before it is in the report.
+// [*StrangersError] before anything is compared, [*ManyDeletesError], [ErrNotApplied] when
+// the repairs are in the log and no worker applied them, or of the requests. What was
+// found before it is in the report.
 //
 // An entity differs when its updated_at at Clerk is greater than that of its head. Clerk
 // does not document it, but every change that was observed raises it, sign-ins too. The
@@ -105,7 +101,7 @@ func (r *Reconciler) Report() ReconcileReport {
 // First Clerk's answer is read, then which events are not applied yet, then the heads. So
 // an event that was in the log when Clerk answered is never called missing.
 func (r *Reconciler) Run(ctx context.Context) (err error) {
-	if r.instanceID, err = r.o.Client.Instance(ctx, r.o.InstanceID); err != nil {
+	if r.instanceID, err = identify(ctx, r.o.Client, r.o.Store, r.o.InstanceID); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -130,15 +126,14 @@ func (r *Reconciler) Run(ctx context.Context) (err error) {
 
 // compareAll compares everything that Clerk has.
 func (r *Reconciler) compareAll(ctx context.Context) error {
-	lists := &Backfill{o: BackfillOptions{Client: r.o.Client}}
-	count, err := lists.count(ctx)
+	count, err := count(ctx, r.o.Client)
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	r.report.Clerk = count
 	r.mu.Unlock()
-	segments, err := lists.plan(ctx, count.Users)
+	segments, err := plan(ctx, r.o.Client, count.Users)
 	if err != nil {
 		return err
 	}
@@ -350,7 +345,6 @@ func (r *Reconciler) pending(ctx context.Context, of []*Difference) (map[string]
 
 // isThere asks Clerk for one entity.
 func (r *Reconciler) isThere(ctx context.Context, d *Difference) (there bool, err error) {
-	path := paths[d.Kind] + "/" + d.ID
 	if d.Kind == clerk.KindMembership { // there is no request for one
 		err = r.each(ctx, d.Kind, "/users/"+d.UserID+"/organization_memberships", &position{}, func(p *page) error {
 			there = there || slices.ContainsFunc(p.snapshots, func(s *clerk.Snapshot) bool { return s.Event.Envelope.EntityID == d.ID })
@@ -358,10 +352,10 @@ func (r *Reconciler) isThere(ctx context.Context, d *Difference) (there bool, er
 		})
 	} else {
 		var ignored struct{}
-		err = r.o.Client.get(ctx, path, nil, &ignored)
+		err = r.o.Client.get(ctx, paths[d.Kind]+"/"+d.ID, nil, &ignored)
 		there = err == nil
 	}
-	if errors.Is(unknown(err), ErrUnknown) {
+	if isNotFound(err) {
 		return false, nil
 	}
 	return there, err

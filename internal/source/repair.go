@@ -52,7 +52,7 @@ func (r *Reconciler) publish(ctx context.Context, repairs []*Difference) error {
 	}
 	waiting, cancel := context.WithTimeout(ctx, r.limits.repair)
 	defer cancel()
-	if err := r.applied.awaitApplied(waiting, events); err != nil {
+	if err := awaitApplied(waiting, r.o.Store, events); err != nil {
 		return cmp.Or(ctx.Err(), err)
 	}
 	for _, d := range repairs {

@@ -28,7 +28,7 @@ const (
 type ScheduleOptions struct {
 	SecretKey  string
 	URL        string // see [Options]
-	InstanceID string // the instance that the key has to be of; "" for any
+	InstanceID string // the instance that the key has to be of; "" for that of the tables
 	Every      time.Duration
 
 	Log      *eventlog.Log
