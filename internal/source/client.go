@@ -122,10 +122,19 @@ var errTooLarge = fmt.Errorf("the answer is larger than %d MB", maxAnswer>>20)
 
 // get requests a path, again and again while that may help, and decodes the answer.
 func (c *Client) get(ctx context.Context, path string, query url.Values, into any) error {
+	var wait time.Duration
+	var failed error // the attempt before
 	pause := cmp.Or(c.testOnlyPause, firstPause)
 	for attempt := 1; ; attempt++ {
-		if err := c.budget.wait(ctx); err != nil {
-			return err
+		stopped := sleep(ctx, wait)
+		if stopped == nil {
+			stopped = c.budget.wait(ctx)
+		}
+		if stopped != nil && failed != nil {
+			return fmt.Errorf("%w, %d times: %w", failed, attempt-1, stopped)
+		}
+		if stopped != nil {
+			return stopped
 		}
 		err := c.try(ctx, path, query, into)
 		if err == nil || ctx.Err() != nil {
@@ -146,14 +155,12 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, into an
 			} else {
 				c.budget.pause(window)
 			}
+			wait, failed = 0, err
 			continue
 		case answered && answer.retryAfter > 0 && answer.retryAfter <= maxRetryAfter:
 			pause = max(pause, answer.retryAfter)
 		}
-		if err := sleep(ctx, pause); err != nil {
-			return err
-		}
-		pause = min(2*pause, maxPause)
+		wait, failed, pause = pause, err, min(2*pause, maxPause)
 	}
 }
 
@@ -204,6 +211,9 @@ func requestError(ctx context.Context, path string, err error) error {
 	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
+	}
+	if errors.Is(err, io.EOF) { // before the first byte
+		err = errUnreadable
 	}
 	return fmt.Errorf("GET %s: %w", path, err)
 }

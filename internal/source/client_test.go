@@ -191,6 +191,27 @@ func TestNoAnswer(t *testing.T) {
 	require.ErrorContains(t, err, "connection refused, 8 times")
 }
 
+// TestTimeIsUp: an error that ends with the time of its caller has the cause as well.
+func TestTimeIsUp(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		status int
+		want   string
+	}{
+		{500, "Clerk answered GET /instance with 500, 3 times: context deadline exceeded"},
+		{429, "Clerk answered GET /instance with 429, 1 times: context deadline exceeded"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := source.NewClient(source.Options{SecretKey: "sk_live_1", URL: "https://clerk.test", Transport: transport(func(*http.Request) *http.Response { return answer(test.status, "") })})
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			_, err := c.Instance(ctx, "")
+			require.EqualError(t, err, test.want)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		})
+	}
+}
+
 type hanging struct{ sent *atomic.Int64 }
 
 func (h hanging) RoundTrip(r *http.Request) (*http.Response, error) {
