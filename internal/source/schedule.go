@@ -40,12 +40,14 @@ type ScheduleOptions struct {
 // Schedule compares the tables with Clerk periodically, and repairs what differs. Of
 // several processes with one, a single one does it.
 type Schedule struct {
-	o       ScheduleOptions
-	client  *Client
-	lock    *store.ReconcileLock
-	repairs *prometheus.CounterVec
-	runs    *prometheus.CounterVec
-	loop    background.Loop
+	o           ScheduleOptions
+	client      *Client
+	lock        *store.ReconcileLock
+	repairs     *prometheus.CounterVec
+	runs        *prometheus.CounterVec
+	failures    prometheus.Gauge
+	lastSuccess *prometheus.GaugeVec // without labels; a vector is missing until it is set
+	loop        background.Loop
 
 	limits limits
 }
@@ -64,6 +66,14 @@ func NewSchedule(o ScheduleOptions) *Schedule {
 			Name: "clerksync_reconcile_runs_total",
 			Help: "Scheduled comparisons of the tables with Clerk.",
 		}, []string{"result"}),
+		failures: f.NewGauge(prometheus.GaugeOpts{
+			Name: "clerksync_reconcile_failures",
+			Help: "How many of the last scheduled comparisons failed in a row; 0 in a process that does not compare now.",
+		}),
+		lastSuccess: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "clerksync_reconcile_last_success_timestamp_seconds",
+			Help: "End of the last scheduled comparison that finished, of this process.",
+		}, nil),
 	}
 	for _, kind := range clerk.Kinds() {
 		gone := Deleted
@@ -96,6 +106,7 @@ func (s *Schedule) Stop(ctx context.Context) error {
 func (s *Schedule) run(ctx context.Context) {
 	mine, err := s.lock.Take(ctx)
 	if err == nil && !mine {
+		s.failures.Set(0)
 		return
 	}
 	var report ReconcileReport
@@ -123,8 +134,11 @@ func (s *Schedule) run(ctx context.Context) {
 	}
 	if err != nil {
 		s.runs.WithLabelValues("failed").Inc()
+		s.failures.Inc()
 		s.o.Logger.Warn("the tables were not compared with Clerk, trying again", "err", err, "delay", s.o.Every)
 		return
 	}
 	s.runs.WithLabelValues("finished").Inc()
+	s.failures.Set(0)
+	s.lastSuccess.WithLabelValues().SetToCurrentTime()
 }

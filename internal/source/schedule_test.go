@@ -56,12 +56,31 @@ func TestSchedule(t *testing.T) {
 	second()
 	require.EqualValues(t, 2, ofSecond(runs, "finished"))
 
+	const failures, lastSuccess = "clerksync_reconcile_failures", "clerksync_reconcile_last_success_timestamp_seconds"
+	require.InDelta(t, time.Now().Unix(), ofSecond(lastSuccess), 60)
 	w.clerk.SetTraps(fakeclerk.Traps{Unlimited: true, Unresolved: true})
 	second()
-	require.EqualValues(t, 1, ofSecond(runs, "failed"))
+	second()
+	require.EqualValues(t, 2, ofSecond(runs, "failed"))
+	require.EqualValues(t, 2, ofSecond(failures))
+	w.clerk.SetTraps(fakeclerk.Traps{Unlimited: true})
+	second()
+	require.Zero(t, ofSecond(failures))
+
+	// A process that failed does not count on when another takes over.
+	third, ofThird, _ := process()
+	w.clerk.SetTraps(fakeclerk.Traps{Unlimited: true, Unresolved: true})
+	second()
+	require.EqualValues(t, 1, ofSecond(failures))
+	_, err = w.Store.Pool().Exec(t.Context(), "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
+	require.NoError(t, err)
+	third()
+	second()
+	require.EqualValues(t, 1, ofThird(failures))
+	require.Zero(t, ofSecond(failures))
 }
 
-// value returns a counter by the values of its labels, in the order of their names.
+// value returns a counter or a gauge by the values of its labels, in the order of their names.
 func value(t *testing.T, registry *prometheus.Registry, name string, labels ...string) float64 {
 	t.Helper()
 	families, err := registry.Gather()
@@ -73,10 +92,10 @@ func value(t *testing.T, registry *prometheus.Registry, name string, labels ...s
 				got = append(got, l.GetValue())
 			}
 			if f.GetName() == name && slices.Equal(got, labels) {
-				return m.GetCounter().GetValue()
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
 			}
 		}
 	}
-	require.Fail(t, "no such counter", "%s %v", name, labels)
+	require.Fail(t, "no such series", "%s %v", name, labels)
 	return 0
 }
