@@ -236,7 +236,7 @@ func (m *Meter) measureLog(ctx context.Context, f *facts, b *eventlog.Backlog, n
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	if err := m.lags.read(ctx, m.log, m.store, b.AppliedThrough); err != nil {
+	if err := m.lags.read(ctx, m.log, m.store, b.AppliedThrough, m.recent.events); err != nil {
 		m.logger.Debug("the lags cannot be read", "err", err)
 		f.warnings = append(f.warnings, finding{cause: CauseUnmeasured, text: "the lags cannot be read: " + store.Outage(err), fix: "run clerksync doctor"})
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -108,6 +109,25 @@ func TestLags(t *testing.T) {
 	require.Equal(t, r.EndToEnd, again.EndToEnd)
 	require.Equal(t, r.LastEventReceivedAt, again.LastEventReceivedAt)
 	require.Same(t, r.EndToEnd, w.measure(m).EndToEnd, "nothing is read again when nothing happened")
+}
+
+// TestLagsAfterABackfill: many snapshots after the last webhook do not hide its lag.
+func TestLagsAfterABackfill(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.worker("first", w.store.Apply)
+	w.emit(4, time.Minute)
+	m := w.meter()
+	before := w.await(m, "all is applied", func(r *Reading) bool { return *r.Pending == 0 && r.EndToEnd != nil }).EndToEnd
+	for i := range sampled + 10 {
+		snapshot := testkit.Event(fmt.Sprint("msg_snapshot", i), "user.snapshot", 1, testkit.UserData(fmt.Sprint("user_snapshot", i), "", "name", 1, 1))
+		snapshot.Origin = clerk.OriginBackfill
+		w.append(snapshot)
+	}
+	r := w.await(m, "all is applied", func(r *Reading) bool { return *r.Pending == 0 })
+	require.Equal(t, 4, before.Events)
+	require.Equal(t, before, r.EndToEnd)
+	require.Equal(t, before, w.measure(w.meter()).EndToEnd, "after a restart")
 }
 
 // TestTwoWorkers: both answer, and nothing is counted twice.

@@ -3,7 +3,6 @@ package lag
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
@@ -17,10 +16,14 @@ type lags struct {
 	delivery, queue, endToEnd *Quantiles
 }
 
-func (l *lags) read(ctx context.Context, log *eventlog.Log, st *store.Store, through uint64) error {
+// read reads the lags of the last events up to a sequence. When Svix delivered none of
+// them, as after a backfill, those of before stay, or else are those of the last that it
+// delivered.
+func (l *lags) read(ctx context.Context, log *eventlog.Log, st *store.Store, through uint64, recent []received) error {
 	if l.known && l.through == through {
 		return nil
 	}
+	before := *l
 	*l = lags{}
 	if through == 0 {
 		return nil
@@ -30,33 +33,42 @@ func (l *lags) read(ctx context.Context, log *eventlog.Log, st *store.Store, thr
 	if err != nil {
 		return err
 	}
-	var events []*eventlog.Message
-	var refs []store.Ref
+	var events []received
 	err = scan.Each(ctx, func(msg *eventlog.Message) error {
-		e := msg.Event
-		if kind := clerk.KindOfType(e.Envelope.Type); kind != "" && e.Origin == clerk.OriginWebhook {
-			events = append(events, msg)
-			refs = append(refs, store.Ref{Kind: kind, ID: e.Envelope.EntityID, Seq: msg.Seq})
+		if e := newReceived(msg); e.ref.Kind != "" && msg.Event.Origin == clerk.OriginWebhook {
+			events = append(events, e)
 		}
 		return nil
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case len(events) == 0 && before.through < through && before.endToEnd != nil:
+		*l = before
+		l.through = through
+		return nil
+	case len(events) == 0:
+		events = recent
+	}
+	var refs []store.Ref
+	for _, e := range events {
+		if e.ref.Kind != "" && e.ref.Seq <= through {
+			refs = append(refs, e.ref)
+		}
 	}
 	applied, err := st.AppliedAt(ctx, refs)
 	if err != nil {
 		return err
 	}
 	var delivery, queue, endToEnd []float64
-	for _, msg := range events {
-		at, ok := applied[msg.Seq]
-		if !ok || msg.Event.Envelope.EventAt == 0 { // the time of emission is unknown
+	for _, e := range events {
+		at, ok := applied[e.ref.Seq]
+		if !ok || e.emitted.UnixMilli() == 0 { // the time of emission is unknown
 			continue
 		}
-		emitted := time.UnixMilli(msg.Event.Envelope.EventAt)
-		delivery = append(delivery, msg.Event.ReceivedAt.Sub(emitted).Seconds())
-		queue = append(queue, at.Sub(msg.StoredAt).Seconds())
-		endToEnd = append(endToEnd, at.Sub(emitted).Seconds())
+		delivery = append(delivery, e.received.Sub(e.emitted).Seconds())
+		queue = append(queue, at.Sub(e.stored).Seconds())
+		endToEnd = append(endToEnd, at.Sub(e.emitted).Seconds())
 	}
 	*l = lags{through, true, quantiles(delivery), quantiles(queue), quantiles(endToEnd)}
 	return nil

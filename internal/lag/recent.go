@@ -9,6 +9,7 @@ import (
 
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/store"
 	"github.com/clerksync/clerksync/internal/units"
 )
 
@@ -52,9 +53,19 @@ func (e *recent) readLetter(ctx context.Context, log *eventlog.Log, b *eventlog.
 	return nil
 }
 
+// received is an event that Svix delivered.
 type received struct {
 	emitted, received, stored time.Time
 	instance                  string
+	ref                       store.Ref
+}
+
+func newReceived(m *eventlog.Message) received {
+	e := m.Event.Envelope
+	return received{
+		time.UnixMilli(e.EventAt), m.Event.ReceivedAt, m.StoredAt, e.InstanceID,
+		store.Ref{Kind: clerk.KindOfType(e.Type), ID: e.EntityID, Seq: m.Seq},
+	}
 }
 
 // read reads the events stored since the last call, but at most twice the sample.
@@ -95,9 +106,7 @@ func (e *recent) collect(ctx context.Context, log *eventlog.Log, f eventlog.Filt
 	}
 	return scan.Each(ctx, func(msg *eventlog.Message) error {
 		if msg.Event.Origin == clerk.OriginWebhook {
-			e.events = append(e.events, received{
-				time.UnixMilli(msg.Event.Envelope.EventAt), msg.Event.ReceivedAt, msg.StoredAt, msg.Event.Envelope.InstanceID,
-			})
+			e.events = append(e.events, newReceived(msg))
 		}
 		return nil
 	})
