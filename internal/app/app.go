@@ -38,9 +38,9 @@ type Options struct {
 	DataDir *DataDir // nil with an external NATS server: nothing is stored on this machine
 	Logger  *slog.Logger
 
-	// AnnouncedSecret is written into the data folder for clerksync send. Only dev sets
-	// it.
-	AnnouncedSecret string
+	// Announced is written into the data folder, with what the app knows by itself. Only dev
+	// sets it, for the secrets that it made.
+	Announced Running
 
 	// OpenDashboard lets everybody on this machine use the dashboard, as long as no token
 	// is configured. Only dev sets it.
@@ -168,11 +168,10 @@ func (a *App) announce(context.Context) (stopFunc, error) {
 	if a.o.DataDir == nil {
 		return nil, nil
 	}
-	c := a.o.Config
-	return nil, a.o.DataDir.Announce(Running{
-		Command: a.o.Command, Endpoint: a.Endpoint, SigningSecret: a.o.AnnouncedSecret, AdminURL: a.AdminURL,
-		AdminToken: a.adminToken, DatabaseURL: c.Database.URL.Reveal(), Schema: c.Schema, NATSURL: a.NATSURL, InstanceID: c.InstanceID,
-	})
+	c, r := a.o.Config, a.o.Announced
+	r.Command, r.Endpoint, r.AdminURL, r.AdminToken = a.o.Command, a.Endpoint, a.AdminURL, a.adminToken
+	r.DatabaseURL, r.Schema, r.NATSURL, r.InstanceID = c.Database.URL.Reveal(), c.Schema, a.NATSURL, c.InstanceID
+	return nil, a.o.DataDir.Announce(r)
 }
 
 func reveal(secrets []config.Secret) []string {

@@ -31,6 +31,10 @@ type Running struct {
 	Schema        string    `json:"schema,omitempty"`
 	NATSURL       string    `json:"nats_url,omitempty"`
 	InstanceID    string    `json:"instance_id,omitempty"` // Clerk instance whose events are accepted, "" for all
+
+	// The made-up Clerk of dev --sample-data. A real secret key is not written here.
+	ClerkAPIURL    string `json:"clerk_api_url,omitempty"`
+	ClerkSecretKey string `json:"clerk_secret_key,omitempty"`
 }
 
 const (

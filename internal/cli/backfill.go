@@ -21,6 +21,7 @@ type backendAPI struct {
 
 // client checks the settings and returns a client.
 func (b *backendAPI) client(l *local) (*source.Client, error) {
+	l.findClerk(&b.Source)
 	if b.SecretKey == "" {
 		return nil, withHint(usageError("no secret key: CLERK_SECRET_KEY is not set"), "copy it from the Clerk dashboard → API keys")
 	}

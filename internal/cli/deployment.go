@@ -116,6 +116,17 @@ func (l *local) running() (*app.Running, error) {
 	return l.process, l.missing
 }
 
+// findClerk names the made-up Clerk of the dev running here, when there is one and no
+// secret key is given.
+func (l *local) findClerk(s *config.Source) {
+	if s.SecretKey != "" {
+		return
+	}
+	if running, err := l.running(); err == nil && running.ClerkSecretKey != "" {
+		s.SecretKey, s.APIURL = config.Secret(running.ClerkSecretKey), running.ClerkAPIURL
+	}
+}
+
 // errNoDatabase means that no database is named, by a flag or by a process running here.
 var errNoDatabase = errors.New("no database")
 

@@ -27,7 +27,7 @@ import (
 type devCmd struct {
 	config.Config `embed:""` // adapted by flagsOfDev
 	PGBin         string     `name:"pg-bin" env:"CLERKSYNC_PG_BIN" placeholder:"DIR" help:"Folder with PostgreSQL's programs, when they are not found by themselves."`
-	SampleData    bool       `name:"sample-data" env:"CLERKSYNC_SAMPLE_DATA" help:"Also run a made-up Clerk, whose people arrive as webhooks and change every few seconds."`
+	SampleData    bool       `name:"sample-data" env:"CLERKSYNC_SAMPLE_DATA" help:"Also run a made-up Clerk, whose people arrive by a backfill and change every few seconds."`
 }
 
 func (c *devCmd) Help() string {
@@ -41,9 +41,10 @@ listeners are on ` + defaultDevAddr + ` and ` + config.Default().Admin.Addr + `,
 taken. Only warnings and errors are logged, unless --log-level says otherwise.
 
 With --sample-data there is something to watch without an account: a Clerk in this process
-with a few hundred made-up people. They arrive as signed webhooks, and so does a change
-every few seconds. The commands that ask Clerk's Backend API can ask this one. It is kept
-in the data folder; take a folder of its own, so that no real people are among them.`
+with a few hundred made-up people. They arrive by a backfill, and every few seconds a change
+as a signed webhook. The commands that ask Clerk's Backend API ask this one, unless
+CLERK_SECRET_KEY is set. It is kept in the data folder; take a folder of its own, so that no
+real people are among them.`
 }
 
 // flagsOfDev adapts the flags of dev, which are those of serve: it has none for another
@@ -99,6 +100,14 @@ func (c *devCmd) Run(s *session) error {
 			moved = append(moved, note)
 		}
 	}
+	var people *sampleClerk
+	if c.SampleData {
+		if people, err = startSample(dir, conf.InstanceID); err != nil {
+			return fmt.Errorf("start the sample data: %w", err)
+		}
+		defer people.stop()
+		conf.SecretKey, conf.APIURL = config.Secret(people.clerk.SecretKey()), people.url
+	}
 	if faults := conf.CheckSet(); len(faults) > 0 {
 		return faults
 	}
@@ -137,20 +146,23 @@ func (c *devCmd) Run(s *session) error {
 	conf.Database.URL = config.Secret(databaseURL)
 	dev := *s
 	dev.ctx, dev.logger = ctx, logger
+	secret := conf.SigningSecrets[0].Reveal()
+	announced := app.Running{SigningSecret: secret}
+	if people != nil {
+		announced.ClerkSecretKey, announced.ClerkAPIURL = people.clerk.SecretKey(), people.url
+	}
 	var lines sync.WaitGroup // and the sample data
 	err = dev.run(app.Options{
 		Config: conf, Roles: config.AllRoles, Command: "dev", Version: version().Version,
-		Migrate: true, DataDir: dir, Logger: logger, AnnouncedSecret: conf.SigningSecrets[0].Reveal(), OpenDashboard: true,
+		Migrate: true, DataDir: dir, Logger: logger, Announced: announced, OpenDashboard: true,
 	}, func(a *app.App) {
-		var people *sampleClerk
-		if c.SampleData {
-			var err error
-			if people, err = startSample(ctx, dir, conf.InstanceID, a.Endpoint, conf.SigningSecrets[0].Reveal()); err != nil {
+		if people != nil {
+			if err := people.arrive(&dev, deployment{local: local{DataDir: c.DataDir}}); err != nil {
 				cancel(fmt.Errorf("start the sample data: %w", err))
 				return
 			}
 			lines.Go(func() {
-				if err := people.run(ctx); err != nil {
+				if err := people.run(ctx, a.Endpoint, secret); err != nil {
 					logger.Warn("the sample data changes no more", "err", err)
 				}
 			})
@@ -223,7 +235,11 @@ Try it, in another terminal:
 		text.WriteString(people.welcome())
 	}
 	notes := moved
-	if set := slices.DeleteFunc(slices.Clone(elsewhere), func(name string) bool { return os.Getenv(name) == "" }); len(set) > 0 {
+	elsewhere := []string{"DATABASE_URL", "NATS_URL", "CLERKSYNC_URL"} // they point the other commands at another deployment
+	if people != nil {
+		elsewhere = append(elsewhere, "CLERK_SECRET_KEY")
+	}
+	if set := slices.DeleteFunc(elsewhere, func(name string) bool { return os.Getenv(name) == "" }); len(set) > 0 {
 		notes = append(notes, fmt.Sprintf("Set in the environment: %s. dev ignores it, other commands do not: unset it to use them with this dev.",
 			strings.Join(set, ", ")))
 	}
@@ -233,9 +249,6 @@ Try it, in another terminal:
 	text.WriteString("Events, as they arrive (times in UTC):\n")
 	io.WriteString(s.stdout, text.String())
 }
-
-// elsewhere lists variables that point the other commands at another deployment.
-var elsewhere = []string{"DATABASE_URL", "NATS_URL", "CLERKSYNC_URL"}
 
 // shellQuote quotes a word for a shell.
 func shellQuote(word string) string {

@@ -2,32 +2,29 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/fakeclerk"
 	"github.com/clerksync/clerksync/internal/signing"
+	"github.com/clerksync/clerksync/internal/source"
 )
 
-// sampleClerk is the Clerk of dev --sample-data: it sends webhooks to the endpoint, and
-// answers as the Backend API.
+// sampleClerk is the Clerk of dev --sample-data: it answers as the Backend API, and sends a
+// webhook of every change to the endpoint.
 type sampleClerk struct {
-	clerk    *fakeclerk.Clerk
-	emitted  []fakeclerk.Event // by the latest step
-	dir      *app.DataDir
-	listener net.Listener
-	endpoint string
-	signer   *signing.Signer
-	client   *http.Client
-	people   int
+	clerk   *fakeclerk.Clerk
+	emitted []fakeclerk.Event // by the latest step
+	dir     *app.DataDir
+	url     string
+	server  *http.Server
+	serving sync.WaitGroup
 }
 
 // The file in the data folder that has the sample data, and the size of it.
@@ -37,13 +34,10 @@ const (
 	sampleOrganizations = 12
 )
 
-// startSample starts the Clerk that is kept in the data folder, or a new one, and sends
-// all of it to the endpoint.
-func startSample(ctx context.Context, dir *app.DataDir, instanceID, endpoint, secret string) (_ *sampleClerk, err error) {
-	s := &sampleClerk{dir: dir, endpoint: endpoint, client: &http.Client{Timeout: signing.Timeout, CheckRedirect: signing.NoRedirects}}
-	if s.signer, err = signing.NewSigner(secret); err != nil {
-		return nil, err
-	}
+// startSample starts the Clerk that is kept in the data folder, or a new one. Nothing
+// changes yet.
+func startSample(dir *app.DataDir, instanceID string) (*sampleClerk, error) {
+	s := &sampleClerk{dir: dir}
 	options := fakeclerk.Options{
 		Seed: 1, InstanceID: instanceID, CascadeEvents: true,
 		Emit: func(e fakeclerk.Event) { s.emitted = append(s.emitted, e) },
@@ -59,38 +53,51 @@ func startSample(ctx context.Context, dir *app.DataDir, instanceID, endpoint, se
 	if s.clerk, err = fakeclerk.Restore(options, []byte(saved)); err != nil {
 		return nil, withHint(err, "remove %s from the data folder", sampleState)
 	}
-	s.people = len(s.clerk.Users())
-	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		return nil, err
 	}
-	sending, cancel := context.WithTimeout(ctx, 30*time.Second) // a second or two, unless the log is full
-	defer cancel()
-	sends, sending := errgroup.WithContext(sending)
-	sends.SetLimit(8)
-	for _, e := range s.clerk.Present() {
-		sends.Go(func() error { return s.deliver(sending, e) })
-	}
-	if err := sends.Wait(); err != nil {
-		return nil, errors.Join(err, s.listener.Close())
-	}
+	s.url, s.server = "http://"+listener.Addr().String(), &http.Server{Handler: s.clerk, ReadHeaderTimeout: 10 * time.Second}
+	s.serving.Go(func() { s.server.Serve(listener) })
 	return s, nil
 }
 
-// run changes the sample data, and answers requests, until ctx ends.
-func (s *sampleClerk) run(ctx context.Context) error {
-	server := &http.Server{Handler: s.clerk, ReadHeaderTimeout: 10 * time.Second}
-	var serving errgroup.Group
-	serving.Go(func() error { return server.Serve(s.listener) })
-	err := s.change(ctx)
-	server.Close()
-	serving.Wait()
+func (s *sampleClerk) stop() {
+	s.server.Close()
+	s.serving.Wait()
+}
+
+// arrive brings all people into a deployment, as clerksync backfill does.
+func (s *sampleClerk) arrive(c *session, d deployment) error {
+	st, log, done, err := d.open(c)
+	if err != nil {
+		return err
+	}
+	defer done()
+	client := source.NewClient(source.Options{SecretKey: s.clerk.SecretKey(), URL: s.url})
+	defer client.Close()
+	_, err = source.NewBackfill(source.BackfillOptions{
+		Client: client, Log: log, Store: st, InstanceID: s.clerk.InstanceID(), Logger: c.logger,
+	}).Run(c.ctx)
+	return err
+}
+
+// run changes the sample data, and sends the changes to the endpoint, until ctx ends.
+func (s *sampleClerk) run(ctx context.Context, endpoint, secret string) error {
+	signer, err := signing.NewSigner(secret)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Timeout: signing.Timeout, CheckRedirect: signing.NoRedirects}
+	defer client.CloseIdleConnections()
+	err = s.change(ctx, func(e fakeclerk.Event) error { return deliver(ctx, client, signer, endpoint, e) })
 	if ctx.Err() != nil {
 		return nil
 	}
 	return err
 }
 
-func (s *sampleClerk) change(ctx context.Context) error {
+func (s *sampleClerk) change(ctx context.Context, deliver func(fakeclerk.Event) error) error {
 	for {
 		for s.emitted = nil; len(s.emitted) == 0; { // not every step is possible
 			s.clerk.Step()
@@ -99,7 +106,7 @@ func (s *sampleClerk) change(ctx context.Context) error {
 			return err
 		}
 		for _, e := range s.emitted {
-			if err := s.deliver(ctx, e); err != nil {
+			if err := deliver(e); err != nil {
 				return err
 			}
 		}
@@ -113,13 +120,13 @@ func (s *sampleClerk) change(ctx context.Context) error {
 
 // deliver sends an event to the endpoint until it is accepted: as Svix does, again after
 // five seconds.
-func (s *sampleClerk) deliver(ctx context.Context, e fakeclerk.Event) error {
+func deliver(ctx context.Context, client *http.Client, signer *signing.Signer, endpoint string, e fakeclerk.Event) error {
 	for {
-		req, err := s.signer.Request(ctx, s.endpoint, e.ID, time.Now(), e.Body)
+		req, err := signer.Request(ctx, endpoint, e.ID, time.Now(), e.Body)
 		if err != nil {
 			return err
 		}
-		resp, err := s.client.Do(req)
+		resp, err := client.Do(req)
 		if err == nil {
 			resp.Body.Close()
 			if resp.StatusCode/100 == 2 {
@@ -145,10 +152,5 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 func (s *sampleClerk) welcome() string {
-	return fmt.Sprintf(`%d made-up people have arrived, and change every few seconds. Their Clerk is at
-
-  export CLERK_API_URL=http://%s
-  export CLERK_SECRET_KEY=%s
-
-`, s.people, s.listener.Addr(), s.clerk.SecretKey())
+	return fmt.Sprintf("%d made-up people have arrived, and change every few seconds. backfill, reconcile, pull and doctor ask\ntheir Clerk, at %s, unless CLERK_SECRET_KEY is set.\n\n", len(s.clerk.Users()), s.url)
 }

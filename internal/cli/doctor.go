@@ -67,6 +67,7 @@ func (c *doctorCmd) Run(s *session) error {
 	if o.Alert, err = c.alert(); err != nil {
 		return err
 	}
+	d.findClerk(&c.Source)
 	if c.SecretKey != "" && len(o.Faults) == 0 {
 		o.Clerk, o.ClerkURL = source.NewClient(source.Options{SecretKey: c.SecretKey.Reveal(), URL: c.APIURL}), c.APIURL
 		defer o.Clerk.Close()

@@ -27,7 +27,7 @@ func pickName(chance uint64) (first, last string) {
 }
 
 // Populate fills the instance with people and organizations, who came over the last 90
-// days, and emits no events: [Clerk.Present] has them.
+// days, and emits no events.
 func (c *Clerk) Populate(people, organizations int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -216,7 +216,6 @@ func TestSteps(t *testing.T) {
 	require.Len(t, i.Users(), 200)
 	require.Len(t, i.Organizations(), 12)
 	require.Greater(t, len(i.Memberships()), 100)
-	require.Len(t, i.Present(), 212+len(i.Memberships()))
 	kinds := map[string]int{}
 	for range 2000 {
 		i.now = i.now.Add(time.Second)

@@ -162,9 +162,8 @@ func TestReconcileInventsNothing(t *testing.T) {
 		w = newWorld(t, fakeclerk.Options{Seed: seed, CascadeEvents: seed%2 == 0, Emit: func(e fakeclerk.Event) { w.Append(webhook(e)) }})
 		w.worker()
 		w.clerk.Populate(120, 8)
-		for _, e := range w.clerk.Present() {
-			w.Append(webhook(e))
-		}
+		_, err := w.backfill().Run(t.Context())
+		require.NoError(t, err)
 		var mu sync.Mutex
 		rng := rand.New(rand.NewPCG(seed, 7))
 		change := func(*http.Request) {
