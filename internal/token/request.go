@@ -1,0 +1,23 @@
+package token
+
+import (
+	"net/http"
+	"strings"
+)
+
+// cookie is where Clerk keeps the session token in a browser, for requests to the
+// application's own origin.
+const cookie = "__session"
+
+// FromRequest returns the token of a request: of the header Authorization, and without
+// one of the cookie __session. "" means that there is none.
+func FromRequest(r *http.Request) string {
+	scheme, raw, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(raw)
+	}
+	if c, err := r.Cookie(cookie); err == nil {
+		return c.Value
+	}
+	return ""
+}
