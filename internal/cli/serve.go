@@ -10,7 +10,7 @@ import (
 )
 
 type serveCmd struct {
-	Role          []string `name:"role" env:"CLERKSYNC_ROLE" enum:"receiver,worker,all" default:"all" help:"Roles of this process: receiver (the webhook endpoint), worker (applies events), or all. Several: comma-separated."`
+	Role          []string `name:"role" env:"CLERKSYNC_ROLE" enum:"receiver,worker,api,all" default:"all" help:"Roles of this process: receiver (the webhook endpoint), worker (applies events), api (the directory API), or all. Several: comma-separated."`
 	Migrate       bool     `name:"migrate" env:"CLERKSYNC_MIGRATE" help:"Apply pending migrations first, instead of refusing to start."`
 	config.Config `embed:""`
 }
@@ -20,6 +20,10 @@ func (c *serveCmd) Help() string {
 NATS_URL, JetStream runs in this process and syncs every event to disk before the
 answer; then one process has both roles.
 
+The API needs DATABASE_URL, and CLERK_JWT_KEY, CLERK_FRONTEND_API_URL or
+CLERK_PUBLISHABLE_KEY to verify session tokens. With one of these set, it is among all
+roles.
+
 Ctrl-C or SIGTERM stops it: it accepts no more requests and finishes the batches in
 flight. A second signal ends it at once; nothing acknowledged is lost then either.`
 }
@@ -27,7 +31,7 @@ flight. A second signal ends it at once; nothing acknowledged is lost then eithe
 func (c *serveCmd) roles() config.Roles {
 	var roles config.Roles
 	for _, r := range c.Role {
-		roles |= map[string]config.Roles{"receiver": config.RoleReceiver, "worker": config.RoleWorker, "all": config.AllRoles}[r]
+		roles |= map[string]config.Roles{"receiver": config.RoleReceiver, "worker": config.RoleWorker, "api": config.RoleAPI, "all": c.EveryRole()}[r]
 	}
 	return roles
 }
@@ -50,7 +54,7 @@ func (c *serveCmd) Run(s *session) error {
 		o.DataDir = dir
 	}
 	return s.run(o, func(a *app.App) {
-		s.logger.Info("clerksync is at work", "receiver", roles.Has(config.RoleReceiver), "worker", roles.Has(config.RoleWorker), "endpoint", a.Endpoint,
+		s.logger.Info("clerksync is at work", "receiver", roles.Has(config.RoleReceiver), "worker", roles.Has(config.RoleWorker), "api", roles.Has(config.RoleAPI), "endpoint", a.Endpoint,
 			"admin", a.AdminURL, "pid", os.Getpid())
 	})
 }

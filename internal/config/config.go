@@ -110,6 +110,7 @@ type Config struct {
 	Worker   `embed:"" group:"Worker"`
 	Admin    `embed:"" prefix:"" group:"Admin"`
 	Source   `embed:"" group:"Clerk Backend API"`
+	Tokens   `embed:"" group:"Session tokens"`
 	Alerts   `embed:"" group:"Alerts"`
 	Tracing  `embed:"" group:"Traces"`
 	DataDir  string `name:"data-dir" env:"CLERKSYNC_DATA_DIR" default:"${data_dir}" type:"path" help:"Folder for the files that clerksync itself keeps."`
@@ -122,9 +123,19 @@ type Roles uint8
 const (
 	RoleReceiver Roles = 1 << iota // the webhook endpoint
 	RoleWorker                     // applies events
+	RoleAPI                        // the directory API
 
-	AllRoles = RoleReceiver | RoleWorker
+	AllRoles = RoleReceiver | RoleWorker | RoleAPI
 )
+
+// EveryRole returns the roles of a process that has them all: the API is among them when
+// tokens can be verified.
+func (c *Config) EveryRole() Roles {
+	if c.VerifiesTokens() {
+		return AllRoles
+	}
+	return AllRoles &^ RoleAPI
+}
 
 // Has reports whether the set has any of the given roles.
 func (r Roles) Has(role Roles) bool { return r&role != 0 }
@@ -166,7 +177,13 @@ func (c *Config) Validate(roles Roles) error {
 	if roles.Has(RoleWorker) {
 		v.worker(c)
 	}
-	v.database(c)
+	if roles.Has(RoleAPI) {
+		v.api(c)
+	}
+	if roles.Has(RoleReceiver | RoleAPI) {
+		v.check("CLERKSYNC_ADDR", checkAddr(c.Receiver.Addr))
+	}
+	v.database(c, roles)
 	v.log(c, roles)
 	v.source(c)
 	v.alerts(c)
@@ -215,7 +232,6 @@ func (v *validation) receiver(c *Config) {
 	for _, glob := range c.StoreEvents {
 		v.check("CLERKSYNC_STORE_EVENTS", clerk.CheckGlob(glob))
 	}
-	v.check("CLERKSYNC_ADDR", checkAddr(c.Receiver.Addr))
 	v.check("CLERK_INSTANCE_ID", CheckInstanceID(c.InstanceID))
 	if c.SilentAfter < 0 {
 		v.fault("CLERKSYNC_SILENT_AFTER", fmt.Sprintf("%s is negative", c.SilentAfter), "0 has it learned")
@@ -230,9 +246,6 @@ func (v *validation) receiver(c *Config) {
 }
 
 func (v *validation) worker(c *Config) {
-	if c.Database.URL == "" {
-		v.missing("DATABASE_URL", "postgres://user:password@host:port/database")
-	}
 	v.check("CLERKSYNC_APPLIERS", CheckAppliers(c.Appliers))
 	v.check("CLERKSYNC_BATCH", CheckBatch(c.Batch))
 	if c.EraseAfter < 0 {
@@ -249,7 +262,10 @@ func (v *validation) worker(c *Config) {
 	}
 }
 
-func (v *validation) database(c *Config) {
+func (v *validation) database(c *Config, roles Roles) {
+	if c.Database.URL == "" && roles.Has(RoleWorker|RoleAPI) {
+		v.missing("DATABASE_URL", "postgres://user:password@host:port/database")
+	}
 	if u := c.Database.URL.Reveal(); u != "" && strings.Contains(u, "://") {
 		if parsed, err := url.Parse(u); err != nil || (parsed.Scheme != "postgres" && parsed.Scheme != "postgresql") {
 			v.fault("DATABASE_URL", "not of the form postgres://user:password@host:port/database", "")
@@ -262,7 +278,7 @@ func (v *validation) database(c *Config) {
 
 func (v *validation) log(c *Config, roles Roles) {
 	v.check("NATS_URL", CheckNATSURL(c.NATSURL))
-	if c.NATSURL == "" && roles != AllRoles {
+	if c.NATSURL == "" && roles.Has(RoleReceiver) != roles.Has(RoleWorker) {
 		v.missing("NATS_URL", "a receiver or a worker alone needs it: an embedded event log serves only its own process")
 	}
 	if r := c.Replicas; r != 1 && r != 3 && r != 5 {

@@ -12,6 +12,17 @@ import (
 
 const signingSecret = "whsec_b2YtdGhlLWVuZHBvaW50LW9mLWFub3RoZXI="
 
+// publicKey was made for these tests; nobody has its private key.
+const publicKey = `-----BEGIN PUBLIC KEY-----
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA6zrlz8HEPqTtqA1fCYND
+a3DtggwTxqmFuwp8YG3FAex2iKXGpTkwroueAIAe0Lqyc7slSAisYVfFSpPgP4dF
+fWjkW2MH+cE23n+bqRFvYOP5lIPhArTVQNgrFaOynyGsgDJvxawn+W1hGNpiAS2p
+x8zVosiyOuhVV4FOBoF8rrbYzom3tJm9GKMulicyS6PMkuQNqbYFv85D3NbSFPEQ
+TvtkfJw6jKXYtxPjI4uEjnj/86NRJ6wY4SnLGlH2oPcWX1s5BqE0w7QBEMnWXbY3
+5PVCR6uSeg4xLPLuu9XgHS9gQJIeW0ExEc9lezeNQPRx6aJffX0sdeiLkUFnaDAh
+uQIDAQAB
+-----END PUBLIC KEY-----`
+
 // usable is a configuration without a fault, for every role.
 func usable() config.Config {
 	c := config.Default()
@@ -21,7 +32,8 @@ func usable() config.Config {
 }
 
 var (
-	both     = config.AllRoles
+	both     = config.RoleReceiver | config.RoleWorker
+	api      = config.RoleAPI
 	receiver = config.RoleReceiver
 	worker   = config.RoleWorker
 )
@@ -159,6 +171,41 @@ func TestValidate(t *testing.T) {
 			"CLERKSYNC_ALERT_SECRET: a signing secret begins with whsec_",
 		}},
 
+		{name: "usable key", roles: config.AllRoles, change: func(c *config.Config) { c.JWTKey = publicKey }},
+		{name: "usable issuer", roles: config.AllRoles, change: func(c *config.Config) { c.FrontendAPIURL = "https://app.example/__clerk/" }},
+		{name: "usable issuer on this machine", roles: api, change: func(c *config.Config) { c.FrontendAPIURL = "http://127.0.0.1:4000" }},
+		{name: "usable publishable key", roles: api, change: func(c *config.Config) { c.PublishableKey = "pk_live_Y2xlcmsuYXBwLmV4YW1wbGUk" }},
+		{name: "usable parties and audiences", roles: api, change: func(c *config.Config) {
+			c.JWTKey, c.AuthorizedParties = publicKey, []string{"https://app.example", " http://localhost:3000", "chrome-extension://abcdefgh", "none", ""}
+			c.Audiences = []string{"orders", "https://api.example/v1", ""}
+		}},
+		{name: "the API needs neither a secret nor NATS", roles: api, change: func(c *config.Config) {
+			c.JWTKey, c.SigningSecrets, c.Appliers = publicKey, nil, 0
+		}},
+		{name: "only the API verifies tokens", roles: both, change: func(c *config.Config) { c.Tokens = config.Tokens{JWTKey: "x", Audiences: []string{"a b"}} }},
+		{name: "an API without anything", roles: api, change: func(c *config.Config) { c.Database.URL, c.Receiver.Addr = "", "8080" }, faults: []string{
+			"CLERK_JWT_KEY: not set; the role api needs it, CLERK_FRONTEND_API_URL or CLERK_PUBLISHABLE_KEY to verify tokens (Clerk dashboard → API keys)",
+			badAddr, "DATABASE_URL: not set; postgres://user:password@host:port/database",
+		}},
+		{name: "an API and a receiver", roles: api | receiver, change: func(c *config.Config) { c.JWTKey = publicKey }, faults: []string{noNATS}},
+		{name: "bad tokens", roles: api, change: func(c *config.Config) {
+			c.Tokens = config.Tokens{
+				JWTKey: "sk_live_hidden", FrontendAPIURL: "clerk.app.example", PublishableKey: "pk_live_hidden",
+				AuthorizedParties: []string{"app.example", "https://app.example/"}, Audiences: []string{"a b", strings.Repeat("a", 201)},
+			}
+		}, faults: []string{
+			"CLERK_JWT_KEY: not a public key in PEM: was it copied whole? It is in the Clerk dashboard → API keys",
+			"CLERK_FRONTEND_API_URL: not of the form https://clerk.example.com; it is in the Clerk dashboard → API keys",
+			"CLERK_PUBLISHABLE_KEY: not of the form pk_live_… or pk_test_…, which contains the host of the Frontend API; it is in the Clerk dashboard → API keys",
+			`CLERK_AUTHORIZED_PARTIES: "app.example" is not an origin such as https://app.example.com, in lower case and without a path, or none`,
+			`CLERK_AUTHORIZED_PARTIES: "https://app.example/" is not an origin such as https://app.example.com, in lower case and without a path, or none`,
+			`CLERK_AUDIENCE: "a b" has characters other than those of ASCII that can be seen`,
+			"CLERK_AUDIENCE: longer than 200 characters",
+		}},
+		{name: "keys that anyone could replace", roles: api, change: func(c *config.Config) { c.FrontendAPIURL = "http://clerk.app.example" }, faults: []string{
+			"CLERK_FRONTEND_API_URL: http:// would let anyone on the way replace the keys: only the loopback may have it",
+		}},
+
 		{name: "a receiver alone", roles: receiver, faults: []string{noNATS}},
 		{name: "a worker alone", roles: worker, faults: []string{noNATS}},
 		{name: "several at once", roles: both, change: func(c *config.Config) {
@@ -182,6 +229,48 @@ func TestValidate(t *testing.T) {
 			require.EqualError(t, err, "the configuration cannot be used:\n  "+strings.Join(test.faults, "\n  "))
 			require.NotContains(t, err.Error(), "hidden")
 		})
+	}
+}
+
+// TestIssuer: the Frontend API is known from its URL, or else from the publishable key.
+func TestIssuer(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		url, key, issuer string
+	}{
+		{"", "", ""},
+		{"https://clerk.app.example/", "", "https://clerk.app.example"},
+		{"https://app.example/__clerk", "pk_live_Y2xlcmsuYXBwLmV4YW1wbGUk", "https://app.example/__clerk"},
+		{"", "pk_live_Y2xlcmsuYXBwLmV4YW1wbGUk", "https://clerk.app.example"},
+		{"", "pk_test_a2VlbgkuY2xlcmsk", ""}, // a control character
+		{"", "pk_test_a2Vlbi1mb3gtMS5jbGVyay5hY2NvdW50cy5kZXYk", "https://keen-fox-1.clerk.accounts.dev"},
+		{"", "pk_test_a2Vlbi1mb3gtMS5jbGVyay5hY2NvdW50cy5kZXYk==", "https://keen-fox-1.clerk.accounts.dev"},
+		{"", "sk_test_a2Vlbi1mb3gtMS5jbGVyay5hY2NvdW50cy5kZXYk", ""},
+		{"", "pk_live_Y2xlcmsuYXBwLmV4YW1wbGU", ""},         // without the $ at its end
+		{"", "pk_live_Y2xlcmsuYXBwLmV4YW1wbGUvcGF0aCQ", ""}, // with a path
+		{"", "pk_live_JA", ""}, // nothing but $
+	} {
+		tokens := config.Tokens{FrontendAPIURL: test.url, PublishableKey: test.key}
+		require.Equal(t, test.issuer, tokens.TokenOptions().Issuer, "%s %s", test.url, test.key)
+	}
+}
+
+// TestListsOfTokens: the variable of compose.yaml is there and empty when nothing sets it.
+func TestListsOfTokens(t *testing.T) {
+	t.Parallel()
+	tokens := config.Tokens{AuthorizedParties: []string{""}, Audiences: []string{" orders ", ""}}
+	require.Empty(t, tokens.TokenOptions().AuthorizedParties)
+	require.Equal(t, []string{"orders"}, tokens.TokenOptions().Audiences)
+}
+
+// TestEveryRole: the API is one of all roles when tokens can be verified.
+func TestEveryRole(t *testing.T) {
+	t.Parallel()
+	c := usable()
+	require.Equal(t, both, c.EveryRole())
+	for _, tokens := range []config.Tokens{{JWTKey: "x"}, {FrontendAPIURL: "x"}, {PublishableKey: "x"}} {
+		c.Tokens = tokens
+		require.Equal(t, config.AllRoles, c.EveryRole())
 	}
 }
 

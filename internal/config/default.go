@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/token"
 )
 
 const day = 24 * time.Hour
@@ -52,6 +53,7 @@ func Variables() map[string]string {
 		"admin_addr":       d.Admin.Addr,
 		"api_url":          d.APIURL,
 		"data_dir":         d.DataDir,
+		"no_party":         token.NoParty,
 	}
 }
 
