@@ -24,6 +24,7 @@ type TokenIssuer struct {
 	PEM    string       // the public key, for CLERK_JWT_KEY
 	KeyID  string       // the header kid
 	JWKS   http.Handler // serves the public key at every path
+	Now    func() time.Time
 
 	t   testing.TB
 	key *rsa.PrivateKey
@@ -58,7 +59,7 @@ func NewTokenIssuerWithKey(t testing.TB, key *rsa.PrivateKey, keyID string) *Tok
 		t.Fatal(err)
 	}
 	i := &TokenIssuer{
-		Issuer: "https://clerk.app.example", KeyID: keyID, t: t, key: key,
+		Issuer: "https://clerk.app.example", KeyID: keyID, Now: time.Now, t: t, key: key,
 		PEM: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
 	}
 	i.JWKS = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -91,7 +92,6 @@ func (i *TokenIssuer) Sign(claims map[string]any, headers ...map[string]any) str
 
 // SignJSON returns a token with this header and these claims, byte for byte.
 func (i *TokenIssuer) SignJSON(header, claims []byte) string {
-	i.t.Helper()
 	signed := base64.RawURLEncoding.EncodeToString(header) + "." + base64.RawURLEncoding.EncodeToString(claims)
 	sum := sha256.Sum256([]byte(signed))
 	signature, err := rsa.SignPKCS1v15(nil, i.key, crypto.SHA256, sum[:])
@@ -104,7 +104,7 @@ func (i *TokenIssuer) SignJSON(header, claims []byte) string {
 // Claims returns the claims of a fresh session token of version 2, to change and sign.
 // The organization is an id and a role, org_1 and admin; without it, none is selected.
 func (i *TokenIssuer) Claims(userID string, org ...string) map[string]any {
-	now := time.Now().Unix()
+	now := i.Now().Unix()
 	claims := map[string]any{
 		"iss": i.Issuer, "sub": userID, "sid": "sess_2SessionOfTheTests", "azp": "https://app.example",
 		"iat": now, "nbf": now - 10, "exp": now + 60, "jti": "d1c4a3e0", "fva": []int{0, -1}, "sts": "active", "v": 2,
