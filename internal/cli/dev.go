@@ -153,7 +153,7 @@ func (c *devCmd) Run(s *session) error {
 	}
 	var lines sync.WaitGroup // and the sample data
 	err = dev.run(app.Options{
-Config: conf, Roles: conf.EveryRole(), Command: "dev", Version: version().Version,
+		Config: conf, Roles: conf.EveryRole(), Command: "dev", Version: version().Version,
 		Migrate: true, DataDir: dir, Logger: logger, Announced: announced, OpenDashboard: true,
 	}, func(a *app.App) {
 		if people != nil {
