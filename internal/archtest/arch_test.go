@@ -54,7 +54,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/tracing":           {},
 		"internal/units":             {},
 		"internal/store/db":          {},
-		"internal/store":             {"internal/clerk", "internal/store/db", "internal/units", "sql"},
+		"internal/store":             {"internal/clerk", "internal/store/db", "internal/units", "sql", "sql/rls"},
 		"internal/eventlog":          {"internal/clerk"},
 		"internal/config":            {"internal/clerk", "internal/signing", "internal/token"},
 		"internal/receiver":          {"internal/clerk", "internal/eventlog", "internal/metrics", "internal/signing", "internal/tracing"},
@@ -84,6 +84,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/bench":    {},
 		"cmd/clerksync":     {"internal/cli"},
 		"sql":               {},
+		"sql/rls":           {},
 	}
 	for _, p := range list(t, "./...") {
 		name := strings.TrimPrefix(p.ImportPath, module)

@@ -11,14 +11,17 @@ import (
 
 type migrateCmd struct {
 	Up     migrateUpCmd     `cmd:"" help:"Create the schema if it is missing, and apply pending migrations."`
+	Down   migrateDownCmd   `cmd:"" help:"Take back an optional set of migrations."`
 	Status migrateStatusCmd `cmd:"" help:"List the migrations. Exit status 1 when some are pending."`
 }
 
 type migrateUpCmd struct {
 	deploymentRows `embed:""`
+	With           []string `name:"with" enum:"rls" placeholder:"SET" help:"Also apply an optional set of migrations, from now on with every upgrade. rls: row-level security, for applications that read as the role clerk_reader."`
 }
 
 type migration struct {
+	Set       string     `json:"set"` // "" of the tables themselves, or rls
 	Version   int64      `json:"version"`
 	Name      string     `json:"name"`
 	AppliedAt *time.Time `json:"applied_at"` // null when pending
@@ -30,7 +33,7 @@ func (c *migrateUpCmd) Run(s *session) error {
 		return err
 	}
 	defer st.Close()
-	applied, err := st.Migrate(s.ctx)
+	applied, err := st.Migrate(s.ctx, c.With...)
 	if err != nil {
 		return withMigrationHint(err)
 	}
@@ -42,6 +45,33 @@ func (c *migrateUpCmd) Run(s *session) error {
 	}
 	for _, m := range applied {
 		fmt.Fprintf(s.stdout, "applied %s\n", m.Name)
+	}
+	return nil
+}
+
+type migrateDownCmd struct {
+	deploymentRows `embed:""`
+	With           string `name:"with" enum:"rls" required:"" placeholder:"SET" help:"rls: the policies and the functions. The role clerk_reader stays."`
+}
+
+func (c *migrateDownCmd) Run(s *session) error {
+	st, err := c.openStore(s)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	removed, err := st.RemoveRLS(s.ctx)
+	switch {
+	case err != nil:
+		return err
+	case c.JSON:
+		return s.printJSON(struct {
+			Removed bool `json:"removed"`
+		}{removed})
+	case removed:
+		fmt.Fprintln(s.stdout, "removed rls: the policies no longer bind the role clerk_reader, which may read nothing")
+	default:
+		fmt.Fprintln(s.stdout, "nothing to do: the tables have no rls")
 	}
 	return nil
 }
@@ -95,7 +125,7 @@ func withMigrationHint(err error) error {
 func listMigrations(all []store.Migration) []migration {
 	list := []migration{}
 	for _, m := range all {
-		item := migration{Version: m.Version, Name: m.Name}
+		item := migration{Set: m.Set, Version: m.Version, Name: m.Name}
 		if !m.AppliedAt.IsZero() {
 			item.AppliedAt = &m.AppliedAt
 		}

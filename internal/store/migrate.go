@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgerrcode"
@@ -16,15 +18,35 @@ import (
 
 	"github.com/clerksync/clerksync/internal/units"
 	"github.com/clerksync/clerksync/sql"
+	"github.com/clerksync/clerksync/sql/rls"
 )
 
-// migrationsTable is goose's list of applied migrations, in the schema of the synced
-// tables.
-const migrationsTable = "clerksync_migrations"
+// RLS names the optional set of migrations that brings row-level security.
+const RLS = "rls"
+
+// set is a set of migrations.
+type set struct {
+	name  string // "" of the tables themselves
+	table string // goose's list of those that are applied, in the schema of the synced tables
+	files fs.FS
+}
+
+var (
+	tableSet = set{"", "clerksync_migrations", sql.Migrations}
+	rlsSet   = set{RLS, "clerksync_rls_migrations", rls.Migrations}
+)
+
+// chosenSet is a set that the tables have: their own, or an optional one of which a
+// migration was applied.
+type chosenSet struct {
+	set
+	applied []int64 // versions
+}
 
 // Migration is one step of the schema.
 type Migration struct {
-	Version   int64
+	Set       string // "" of the tables themselves, or [RLS]
+	Version   int64  // within the set
 	Name      string
 	AppliedAt time.Time // zero when it is pending
 }
@@ -48,57 +70,82 @@ func (e *pendingError) Error() string {
 func (e *pendingError) Unwrap() error { return ErrPending }
 
 // Migrate creates the schema, if it is missing, and applies the pending migrations, one
-// process at a time. It returns those that it applied. The error is [ErrNewer] when the
-// tables are newer.
-func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
+// process at a time. with names optional sets, as [RLS]; one that was chosen before stays
+// chosen. It returns those that it applied, also with an error, which is [ErrNewer] when
+// the tables are newer.
+func (s *Store) Migrate(ctx context.Context, with ...string) ([]Migration, error) {
 	if err := s.CheckMigrated(ctx); err != nil && !errors.Is(err, ErrPending) {
 		return nil, err
 	}
 	if err := s.createSchema(ctx); err != nil {
 		return nil, err
 	}
-	provider, err := s.migrations()
+	sets, err := s.chosenSets(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer provider.Close()
-	results, err := provider.Up(ctx)
-	if err != nil {
-		return nil, wrap("migrate", err)
+	if len(sets) == 1 && slices.Contains(with, RLS) {
+		sets = append(sets, chosenSet{set: rlsSet})
 	}
 	var applied []Migration
-	for _, r := range results {
-		applied = append(applied, Migration{Version: r.Source.Version, Name: r.Source.Path, AppliedAt: time.Now()})
+	for _, set := range sets {
+		provider, err := s.provider(set.set)
+		if err != nil {
+			return applied, err
+		}
+		defer provider.Close()
+		results, err := provider.Up(ctx)
+		if err != nil {
+			return applied, wrap("migrate", err)
+		}
+		for _, r := range results {
+			applied = append(applied, set.migration(r.Source, time.Now()))
+		}
 	}
 	return applied, nil
 }
 
-// Migrations returns all migrations, applied and pending. It changes nothing.
+// RemoveRLS takes back the set [RLS], and reports whether the tables had it.
+func (s *Store) RemoveRLS(ctx context.Context) (bool, error) {
+	if sets, err := s.chosenSets(ctx); err != nil || len(sets) == 1 {
+		return false, err
+	}
+	provider, err := s.provider(rlsSet)
+	if err != nil {
+		return false, err
+	}
+	defer provider.Close()
+	_, err = provider.DownTo(ctx, 0)
+	return true, wrap("remove row-level security", err)
+}
+
+// Migrations returns all migrations of the chosen sets, applied and pending. It changes
+// nothing.
 func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
-	provider, err := s.migrations()
+	sets, err := s.chosenSets(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer provider.Close()
-	// goose would create its table in order to read it.
-	var exists bool
-	if err := s.pool.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", migrationsTable).Scan(&exists); err != nil {
-		return nil, wrap("read migrations", err)
-	}
-	if !exists {
-		var pending []Migration
-		for _, source := range provider.ListSources() {
-			pending = append(pending, Migration{Version: source.Version, Name: source.Path})
-		}
-		return pending, nil
-	}
-	status, err := provider.Status(ctx)
-	if err != nil {
-		return nil, wrap("read migrations", err)
-	}
 	var all []Migration
-	for _, m := range status {
-		all = append(all, Migration{Version: m.Source.Version, Name: m.Source.Path, AppliedAt: m.AppliedAt})
+	for _, set := range sets {
+		provider, err := s.provider(set.set)
+		if err != nil {
+			return nil, err
+		}
+		defer provider.Close()
+		if len(set.applied) == 0 { // goose would create its table in order to read it
+			for _, source := range provider.ListSources() {
+				all = append(all, set.migration(source, time.Time{}))
+			}
+			continue
+		}
+		status, err := provider.Status(ctx)
+		if err != nil {
+			return nil, wrap("read migrations", err)
+		}
+		for _, m := range status {
+			all = append(all, set.migration(m.Source, m.AppliedAt))
+		}
 	}
 	return all, nil
 }
@@ -106,45 +153,64 @@ func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 // CheckMigrated returns [ErrNewer] when the tables are newer than this version of
 // clerksync, and [ErrPending] when they are older. It costs about as much as [Store.Ping].
 func (s *Store) CheckMigrated(ctx context.Context) error {
-	known, err := knownVersions()
+	sets, err := s.chosenSets(ctx)
 	if err != nil {
 		return err
 	}
-	applied, err := s.appliedVersions(ctx)
-	if err != nil {
-		return err
-	}
-	pending, unknown := len(known), 0
-	for _, version := range applied {
-		if known[version] {
-			pending--
-		} else {
-			unknown++
+	all, pending, unknown := 0, 0, 0
+	for _, set := range sets {
+		known, err := set.versions()
+		if err != nil {
+			return err
+		}
+		all += len(known)
+		pending += len(known)
+		for _, version := range set.applied {
+			if known[version] {
+				pending--
+			} else {
+				unknown++
+			}
 		}
 	}
 	switch {
 	case unknown > 0:
 		return fmt.Errorf("%w: it does not know %s of theirs", ErrNewer, units.Count(unknown, "migration", "migrations"))
 	case pending > 0:
-		return &pendingError{pending, len(known)}
+		return &pendingError{pending, all}
 	}
 	return nil
 }
 
-// appliedVersions reads goose's table; without it no migration is applied.
-func (s *Store) appliedVersions(ctx context.Context) ([]int64, error) {
-	rows, _ := s.pool.Query(ctx, "SELECT version_id FROM "+migrationsTable+" WHERE is_applied AND version_id > 0") // CollectRows returns its error
-	applied, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+// chosenSets returns the set of the tables themselves, and after it the optional one if it
+// was chosen. Without that it is one statement.
+func (s *Store) chosenSets(ctx context.Context) ([]chosenSet, error) {
+	sets := []chosenSet{{set: tableSet}}
+	var version int64
+	var optional bool
+	rows, _ := s.pool.Query(ctx, "SELECT version_id, to_regclass('"+rlsSet.table+"') IS NOT NULL FROM "+tableSet.table+" WHERE is_applied AND version_id > 0") // ForEachRow returns its error
+	_, err := pgx.ForEachRow(rows, []any{&version, &optional}, func() error {
+		sets[0].applied = append(sets[0].applied, version)
+		return nil
+	})
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == pgerrcode.UndefinedTable {
-		return nil, nil
+		return sets, nil
 	}
-	return applied, wrap("read migrations", err)
+	if err != nil || !optional {
+		return sets, wrap("read migrations", err)
+	}
+	rows, _ = s.pool.Query(ctx, "SELECT version_id FROM "+rlsSet.table+" WHERE is_applied AND version_id > 0") // as above
+	applied, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if len(applied) > 0 { // goose's table is there after an attempt that failed, too
+		sets = append(sets, chosenSet{rlsSet, applied})
+	}
+	return sets, wrap("read migrations", err)
 }
 
-// knownVersions returns the versions of the migrations in this program.
-func knownVersions() (map[int64]bool, error) {
-	files, err := fs.Glob(sql.Migrations, "*.sql")
+// versions returns the versions of the migrations in this program.
+func (s *set) versions() (map[int64]bool, error) {
+	files, err := fs.Glob(s.files, "*.sql")
 	if err != nil {
 		return nil, fmt.Errorf("read the migrations: %w", err)
 	}
@@ -157,6 +223,10 @@ func knownVersions() (map[int64]bool, error) {
 		known[version] = true
 	}
 	return known, nil
+}
+
+func (s *set) migration(source *goose.Source, appliedAt time.Time) Migration {
+	return Migration{Set: s.name, Version: source.Version, Name: path.Join(s.name, source.Path), AppliedAt: appliedAt}
 }
 
 func (s *Store) createSchema(ctx context.Context) error {
@@ -180,16 +250,16 @@ func (s *Store) createSchema(ctx context.Context) error {
 	}))
 }
 
-func (s *Store) migrations() (*goose.Provider, error) {
+func (s *Store) provider(set set) (*goose.Provider, error) {
 	// Retry every second, for five minutes. goose's five seconds would delay the start of
 	// the second of two processes by as much.
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
 	if err != nil {
 		return nil, fmt.Errorf("make the migration lock: %w", err)
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, stdlib.OpenDBFromPool(s.pool), sql.Migrations,
+	provider, err := goose.NewProvider(goose.DialectPostgres, stdlib.OpenDBFromPool(s.pool), set.files,
 		goose.WithSessionLocker(locker),
-		goose.WithTableName(migrationsTable),
+		goose.WithTableName(set.table),
 		goose.WithDisableGlobalRegistry(true),
 	)
 	if err != nil {

@@ -51,9 +51,16 @@ type cluster struct {
 	err    error
 	count  atomic.Int64
 	copy   sync.Mutex // PostgreSQL copies a template for one session at a time
+
+	startRLS sync.Once // of the second template
+	errRLS   error
 }
 
-const template = "clerksync_template"
+// The templates: with the tables, and with row-level security on them.
+const (
+	template    = "clerksync_template"
+	templateRLS = "clerksync_template_rls"
+)
 
 func (p *cluster) run() {
 	// Only root can read a temporary folder of root, and PostgreSQL does not run as root.
@@ -75,16 +82,20 @@ func (p *cluster) run() {
 	if p.err != nil {
 		return
 	}
-	if p.err = p.exec(ctx, "CREATE DATABASE "+template); p.err != nil {
-		return
+	p.err = p.makeTemplate(ctx, template)
+}
+
+func (p *cluster) makeTemplate(ctx context.Context, name string, with ...string) error {
+	if err := p.exec(ctx, "CREATE DATABASE "+name); err != nil {
+		return err
 	}
-	s, err := store.Open(ctx, store.Options{URL: p.server.URL(template), Schema: "clerk"})
+	s, err := store.Open(ctx, store.Options{URL: p.server.URL(name), Schema: "clerk"})
 	if err != nil {
-		p.err = err
-		return
+		return err
 	}
 	defer s.Close()
-	_, p.err = s.Migrate(ctx)
+	_, err = s.Migrate(ctx, with...)
+	return err
 }
 
 func (p *cluster) exec(ctx context.Context, statement string) error {
@@ -114,6 +125,20 @@ func (p *cluster) stop() error {
 
 // DatabaseURL makes a migrated database for one test and returns its URL.
 func DatabaseURL(t testing.TB) string { return newDatabase(t, " TEMPLATE "+template) }
+
+// RLSDatabaseURL makes a database with row-level security for one test and returns its
+// URL: that of a superuser, whom no policy binds.
+func RLSDatabaseURL(t testing.TB) string {
+	t.Helper()
+	shared.start.Do(shared.run)
+	if shared.err == nil {
+		shared.startRLS.Do(func() { shared.errRLS = shared.makeTemplate(t.Context(), templateRLS, store.RLS) })
+		if shared.errRLS != nil {
+			t.Fatalf("make a database with row-level security: %v", shared.errRLS)
+		}
+	}
+	return newDatabase(t, " TEMPLATE "+templateRLS)
+}
 
 // EmptyDatabaseURL makes an empty database for one test and returns its URL.
 func EmptyDatabaseURL(t testing.TB) string { return newDatabase(t, "") }
