@@ -87,6 +87,8 @@ FROM (
 -- address its holder, whatever that user claims, and of those that claim it and do not
 -- hold it the one with the greatest rank, besides the given users. Users without a rank
 -- come first, all of them. A user without a head is deleted: its claim does not count.
+-- The order names the address, which is one value, since behind row-level security the
+-- planner does not see that users_waiting_idx has it already.
 --
 -- It must be a separate statement after UserEmailLockMany: only then does it see what the
 -- previous owner of the lock committed. For OFFSET 0 see HeadGetMany.
@@ -111,7 +113,7 @@ CROSS JOIN LATERAL (
     (
         SELECT c.clerk_id, c.primary_email, c.email, c.email_rank FROM users c
         WHERE c.primary_email || '' = a.address AND c.email IS DISTINCT FROM c.primary_email AND c.clerk_id <> ALL(@clerk_id::text[])
-        ORDER BY c.email_rank DESC
+        ORDER BY c.primary_email || '', c.email_rank DESC
         FETCH FIRST 1 ROW WITH TIES
     )
     OFFSET 0

@@ -35,6 +35,7 @@ type Options struct {
 	Command string // dev or serve, for the announcement
 	Version string
 	Migrate bool     // apply pending migrations rather than refuse to start
+	With    []string // optional sets of migrations to apply then, as store.RLS
 	DataDir *DataDir // nil with an external NATS server: nothing is stored on this machine
 	Logger  *slog.Logger
 

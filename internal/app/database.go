@@ -105,7 +105,7 @@ func (a *App) prepareDatabase(ctx context.Context) error {
 		return fmt.Errorf("%w; is DATABASE_URL right, and is the server running?", err)
 	}
 	if a.o.Migrate {
-		applied, err := a.store.Migrate(ctx)
+		applied, err := a.store.Migrate(ctx, a.o.With...)
 		if err != nil && !errors.Is(err, store.ErrNewer) { // CheckMigrated returns it again
 			return err
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/signing"
+	"github.com/clerksync/clerksync/internal/store"
 	"github.com/clerksync/clerksync/internal/tail"
 )
 
@@ -154,7 +155,7 @@ func (c *devCmd) Run(s *session) error {
 	var lines sync.WaitGroup // and the sample data
 	err = dev.run(app.Options{
 		Config: conf, Roles: conf.EveryRole(), Command: "dev", Version: version().Version,
-		Migrate: true, DataDir: dir, Logger: logger, Announced: announced, OpenDashboard: true,
+		Migrate: true, With: []string{store.RLS}, DataDir: dir, Logger: logger, Announced: announced, OpenDashboard: true,
 	}, func(a *app.App) {
 		if people != nil {
 			if err := people.arrive(&dev, deployment{local: local{DataDir: c.DataDir}}); err != nil {

@@ -39,9 +39,9 @@ END
 $$;
 -- +goose StatementEnd
 
--- All columns but raw, which has everything that Clerk sent, and email_rank. That leaves
--- out the views active_users and active_organizations, which read raw: a reader needs none,
--- since it sees no deleted row.
+-- All columns but raw, which has everything that Clerk sent, and email_rank. The views
+-- active_users and active_organizations read raw, and so are refused too. A reader needs
+-- neither: it sees no deleted row.
 GRANT SELECT (
     id, clerk_id, email, primary_email, email_verified, name, first_name, last_name, username, phone_number, image_url,
     external_id, public_metadata, banned, locked, deprovisioned, last_sign_in_at, created_at, updated_at, deleted_at
@@ -165,54 +165,24 @@ END
 $$;
 -- +goose StatementEnd
 
--- Why a role that reads cannot write, for the policies below.
--- +goose StatementBegin
-CREATE FUNCTION refuse_write() RETURNS boolean
-LANGUAGE plpgsql SET search_path FROM CURRENT
-AS $$
-BEGIN
-    RAISE insufficient_privilege USING MESSAGE = format('%1$I inherits the role clerk_reader, which never writes the synced tables: '
-        'ALTER ROLE %1$I NOINHERIT, and grant it clerk_reader again', current_user);
-END
-$$;
--- +goose StatementEnd
-
--- +goose StatementBegin
-DO $$
-DECLARE
-    f regprocedure;
-BEGIN
-    FOR f IN
-        SELECT oid FROM pg_proc WHERE pronamespace = current_schema()::regnamespace AND proname IN (
-            'current_identity', 'current_user_id', 'current_org_id', 'active_user_uuid', 'is_active_user', 'member_org_id', 'is_member', 'refuse_write'
-        )
-    LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC; GRANT EXECUTE ON FUNCTION %1$s TO clerk_reader', f);
-    END LOOP;
-END
-$$;
--- +goose StatementEnd
+REVOKE ALL ON FUNCTION
+    current_identity(), current_user_id(), current_org_id(), active_user_uuid(), is_active_user(), member_org_id(),
+    is_member(text, text[])
+FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    current_identity(), current_user_id(), current_org_id(), active_user_uuid(), is_active_user(), member_org_id(),
+    is_member(text, text[])
+TO clerk_reader;
 
 -- Row-level security is for clerk_reader and its members alone. Everybody else, as the
 -- worker and the roles that read today, sees and writes what it did: a policy that is
 -- always true is gone before a statement is planned.
--- +goose StatementBegin
-DO $$
-DECLARE
-    t text;
-BEGIN
-    FOREACH t IN ARRAY ARRAY['users', 'organizations', 'org_memberships'] LOOP
-        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
-        EXECUTE format('CREATE POLICY everybody ON %I USING (true)', t);
-        -- A worker that inherits clerk_reader by mistake must not go on with the rows that
-        -- it sees: a DELETE that finds nothing is no error.
-        EXECUTE format('CREATE POLICY reader_insert ON %I AS RESTRICTIVE FOR INSERT TO clerk_reader WITH CHECK ((SELECT refuse_write()))', t);
-        EXECUTE format('CREATE POLICY reader_update ON %I AS RESTRICTIVE FOR UPDATE TO clerk_reader USING ((SELECT refuse_write()))', t);
-        EXECUTE format('CREATE POLICY reader_delete ON %I AS RESTRICTIVE FOR DELETE TO clerk_reader USING ((SELECT refuse_write()))', t);
-    END LOOP;
-END
-$$;
--- +goose StatementEnd
+ALTER TABLE users ENABLE ROW LEVEL SECURITY;
+ALTER TABLE organizations ENABLE ROW LEVEL SECURITY;
+ALTER TABLE org_memberships ENABLE ROW LEVEL SECURITY;
+CREATE POLICY everybody ON users USING (true);
+CREATE POLICY everybody ON organizations USING (true);
+CREATE POLICY everybody ON org_memberships USING (true);
 
 -- What a reader sees. (SELECT f()) is evaluated once for a query, f() would be for each row.
 
@@ -236,27 +206,44 @@ CREATE POLICY reader ON users AS RESTRICTIVE FOR SELECT TO clerk_reader USING (
     )
 );
 
--- +goose Down
-
+-- A worker that is made a member of clerk_reader by mistake must not go on with the rows
+-- that it sees: a DELETE that finds nothing is no error. A policy cannot say so, since the
+-- planner may look for the visible rows first.
 -- +goose StatementBegin
-DO $$
-DECLARE
-    t text;
+CREATE FUNCTION refuse_reader() RETURNS trigger
+LANGUAGE plpgsql SET search_path FROM CURRENT
+AS $$
 BEGIN
-    FOREACH t IN ARRAY ARRAY['users', 'organizations', 'org_memberships'] LOOP
-        EXECUTE format('ALTER TABLE %I DISABLE ROW LEVEL SECURITY', t);
-        EXECUTE format('DROP POLICY everybody ON %I', t);
-        EXECUTE format('DROP POLICY reader ON %I', t);
-        EXECUTE format('DROP POLICY reader_insert ON %I', t);
-        EXECUTE format('DROP POLICY reader_update ON %I', t);
-        EXECUTE format('DROP POLICY reader_delete ON %I', t);
-        EXECUTE format('REVOKE ALL ON %I FROM clerk_reader', t);
-    END LOOP;
-    EXECUTE format('REVOKE USAGE ON SCHEMA %I FROM clerk_reader', current_schema());
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'clerk_reader' AND pg_has_role(oid, 'USAGE')) THEN
+        RAISE insufficient_privilege USING MESSAGE = format('%1$I inherits the role clerk_reader, which never writes the synced tables; run: '
+            'REVOKE clerk_reader FROM %1$I; ALTER ROLE %1$I NOINHERIT; GRANT clerk_reader TO %1$I', current_user);
+    END IF;
+    RETURN NULL;
 END
 $$;
 -- +goose StatementEnd
-DROP FUNCTION refuse_write();
+CREATE TRIGGER refuse_reader BEFORE INSERT OR UPDATE OR DELETE ON users
+WHEN (row_security_active('users'::regclass)) EXECUTE FUNCTION refuse_reader(); -- not for the owner
+CREATE TRIGGER refuse_reader BEFORE INSERT OR UPDATE OR DELETE ON organizations
+WHEN (row_security_active('organizations'::regclass)) EXECUTE FUNCTION refuse_reader();
+CREATE TRIGGER refuse_reader BEFORE INSERT OR UPDATE OR DELETE ON org_memberships
+WHEN (row_security_active('org_memberships'::regclass)) EXECUTE FUNCTION refuse_reader();
+
+-- +goose Down
+
+DROP TRIGGER refuse_reader ON org_memberships;
+DROP TRIGGER refuse_reader ON organizations;
+DROP TRIGGER refuse_reader ON users;
+DROP FUNCTION refuse_reader();
+DROP POLICY reader ON users;
+DROP POLICY reader ON organizations;
+DROP POLICY reader ON org_memberships;
+DROP POLICY everybody ON users;
+DROP POLICY everybody ON organizations;
+DROP POLICY everybody ON org_memberships;
+ALTER TABLE users DISABLE ROW LEVEL SECURITY;
+ALTER TABLE organizations DISABLE ROW LEVEL SECURITY;
+ALTER TABLE org_memberships DISABLE ROW LEVEL SECURITY;
 DROP FUNCTION is_member(text, text[]);
 DROP FUNCTION member_org_id();
 DROP FUNCTION is_active_user();
@@ -264,4 +251,13 @@ DROP FUNCTION active_user_uuid();
 DROP FUNCTION current_org_id();
 DROP FUNCTION current_user_id();
 DROP FUNCTION current_identity();
+
 -- The role stays: another database of the server may use it.
+-- +goose StatementBegin
+DO $$
+BEGIN
+    REVOKE ALL ON users, organizations, org_memberships FROM clerk_reader;
+    EXECUTE format('REVOKE USAGE ON SCHEMA %I FROM clerk_reader', current_schema());
+END
+$$;
+-- +goose StatementEnd
