@@ -18,17 +18,20 @@ import (
 )
 
 // readAs runs f in a transaction that has a role and settings, all made by one statement,
-// as PostgREST does it.
+// as PostgREST does it, and none of the planner settings of the store.
 func readAs(t require.TestingT, s *store.Store, role string, settings map[string]string, f func(tx pgx.Tx)) {
 	ctx := context.Background()
 	tx, err := s.Pool().Begin(ctx)
 	require.NoError(t, err)
 	defer tx.Rollback(ctx) // nothing was written
-	names, values := []string{"role"}, []string{role}
+	_, err = tx.Exec(ctx, "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on; SET LOCAL join_collapse_limit = 8")
+	require.NoError(t, err)
+	names, values := []string{}, []string{}
 	for name, value := range settings {
 		names, values = append(names, name), append(values, value)
 	}
-	_, err = tx.Exec(ctx, "SELECT set_config(name, value, true) FROM unnest($1::text[], $2::text[]) AS s (name, value)", names, values)
+	_, err = tx.Exec(ctx, "SELECT set_config(name, value, true) FROM unnest($1::text[], $2::text[]) AS s (name, value)",
+		append(names, "role"), append(values, role))
 	require.NoError(t, err)
 	f(tx)
 }
