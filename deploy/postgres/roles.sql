@@ -1,7 +1,8 @@
--- Two roles for clerksync, for a database of your own:
+-- Roles for clerksync, for a database of your own:
 --
 --   clerksync_owner  owns the schema and its tables: for clerksync migrate up
 --   clerksync        reads and writes rows, and nothing else: for clerksync serve
+--   clerk_reader     what clerksync migrate up --with rls lets read one tenant's rows; no login
 --
 -- As a superuser, or as the owner of the database with CREATEROLE, connected to the
 -- database. It can be run again.
@@ -15,6 +16,17 @@
 SELECT format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', r)
 FROM unnest(ARRAY['clerksync_owner', 'clerksync']) AS r
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r)
+\gexec
+
+SELECT 'CREATE ROLE clerk_reader NOLOGIN'
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'clerk_reader')
+\gexec
+
+-- The directory API acts as clerk_reader for a query. The worker, with the same login, must
+-- not: NOINHERIT, before the GRANT.
+ALTER ROLE clerksync NOINHERIT;
+SELECT 'GRANT clerk_reader TO clerksync'
+WHERE NOT pg_has_role('clerksync', 'clerk_reader', 'MEMBER')
 \gexec
 
 -- Who is no superuser has to be a member of the owner to make something its own.
@@ -35,10 +47,11 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA :"schema" TO clerks
 ALTER DEFAULT PRIVILEGES FOR ROLE clerksync_owner IN SCHEMA :"schema"
   GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO clerksync;
 
--- The list of applied migrations is only read by serve. It is there after the
--- first migrate up: run this file once more then.
-SELECT format('REVOKE INSERT, UPDATE, DELETE ON %I.clerksync_migrations FROM clerksync', :'schema')
-WHERE to_regclass(format('%I.clerksync_migrations', :'schema')) IS NOT NULL
+-- The lists of applied migrations are only read by serve. They are there after the
+-- first migrate up, with and without rls: run this file once more then.
+SELECT format('REVOKE INSERT, UPDATE, DELETE ON %I.%I FROM clerksync', :'schema', t)
+FROM unnest(ARRAY['clerksync_migrations', 'clerksync_rls_migrations']) AS t
+WHERE to_regclass(format('%I.%I', :'schema', t)) IS NOT NULL
 \gexec
 
 COMMIT;

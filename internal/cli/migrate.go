@@ -69,7 +69,7 @@ func (c *migrateDownCmd) Run(s *session) error {
 			Removed bool `json:"removed"`
 		}{removed})
 	case removed:
-		fmt.Fprintln(s.stdout, "removed rls: the policies no longer bind the role clerk_reader, which may read nothing")
+		fmt.Fprintln(s.stdout, "removed rls: nothing binds the role clerk_reader any more, and it may read nothing")
 	default:
 		fmt.Fprintln(s.stdout, "nothing to do: the tables have no rls")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -176,4 +177,36 @@ func TestOthersReadWhatTheyDid(t *testing.T) {
 	apply(t, scratch, entriesOf([]*clerk.Event{userAt(1, "user_1", addressA), userAt(1, "user_2", addressB), joinedAt(1, "orgmem_1"), userDeletedAt(1, "user_3")}))
 	require.Empty(t, differences(t, worker, scratch))
 	require.NoError(t, drop(t.Context()))
+}
+
+// TestRolesOfTheDeployment: with deploy/postgres/roles.sql the owner may turn row-level
+// security on, and the login of serve writes all rows and reads as clerk_reader.
+func TestRolesOfTheDeployment(t *testing.T) {
+	t.Parallel()
+	server := ownServer(t)
+	admin := testkit.OpenStore(t, server("", "postgres"))
+	roles := func() {
+		psql := exec.Command("psql", "--no-psqlrc", "-q", "-v", "ON_ERROR_STOP=1", "-d", server("", "postgres"), "-f", "../../deploy/postgres/roles.sql")
+		out, err := psql.CombinedOutput()
+		require.NoError(t, err, string(out))
+	}
+	roles()
+	edit(t, admin, "ALTER ROLE clerksync PASSWORD 'secret'; ALTER ROLE clerksync_owner PASSWORD 'secret'")
+	owner, worker := testkit.OpenStore(t, server("clerksync_owner", "postgres")), testkit.OpenStore(t, server("clerksync", "postgres"))
+	_, err := owner.Migrate(t.Context(), store.RLS)
+	require.NoError(t, err)
+	roles()
+
+	require.NoError(t, worker.CheckMigrated(t.Context()))
+	batch(t, worker, userAt(1, "user_1", addressA), userAt(1, "user_2", addressB), joinedAt(1, "orgmem_1"))
+	require.Equal(t, []store.Outcome{store.Applied}, batch(t, worker, leftAt(2, "orgmem_1", 1)))
+	require.Empty(t, members(t, owner))
+	require.Len(t, users(t, worker), 2)
+	readAs(t, worker, "clerk_reader", map[string]string{"clerk.user_id": "user_2"}, func(tx pgx.Tx) {
+		require.Equal(t, []string{"(user_2)"}, list(t, tx, "SELECT clerk_id FROM users"))
+	})
+	for _, table := range []string{"clerksync_migrations", "clerksync_rls_migrations"} {
+		_, err := worker.Pool().Exec(t.Context(), "DELETE FROM "+table)
+		require.ErrorContains(t, err, "permission denied for table "+table)
+	}
 }
