@@ -2,6 +2,9 @@ module github.com/clerksync/clerksync
 
 go 1.26.0
 
+// The hundreds of megabytes of deploy/examples.
+ignore node_modules
+
 require (
 	charm.land/bubbletea/v2 v2.1.1
 	github.com/alecthomas/kong v1.17.0

@@ -82,6 +82,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		},
 		"internal/archtest": {},
 		"internal/bench":    {},
+		"internal/examples": {},
 		"cmd/clerksync":     {"internal/cli"},
 		"sql":               {},
 		"sql/rls":           {},
