@@ -79,16 +79,16 @@ type clerksync struct {
 	AdminURL    string
 	DatabaseURL string
 	Secret      string // signs webhooks
+	DataDir     string
 }
 
 // startClerksync starts clerksync serve with the embedded event log. settings are
 // variables, NAME=value.
 func startClerksync(t *testing.T, settings ...string) *clerksync {
 	t.Helper()
-	c := &clerksync{DatabaseURL: testkit.EmptyDatabaseURL(t), Secret: signing.NewSecret()}
-	data := filepath.Join(t.TempDir(), "data")
+	c := &clerksync{DatabaseURL: testkit.EmptyDatabaseURL(t), Secret: signing.NewSecret(), DataDir: filepath.Join(t.TempDir(), "data")}
 	p := start(t, ".", append([]string{
-		"DATABASE_URL=" + c.DatabaseURL, "CLERK_WEBHOOK_SIGNING_SECRET=" + c.Secret, "CLERKSYNC_DATA_DIR=" + data,
+		"DATABASE_URL=" + c.DatabaseURL, "CLERK_WEBHOOK_SIGNING_SECRET=" + c.Secret, "CLERKSYNC_DATA_DIR=" + c.DataDir,
 		"CLERKSYNC_ADDR=127.0.0.1:0", "CLERKSYNC_ADMIN_ADDR=127.0.0.1:0",
 	}, settings...), program, "serve", "--migrate")
 	p.await(func() (bool, any) {
@@ -96,7 +96,7 @@ func startClerksync(t *testing.T, settings ...string) *clerksync {
 			Endpoint string `json:"endpoint"`
 			AdminURL string `json:"admin_url"`
 		}
-		file, err := os.ReadFile(filepath.Join(data, "running.json"))
+		file, err := os.ReadFile(filepath.Join(c.DataDir, "running.json"))
 		if err == nil {
 			err = json.Unmarshal(file, &running)
 		}
