@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -49,54 +50,51 @@ func list(t require.TestingT, tx pgx.Tx, query string, args ...any) []string {
 // identity is who asks, by Clerk ids.
 type identity struct{ user, org string }
 
-// identities draws settings, and the identity that they give; of malformed and
-// contradictory ones none.
-func identities(users, orgs []string) *rapid.Generator[struct {
+// asker is a transaction's settings, and the identity that they give.
+type asker struct {
 	settings map[string]string
 	is       identity
-}] {
-	type drawn = struct {
-		settings map[string]string
-		is       identity
-	}
-	return rapid.Custom(func(t *rapid.T) drawn {
+}
+
+// askers draws settings of every kind: in one of four cases they are malformed or
+// contradictory, and give no identity.
+func askers(users, orgs []string) *rapid.Generator[asker] {
+	const token, user, org = "request.jwt.claims", "clerk.user_id", "clerk.org_id"
+	return rapid.Custom(func(t *rapid.T) asker {
 		id := identity{rapid.SampledFrom(users).Draw(t, "user"), rapid.SampledFrom(append([]string{""}, orgs...)).Draw(t, "org")}
-		claims := func(c testkit.Object) string {
+		claims := func(more testkit.Object) string {
+			c := testkit.Object{"sub": id.user, "v": 2}
+			if id.org != "" {
+				c["o"] = testkit.Object{"id": id.org, "rol": "admin"}
+			}
+			maps.Copy(c, more)
 			text, err := json.Marshal(c)
 			require.NoError(t, err)
 			return string(text)
 		}
-		v1, v2 := testkit.Object{"sub": id.user}, testkit.Object{"sub": id.user, "v": 2}
-		if id.org != "" {
-			v1["org_id"], v1["org_role"] = id.org, "org:admin"
-			v2["o"] = testkit.Object{"id": id.org, "rol": "admin"}
+		version1, err := json.Marshal(testkit.Object{"sub": id.user, "org_id": id.org, "org_role": "org:admin"})
+		require.NoError(t, err)
+		if rapid.IntRange(0, 3).Draw(t, "valid") > 0 {
+			return rapid.SampledFrom([]asker{
+				{map[string]string{token: string(version1)}, id},
+				{map[string]string{token: claims(nil)}, id},
+				{map[string]string{user: id.user, org: id.org}, id},
+				{map[string]string{user: id.user, org: id.org, token: ""}, id}, // as a transaction before left it
+				{map[string]string{user: id.user, org: id.org, token: claims(nil)}, id},
+			}).Draw(t, "settings")
 		}
-		set := map[string]string{"clerk.user_id": id.user, "clerk.org_id": id.org}
-		and := func(more map[string]string) map[string]string {
-			settings := map[string]string{"clerk.user_id": id.user, "clerk.org_id": id.org}
-			for name, value := range more {
-				settings[name] = value
-			}
-			return settings
-		}
-		const token = "request.jwt.claims"
-		pending, otherOrg := testkit.Object{"sub": id.user, "sts": "pending"}, testkit.Object{"sub": id.user, "o": testkit.Object{"id": "org_1"}, "org_id": "org_2"}
-		return rapid.SampledFrom([]drawn{
-			{map[string]string{token: claims(v1)}, id},
-			{map[string]string{token: claims(v2)}, id},
-			{set, id},
-			{and(map[string]string{token: ""}), id}, // as a transaction before left it
-			{and(map[string]string{token: claims(v2)}), id},
+		broken := rapid.SampledFrom(malformed).Draw(t, "malformed")
+		return rapid.SampledFrom([]asker{
 			{map[string]string{}, identity{}},
-			{map[string]string{"clerk.user_id": "", "clerk.org_id": "", token: ""}, identity{}},
-			{map[string]string{"clerk.org_id": id.org}, identity{org: id.org}},
+			{map[string]string{user: "", org: "", token: ""}, identity{}},
+			{map[string]string{org: id.org}, identity{org: id.org}},
 			{map[string]string{token: `{"role":"anon"}`}, identity{}},
-			{map[string]string{token: claims(pending)}, identity{}},
-			{map[string]string{token: claims(otherOrg)}, identity{}},
-			{and(map[string]string{"clerk.user_id": "user_other", token: claims(v2)}), identity{}},
-			{and(map[string]string{"clerk.org_id": "org_other", token: claims(v2)}), identity{}},
-			{and(map[string]string{token: rapid.SampledFrom(malformed).Draw(t, "malformed")}), identity{}},
-			{map[string]string{token: rapid.SampledFrom(malformed).Draw(t, "malformed alone")}, identity{}},
+			{map[string]string{token: broken}, identity{}},
+			{map[string]string{user: id.user, org: id.org, token: broken}, identity{}},
+			{map[string]string{token: claims(testkit.Object{"sts": "pending"})}, identity{}},
+			{map[string]string{token: claims(testkit.Object{"o": testkit.Object{"id": "org_1"}, "org_id": "org_2"})}, identity{}},
+			{map[string]string{user: "user_other", org: id.org, token: claims(nil)}, identity{}},
+			{map[string]string{user: id.user, org: "org_other", token: claims(nil)}, identity{}},
 		}).Draw(t, "settings")
 	})
 }
@@ -178,7 +176,7 @@ func crowd(users, orgs []string) *rapid.Generator[[]*clerk.Event] {
 		for _, user := range users {
 			data := testkit.UserData(user, user+"@example.com", user, base, base)
 			for _, flag := range []string{"banned", "locked", "deprovisioned"} {
-				data[flag] = some(8, flag)
+				data[flag] = some(15, flag)
 			}
 			events = append(events, testkit.Event(msg(user), "user.created", base, data))
 		}
@@ -217,7 +215,7 @@ func TestReaderSeesOneTenant(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		empty(t, s)
 		apply(r, s, entriesOf(crowd(users, orgs).Draw(r, "crowd")))
-		drawn := identities(append(users, "user_unknown"), append(orgs, "org_unknown")).Draw(r, "identity")
+		drawn := askers(append(users, "user_unknown"), append(orgs, "org_unknown")).Draw(r, "asker")
 		role := rapid.SampledFrom([]string{"clerk_reader", inherits}).Draw(r, "role")
 		gone := rapid.SampledFrom([]string{"nothing", "membership", "ban", "user", "organization", "rows by hand"}).Draw(r, "gone")
 		readAs(r, s, role, drawn.settings, func(tx pgx.Tx) {

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -9,11 +10,15 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/clerksync/clerksync/internal/embedded/postgres"
 	"github.com/clerksync/clerksync/internal/store"
 	"github.com/clerksync/clerksync/internal/testkit"
+	"github.com/clerksync/clerksync/sql"
+	"github.com/clerksync/clerksync/sql/rls"
 )
 
 const rlsFile = "rls/00001_reader.sql"
@@ -193,4 +198,27 @@ func TestRoleThatMayCreateRoles(t *testing.T) {
 			require.Equal(t, []string{"(t)"}, list(t, tx, "SELECT is_member('org_1', 'member')"))
 		})
 	}
+}
+
+// TestMigrationsAfterRLS: a database that chose row-level security with the first release
+// that has it takes all later migrations of the tables.
+func TestMigrationsAfterRLS(t *testing.T) {
+	t.Parallel()
+	s := testkit.OpenStore(t, testkit.EmptyDatabaseURL(t))
+	edit(t, s, "CREATE SCHEMA clerk")
+	conn := stdlib.OpenDBFromPool(s.Pool())
+	defer conn.Close()
+	for _, set := range []struct {
+		files fs.FS
+		table string
+		last  int64
+	}{{sql.Migrations, "clerksync_migrations", 10}, {rls.Migrations, "clerksync_rls_migrations", 1}} {
+		provider, err := goose.NewProvider(goose.DialectPostgres, conn, set.files, goose.WithTableName(set.table), goose.WithDisableGlobalRegistry(true))
+		require.NoError(t, err)
+		_, err = provider.UpTo(t.Context(), set.last)
+		require.NoError(t, err)
+	}
+	_, err := s.Migrate(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, s.CheckMigrated(t.Context()))
 }

@@ -218,4 +218,7 @@ func TestRolesOfTheDeployment(t *testing.T) {
 		_, err := worker.Pool().Exec(t.Context(), "DELETE FROM "+table)
 		require.ErrorContains(t, err, "permission denied for table "+table)
 	}
+	edit(t, admin, "DROP OWNED BY clerk_reader; DROP ROLE clerk_reader")
+	worker.Pool().Reset()
+	batch(t, worker, userAt(3, "user_2", "")) // goes on
 }

@@ -214,20 +214,20 @@ CREATE FUNCTION refuse_reader() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT
 AS $$
 BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'clerk_reader' AND pg_has_role(oid, 'USAGE')) THEN
-        RAISE insufficient_privilege USING MESSAGE = format('%1$I inherits the role clerk_reader, which never writes the synced tables; run: '
-            'REVOKE clerk_reader FROM %1$I; ALTER ROLE %1$I NOINHERIT; GRANT clerk_reader TO %1$I', current_user);
-    END IF;
-    RETURN NULL;
+    RAISE insufficient_privilege USING MESSAGE = format('%1$I inherits the role clerk_reader, which never writes the synced tables; run: '
+        'REVOKE clerk_reader FROM %1$I; ALTER ROLE %1$I NOINHERIT; GRANT clerk_reader TO %1$I', current_user);
 END
 $$;
 -- +goose StatementEnd
+
+-- Once for a statement, and called only to refuse it. to_regrole is NULL when there is no
+-- such role any more; the owner is a member and not bound.
 CREATE TRIGGER refuse_reader BEFORE INSERT OR UPDATE OR DELETE ON users
-WHEN (row_security_active('users'::regclass)) EXECUTE FUNCTION refuse_reader(); -- not for the owner
+WHEN (row_security_active('users'::regclass) AND pg_has_role(to_regrole('clerk_reader'), 'USAGE')) EXECUTE FUNCTION refuse_reader();
 CREATE TRIGGER refuse_reader BEFORE INSERT OR UPDATE OR DELETE ON organizations
-WHEN (row_security_active('organizations'::regclass)) EXECUTE FUNCTION refuse_reader();
+WHEN (row_security_active('organizations'::regclass) AND pg_has_role(to_regrole('clerk_reader'), 'USAGE')) EXECUTE FUNCTION refuse_reader();
 CREATE TRIGGER refuse_reader BEFORE INSERT OR UPDATE OR DELETE ON org_memberships
-WHEN (row_security_active('org_memberships'::regclass)) EXECUTE FUNCTION refuse_reader();
+WHEN (row_security_active('org_memberships'::regclass) AND pg_has_role(to_regrole('clerk_reader'), 'USAGE')) EXECUTE FUNCTION refuse_reader();
 
 -- +goose Down
 
