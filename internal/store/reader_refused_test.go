@@ -166,3 +166,17 @@ func TestSettingsEndWithTheTransaction(t *testing.T) {
 		require.Zero(t, count(""))
 	}
 }
+
+// TestRowsThatAreDeletedByHand are invisible, although their memberships are still there:
+// an event would have removed these.
+func TestRowsThatAreDeletedByHand(t *testing.T) {
+	t.Parallel()
+	s := twoTenants(t)
+	batch(t, s, testkit.Event("msg_3", "organizationMembership.created", base+1, testkit.MembershipData("orgmem_3", "user_2", "org_1", "org:member", base, base)))
+	readAs(t, s, "clerk_reader", first, func(tx pgx.Tx) {
+		require.Equal(t, []string{"(user_1)", "(user_2)"}, list(t, tx, "SELECT clerk_id FROM users"))
+		edit(t, s, "UPDATE users SET deleted_at = now() WHERE clerk_id = 'user_2'; UPDATE organizations SET deleted_at = now() WHERE clerk_id = 'org_1'")
+		require.Equal(t, []string{"(user_1)"}, list(t, tx, "SELECT clerk_id FROM users"))
+		require.Empty(t, list(t, tx, "SELECT clerk_id FROM organizations"))
+	})
+}
