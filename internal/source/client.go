@@ -88,15 +88,15 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // APIError is an answer of the Backend API that is no success.
 type APIError struct {
-	Path   string // without the query
-	Status int
-	Code   string // Clerk's word for it, or ""
+	Request string // GET /users, without the query
+	Status  int
+	Code    string // Clerk's word for it, or ""
 
 	retryAfter time.Duration // 0 when the answer does not say
 }
 
 func (e *APIError) Error() string {
-	text := fmt.Sprintf("Clerk answered GET %s with %d", e.Path, e.Status)
+	text := fmt.Sprintf("Clerk answered %s with %d", e.Request, e.Status)
 	if e.Code != "" {
 		text += " " + e.Code
 	}
@@ -136,7 +136,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, into an
 		if stopped != nil {
 			return stopped
 		}
-		err := c.try(ctx, path, query, into)
+		err := c.try(ctx, http.MethodGet, path, query, into)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -165,37 +165,38 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, into an
 }
 
 // try sends one request.
-func (c *Client) try(ctx context.Context, path string, query url.Values, into any) error {
+func (c *Client) try(ctx context.Context, method, path string, query url.Values, into any) error {
+	request := method + " " + path
 	ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, fmt.Errorf("no whole answer within %s", requestTimeout))
 	defer cancel()
 	address := c.base + path
 	if len(query) > 0 {
 		address += "?" + query.Encode()
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	r, err := http.NewRequestWithContext(ctx, method, address, nil)
 	if err != nil {
-		return fmt.Errorf("GET %s: CLERK_API_URL is no address", path)
+		return fmt.Errorf("%s: CLERK_API_URL is no address", request)
 	}
 	r.Header.Set("Authorization", "Bearer "+c.key)
 	r.Header.Set("Clerk-API-Version", apiVersion)
 	r.Header.Set("User-Agent", "clerksync")
 	answer, err := c.http.Do(r)
 	if err != nil {
-		return requestError(ctx, path, err)
+		return requestError(ctx, request, err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return readError(path, answer)
+		return readError(request, answer)
 	}
 	limited := &io.LimitedReader{R: answer.Body, N: maxAnswer + 1}
 	err = json.UnmarshalRead(limited, into, lenient)
 	switch {
 	case limited.N <= 0:
-		return fmt.Errorf("GET %s: %w", path, errTooLarge)
+		return fmt.Errorf("%s: %w", request, errTooLarge)
 	case err != nil && ctx.Err() != nil:
-		return requestError(ctx, path, err)
+		return requestError(ctx, request, err)
 	case err != nil: // its text may quote the content
-		return fmt.Errorf("GET %s: %w", path, errUnreadable)
+		return fmt.Errorf("%s: %w", request, errUnreadable)
 	}
 	return nil
 }
@@ -205,9 +206,9 @@ var lenient = json.JoinOptions(jsontext.AllowInvalidUTF8(true), jsontext.AllowDu
 
 // requestError returns the error of a request without an answer. net/http's quotes the
 // address.
-func requestError(ctx context.Context, path string, err error) error {
+func requestError(ctx context.Context, request string, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
-		return fmt.Errorf("GET %s: %w", path, cause)
+		return fmt.Errorf("%s: %w", request, cause)
 	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
@@ -215,13 +216,13 @@ func requestError(ctx context.Context, path string, err error) error {
 	if errors.Is(err, io.EOF) { // before the first byte
 		err = errUnreadable
 	}
-	return fmt.Errorf("GET %s: %w", path, err)
+	return fmt.Errorf("%s: %w", request, err)
 }
 
 // readError returns the error of an answer that is no success. Of the body it takes only
 // the code: the texts may quote the request.
-func readError(path string, answer *http.Response) error {
-	e := &APIError{Path: path, Status: answer.StatusCode, retryAfter: retryAfter(answer.Header.Get("Retry-After"))}
+func readError(request string, answer *http.Response) error {
+	e := &APIError{Request: request, Status: answer.StatusCode, retryAfter: retryAfter(answer.Header.Get("Retry-After"))}
 	var body struct {
 		Errors []struct {
 			Code string `json:"code"`

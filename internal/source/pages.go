@@ -71,6 +71,19 @@ type page struct {
 
 func (p *page) read() int { return len(p.snapshots) + p.refused }
 
+// each calls f for every page from a position on.
+func (s *series) each(ctx context.Context, at *position, f func(*page) error) error {
+	for {
+		p, err := s.next(ctx, at)
+		if err != nil {
+			return err
+		}
+		if err := f(p); err != nil || p.last {
+			return err
+		}
+	}
+}
+
 // next requests the page at a position, and moves the position behind it.
 func (s *series) next(ctx context.Context, at *position) (*page, error) {
 	if s.filtered {

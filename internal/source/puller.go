@@ -226,19 +226,14 @@ func (p *Puller) fetch(ctx context.Context, kind clerk.Kind, id, instanceID stri
 		instanceID: instanceID, origin: clerk.OriginReadThrough,
 	}
 	events := []*clerk.Event{snapshot.Event}
-	for at := (position{}); ; {
-		page, err := s.next(ctx, &at)
-		if err != nil {
-			return nil, err
-		}
+	err = s.each(ctx, &position{}, func(page *page) error {
 		events = append(events, page.events()...)
-		if page.last {
-			return events, nil
+		if !page.last && p.limit.Wait(ctx) != nil { // pullRequests has the first page
+			return ErrBusy
 		}
-		if err := p.limit.Wait(ctx); err != nil { // one token was for this page, as pullRequests says
-			return nil, ErrBusy
-		}
-	}
+		return nil
+	})
+	return events, err
 }
 
 // awaitApplied returns when every event, or a newer one, is applied.

@@ -126,7 +126,7 @@ func TestPullThatIsNotApplied(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, fakeclerk.Options{Seed: 1})
 	id := w.clerk.CreateUser(fakeclerk.User{}).ID
-	pulled, err := source.WithTimeout(w.puller(w.client()), 300*time.Millisecond).Pull(t.Context(), id)
+	pulled, err := source.WithTimeout(w.puller(w.client()), 3*time.Second).Pull(t.Context(), id)
 	require.ErrorIs(t, err, source.ErrNotApplied)
 	require.EqualValues(t, 1, pulled.Counts.Stored)
 	require.Len(t, w.Events(), 1)

@@ -163,15 +163,7 @@ func (r *Reconciler) each(ctx context.Context, kind clerk.Kind, path string, at 
 		client: r.o.Client, kind: kind, path: path, filtered: path == paths[clerk.KindUser], logger: r.o.Logger,
 		instanceID: r.instanceID, origin: clerk.OriginReconcile,
 	}
-	for {
-		p, err := s.next(ctx, at)
-		if err != nil {
-			return err
-		}
-		if err := f(p); err != nil || p.last {
-			return err
-		}
-	}
+	return s.each(ctx, at, f)
 }
 
 // compareUpdated compares the users that were updated since. The last updated come first,
