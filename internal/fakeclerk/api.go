@@ -240,7 +240,7 @@ func (c *Clerk) getUserMemberships(r *http.Request) ([]byte, *apiError) {
 }
 
 func (c *Clerk) listMemberships(r *http.Request, of func(*membership) bool) ([]byte, *apiError) {
-	q, failure := parseQuery(r, membershipParameters)
+	q, failure := parseQuery(r, paging)
 	if failure != nil {
 		return nil, failure
 	}

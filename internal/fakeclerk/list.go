@@ -20,14 +20,10 @@ const (
 // The parameters of the lists. A parameter that this package does not know is refused
 // instead of ignored: a test should not rest on a filter that filters nothing.
 var (
-	paging      = []string{"limit", "offset", "order_by", "__clerk_api_version"}
-	userFilters = []string{
-		"user_id", "created_at_before", "created_at_after", "last_active_at_before", "last_active_at_after",
-		"last_sign_in_at_before", "last_sign_in_at_after", "__clerk_api_version",
-	}
+	paging                 = []string{"limit", "offset", "order_by"}
+	userFilters            = []string{"user_id", "created_at_before", "created_at_after"}
 	userParameters         = slices.Concat(paging, userFilters, []string{"starting_after"})
 	organizationParameters = slices.Concat(paging, []string{"organization_id", "include_members_count"})
-	membershipParameters   = slices.Concat(paging, []string{"user_id"})
 )
 
 // query has the parameters of a list.
@@ -83,21 +79,21 @@ func (q query) idsIn(name string) (ids []string, ok bool, failure *apiError) {
 	return ids, ok, nil
 }
 
-// between returns the bounds of a filter by time, both of which are left out.
-func (q query) between(name string) (after, before int64, ok bool, failure *apiError) {
+// created returns the bounds of the time of creation, both of which are left out.
+func (q query) created() (after, before int64, failure *apiError) {
 	after, before = -1<<63, 1<<63-1
-	for parameter, into := range map[string]*int64{name + "_after": &after, name + "_before": &before} {
+	for parameter, into := range map[string]*int64{"created_at_after": &after, "created_at_before": &before} {
 		text := q.values.Get(parameter)
 		if text == "" {
 			continue
 		}
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return 0, 0, false, unprocessable("form_param_value_invalid", parameter+" must be a time in Unix milliseconds")
+			return 0, 0, unprocessable("form_param_value_invalid", parameter+" must be a time in Unix milliseconds")
 		}
-		*into, ok = n, true
+		*into = n
 	}
-	return after, before, ok, nil
+	return after, before, nil
 }
 
 // userView has the users that a request selects, in the order of a list: first those of
@@ -122,20 +118,6 @@ func (v *userView) at(i int) *user {
 	return v.some[i-v.bulk()]
 }
 
-// userKeys are the orders of users, besides that of creation. All phone numbers and
-// wallets are missing here, hence equal.
-var userKeys = map[string]func(a, b *user) int{
-	"updated_at":      func(a, b *user) int { return cmp.Compare(a.UpdatedAt, b.UpdatedAt) },
-	"email_address":   func(a, b *user) int { return cmp.Compare(a.Email, b.Email) },
-	"first_name":      func(a, b *user) int { return cmp.Compare(a.FirstName, b.FirstName) },
-	"last_name":       func(a, b *user) int { return cmp.Compare(a.LastName, b.LastName) },
-	"username":        func(a, b *user) int { return cmp.Compare(a.Username, b.Username) },
-	"last_active_at":  func(a, b *user) int { return cmp.Compare(a.lastActive(), b.lastActive()) },
-	"last_sign_in_at": func(a, b *user) int { return cmp.Compare(a.LastSignIn, b.LastSignIn) },
-	"phone_number":    func(a, b *user) int { return 0 },
-	"web3wallet":      func(a, b *user) int { return 0 },
-}
-
 // selectUsers applies the filters and the order of a request.
 func (c *Clerk) selectUsers(q query) (*userView, *apiError) {
 	v := &userView{c: c, bulkTo: c.o.Bulk, some: c.liveUsers(), descending: q.descending}
@@ -152,53 +134,28 @@ func (c *Clerk) selectUsers(q query) (*userView, *apiError) {
 		}
 		slices.SortFunc(v.some, func(a, b *user) int { return cmp.Compare(a.order, b.order) })
 	}
-	for _, filter := range []struct {
-		name string
-		time func(*user) int64
-	}{
-		{"created_at", func(u *user) int64 { return u.CreatedAt }},
-		{"last_active_at", func(u *user) int64 { return u.lastActive() }},
-		{"last_sign_in_at", func(u *user) int64 { return u.LastSignIn }},
-	} {
-		after, before, ok, failure := q.between(filter.name)
-		switch {
-		case failure != nil:
-			return nil, failure
-		case !ok:
-			continue
-		case filter.name != "created_at":
-			c.materialize(v)
-		}
-		v.some = slices.DeleteFunc(v.some, func(u *user) bool {
-			at := filter.time(u)
-			return at <= after || at >= before || at == 0
-		})
-		if v.bulk() > 0 {
-			v.bulkFrom = c.bulkAfter(after)
-			v.bulkTo = max(v.bulkFrom, c.bulkAfter(before-1))
-		}
+	after, before, failure := q.created()
+	if failure != nil {
+		return nil, failure
 	}
-	if q.orderBy == "created_at" {
-		return v, nil
+	v.some = slices.DeleteFunc(v.some, func(u *user) bool { return u.CreatedAt <= after || u.CreatedAt >= before })
+	if v.bulk() > 0 {
+		v.bulkFrom = c.bulkAfter(after)
+		v.bulkTo = max(v.bulkFrom, c.bulkAfter(before-1))
 	}
-	compare, ok := userKeys[q.orderBy]
-	if !ok {
-		return nil, unprocessable("form_param_value_invalid", "users cannot be ordered by "+q.orderBy)
+	switch q.orderBy {
+	case "created_at":
+	case "updated_at": // the bulk is before all others by it, too
+		slices.SortStableFunc(v.some, func(a, b *user) int { return cmp.Compare(a.UpdatedAt, b.UpdatedAt) })
+	default:
+		return nil, unordered(q)
 	}
-	if q.orderBy != "updated_at" { // by which the bulk is ordered, and before all others
-		c.materialize(v)
-	}
-	slices.SortStableFunc(v.some, compare)
 	return v, nil
 }
 
-// materialize makes all users of the bulk in a view, which takes its time.
-func (c *Clerk) materialize(v *userView) {
-	bulk := make([]*user, 0, v.len())
-	for i := v.bulkFrom; i < v.bulkTo; i++ {
-		bulk = append(bulk, c.bulkUser(i))
-	}
-	v.bulkFrom, v.bulkTo, v.some = 0, 0, append(bulk, v.some...)
+// unordered refuses an order that Clerk does not have, or that nothing here asks for.
+func unordered(q query) *apiError {
+	return unprocessable("form_param_value_invalid", "order_by "+q.orderBy+" is not an order of this list, or not one that this fake of Clerk has")
 }
 
 // userPage returns the part of a view that is the page of a request.
@@ -244,37 +201,20 @@ func (c *Clerk) selectOrganizations(q query) ([]*organization, *apiError) {
 	if filtered {
 		all = slices.DeleteFunc(all, func(o *organization) bool { return !slices.Contains(ids, o.ID) })
 	}
-	return ordered(all, q, map[string]func(a, b *organization) int{
-		"created_at":    func(a, b *organization) int { return cmp.Compare(a.CreatedAt, b.CreatedAt) },
-		"name":          func(a, b *organization) int { return cmp.Compare(a.Name, b.Name) },
-		"members_count": func(a, b *organization) int { return cmp.Compare(a.members, b.members) },
-	})
+	return oldestFirst(all, q, func(o *organization) int64 { return o.CreatedAt })
 }
 
 func (c *Clerk) selectMemberships(q query, of func(*membership) bool) ([]*membership, *apiError) {
-	ids, filtered, failure := q.idsIn("user_id")
-	if failure != nil {
-		return nil, failure
-	}
-	all := slices.DeleteFunc(slices.Clone(c.memberships), func(m *membership) bool {
-		return !of(m) || filtered && !slices.Contains(ids, m.UserID)
-	})
-	keys := map[string]func(a, b *membership) int{
-		"created_at": func(a, b *membership) int { return cmp.Compare(a.CreatedAt, b.CreatedAt) },
-	}
-	for _, name := range []string{"phone_number", "email_address", "first_name", "last_name", "username"} {
-		keys[name] = func(a, b *membership) int { return userKeys[name](a.user, b.user) }
-	}
-	return ordered(all, q, keys)
+	all := slices.DeleteFunc(slices.Clone(c.memberships), func(m *membership) bool { return !of(m) })
+	return oldestFirst(all, q, func(m *membership) int64 { return m.CreatedAt })
 }
 
-// ordered puts a list into the order of a request.
-func ordered[T any](all []*T, q query, keys map[string]func(a, b *T) int) ([]*T, *apiError) {
-	compare, ok := keys[q.orderBy]
-	if !ok {
-		return nil, unprocessable("form_param_value_invalid", "this list cannot be ordered by "+q.orderBy)
+// oldestFirst puts a list into the order of creation, or into the reverse.
+func oldestFirst[T any](all []*T, q query, created func(*T) int64) ([]*T, *apiError) {
+	if q.orderBy != "created_at" {
+		return nil, unordered(q)
 	}
-	slices.SortStableFunc(all, compare)
+	slices.SortStableFunc(all, func(a, b *T) int { return cmp.Compare(created(a), created(b)) })
 	if q.descending {
 		slices.Reverse(all)
 	}
