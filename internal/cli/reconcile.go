@@ -30,7 +30,8 @@ each entity:
   tombstoned  at Clerk, and deleted here; only clerksync restore lifts a tombstone
 
 An event that is stored and not applied yet is no difference, and neither is a webhook that
-is a few seconds late. Rows that were edited by hand are found by clerksync verify.
+is a few seconds late. Neither is a second change within one millisecond, which has the same
+updated_at. Rows that were edited by hand are found by clerksync verify.
 
 With --fix it stores snapshots and deletes in the event log, from where the worker applies
 them. Before a delete is stored, Clerk has said for this one id that it does not have it.

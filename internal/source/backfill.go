@@ -221,10 +221,8 @@ var paths = map[clerk.Kind]string{
 // no end: users who sign up while it runs are read as well. Organizations and memberships
 // have no filter by time, and are one segment each.
 func plan(ctx context.Context, c *Client, users int64) ([]*store.BackfillSegment, error) {
-	positions := map[clerk.Kind][]position{clerk.KindOrganization: {{}}, clerk.KindMembership: {{}}}
-	n := min(max(users/(segmentPages*pageSize), 1), maxSegments)
-	var bounds []int64
-	if n > 1 {
+	ofUsers := []position{{}}
+	if n := min(users/(segmentPages*pageSize), maxSegments); n > 1 {
 		first, err := createdAt(ctx, c, "+created_at")
 		if err != nil {
 			return nil, err
@@ -234,28 +232,23 @@ func plan(ctx context.Context, c *Client, users int64) ([]*store.BackfillSegment
 			return nil, err
 		}
 		for i := int64(1); i < n; i++ {
-			if bound := first + (last-first)/n*i; bound > 0 && (len(bounds) == 0 || bound > bounds[len(bounds)-1]) {
-				bounds = append(bounds, bound)
+			at := &ofUsers[len(ofUsers)-1]
+			if bound := first + (last-first)/n*i; bound > at.From {
+				at.To = bound
+				ofUsers = append(ofUsers, position{From: bound})
 			}
 		}
 	}
-	at := position{}
-	for _, bound := range bounds {
-		at.To = bound
-		positions[clerk.KindUser] = append(positions[clerk.KindUser], at)
-		at = position{From: bound}
-	}
-	positions[clerk.KindUser] = append(positions[clerk.KindUser], at)
-
 	// The lists that cannot be cut take longest: they begin first.
-	var segments []*store.BackfillSegment
-	for _, kind := range []clerk.Kind{clerk.KindMembership, clerk.KindOrganization, clerk.KindUser} {
-		for i, at := range positions[kind] {
-			text, err := json.Marshal(at)
-			if err != nil {
-				return nil, err
-			}
-			segments = append(segments, &store.BackfillSegment{Kind: kind, Number: i, Position: text})
+	segments := []*store.BackfillSegment{{Kind: clerk.KindMembership}, {Kind: clerk.KindOrganization}}
+	positions := append([]position{{}, {}}, ofUsers...)
+	for i := range ofUsers {
+		segments = append(segments, &store.BackfillSegment{Kind: clerk.KindUser, Number: i})
+	}
+	for i, at := range positions {
+		var err error
+		if segments[i].Position, err = json.Marshal(at); err != nil {
+			return nil, err
 		}
 	}
 	return segments, nil

@@ -174,29 +174,6 @@ func TestBackfillReadsIncompleteOrganizations(t *testing.T) {
 	w.requireMirrored()
 }
 
-// TestBackfillIsRefusedBeforeThePublish: with the wrong key, or the key of another
-// instance, or of none.
-func TestBackfillIsRefusedBeforeThePublish(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, fakeclerk.Options{Seed: 1})
-	w.clerk.Populate(20, 2)
-	_, err := w.backfill(func(o *source.BackfillOptions) { o.InstanceID = "ins_other" }).Run(t.Context())
-	require.ErrorIs(t, err, source.ErrInstance)
-	require.EqualError(t, err, "the secret key is of another Clerk instance: "+w.clerk.InstanceID()+", wanted ins_other")
-
-	wrong := source.NewClient(source.Options{SecretKey: "sk_test_wrong", URL: w.url})
-	defer wrong.Close()
-	_, err = w.backfill(func(o *source.BackfillOptions) { o.Client = wrong }).Run(t.Context())
-	require.ErrorIs(t, err, source.ErrKey)
-	require.EqualError(t, err, "the secret key is not taken by Clerk: Clerk answered GET /instance with 401 clerk_key_invalid")
-
-	w.clerk.SetTraps(fakeclerk.Traps{Unresolved: true})
-	_, err = w.backfill().Run(t.Context())
-	require.ErrorIs(t, err, source.ErrKey)
-	require.Empty(t, w.Events())
-	require.Empty(t, w.Rows("SELECT kind FROM backfill_segments"))
-}
-
 // TestBackfillGoesOn after an error of any kind, from its last checkpoint.
 func TestBackfillGoesOn(t *testing.T) {
 	t.Parallel()

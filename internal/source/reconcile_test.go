@@ -253,19 +253,10 @@ func TestReconcileStopsAtManyDeletes(t *testing.T) {
 	w.requireMirrored()
 }
 
-// TestReconcileKey: nothing is compared with a key that Clerk does not take, or of another
-// instance, and nothing deleted when the instance is gone in the middle.
-func TestReconcileKey(t *testing.T) {
+// TestReconcileOfAnInstanceThatIsGone in the middle of it deletes nothing.
+func TestReconcileOfAnInstanceThatIsGone(t *testing.T) {
 	t.Parallel()
 	w := mirrored(t, 20, 2)
-	_, _, err := w.reconcile(fix, func(o *source.ReconcileOptions) {
-		o.Client = source.WithoutPauses(source.NewClient(source.Options{SecretKey: "sk_test_another", URL: w.url}))
-	})
-	require.ErrorIs(t, err, source.ErrKey)
-	require.NotContains(t, err.Error(), "sk_test_another")
-	_, _, err = w.reconcile(fix, func(o *source.ReconcileOptions) { o.InstanceID = "ins_another" })
-	require.ErrorIs(t, err, source.ErrInstance)
-
 	gone := w.clerk.Users()[3].ID
 	require.NoError(t, w.clerk.DeleteUser(gone))
 	w.clerk.SetTraps(fakeclerk.Traps{Unlimited: true, BeforeRead: func(r *http.Request) {
