@@ -231,6 +231,29 @@ func TestReconcileOfAMembershipThatComesAndGoes(t *testing.T) {
 	require.Equal(t, 1, asked)
 }
 
+// TestReconcileOfASeatThatIsTaken: the row of a membership that is gone went to a newer one
+// before Clerk confirmed it.
+func TestReconcileOfASeatThatIsTaken(t *testing.T) {
+	t.Parallel()
+	w := mirrored(t, 20, 2)
+	left := w.clerk.Memberships()[0]
+	require.NoError(t, w.clerk.Leave(left.ID))
+	var back fakeclerk.Membership
+	w.clerk.SetTraps(fakeclerk.Traps{Unlimited: true, AfterRead: func(r *http.Request) {
+		if r.URL.Path == "/v1/users/"+left.UserID+"/organization_memberships" && back.ID == "" {
+			back, _ = w.clerk.Join(left.UserID, left.OrgID, "org:member")
+			w.Append(testkit.Event("msg_back", "organizationMembership.created", back.UpdatedAt,
+				testkit.MembershipData(back.ID, back.UserID, back.OrgID, back.Role, back.CreatedAt, back.UpdatedAt)))
+			w.drain()
+		}
+	}})
+	_, found, err := w.reconcile(fix)
+	require.NoError(t, err)
+	require.NotEmpty(t, back.ID)
+	require.Empty(t, found)
+	w.requireMirrored()
+}
+
 // TestReconcileStopsAtManyDeletes unless they are allowed.
 func TestReconcileStopsAtManyDeletes(t *testing.T) {
 	t.Parallel()
