@@ -49,8 +49,8 @@ type jwks struct {
 
 	keys    atomic.Pointer[keySet] // nil until there are some
 	flight  singleflight.Group
-	ended   atomic.Int64 // when the last request did, in Unix nanoseconds, 0 before
-	failing bool         // the last request failed; of the flight
+	ended   atomic.Pointer[time.Time] // when the last request did, nil before
+	failing bool                      // the last request failed; of the flight
 }
 
 type keySet struct {
@@ -111,7 +111,7 @@ func (j *jwks) refresh() (ended <-chan singleflight.Result) {
 		if err == nil {
 			j.keys.Store(&keySet{byID: keys, fetchedAt: j.now()})
 		}
-		j.ended.Store(j.now().UnixNano())
+		j.ended.Store(new(j.now()))
 		j.report(err)
 		return nil, nil
 	})
@@ -119,7 +119,7 @@ func (j *jwks) refresh() (ended <-chan singleflight.Result) {
 
 func (j *jwks) justEnded() bool {
 	ended := j.ended.Load()
-	return ended != 0 && j.now().Sub(time.Unix(0, ended)) < minInterval
+	return ended != nil && j.now().Sub(*ended) < minInterval
 }
 
 // report counts a request, and logs when they begin and end to fail.

@@ -55,7 +55,7 @@ type Verifier struct {
 
 // New returns a verifier, or an error about the options. It requests nothing.
 func New(o Options) (*Verifier, error) {
-	v := &Verifier{issuer: o.Issuer, parties: o.AuthorizedParties, audiences: o.Audiences, now: o.Now, cache: newCache()}
+	v := &Verifier{issuer: o.Issuer, parties: slices.Clone(o.AuthorizedParties), audiences: slices.Clone(o.Audiences), now: o.Now, cache: newCache()}
 	if v.now == nil {
 		v.now = time.Now
 	}

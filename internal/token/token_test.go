@@ -1,8 +1,12 @@
 package token_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -210,6 +214,40 @@ func TestParties(t *testing.T) {
 	none.refused(t, none.signed(nil), "", token.Invalid, "another application")
 	none.refused(t, none.signed(func(c map[string]any) { c["azp"] = "https://other.example.evil.example" }), "", token.Invalid, "another application")
 	newFixture(t).refused(t, none.signed(without), "", token.Invalid, "native apps")
+}
+
+// TestOptionsAreCopied: a caller may go on with its lists, and leave out what is no origin.
+func TestOptionsAreCopied(t *testing.T) {
+	t.Parallel()
+	parties := []string{token.NoParty, app}
+	f := newFixture(t, func(o *token.Options) { o.AuthorizedParties = parties })
+	parties[0], parties[1] = "https://else.example", ""
+	f.accepted(t, f.signed(nil), "")
+	f.accepted(t, f.signed(func(c map[string]any) { delete(c, "azp") }), "")
+}
+
+// TestWarnings: of what the configuration leaves open, and of a Clerk that is away, once.
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	logged := func(change func(*token.Options)) (*fixture, *bytes.Buffer) {
+		var log bytes.Buffer
+		f := newFixture(t, func(o *token.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) }, change)
+		return f, &log
+	}
+	_, log := logged(func(*token.Options) {})
+	require.Empty(t, log)
+	_, log = logged(func(o *token.Options) { o.AuthorizedParties = nil })
+	require.Contains(t, log.String(), "level=WARN msg=\"CLERK_AUTHORIZED_PARTIES is not set, so a token that Clerk made for any of your applications is taken; ")
+
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	f, log := logged(func(o *token.Options) { o.Key, o.Issuer = "", server.URL })
+	for range 3 {
+		f.refused(t, f.signed(nil), "", token.KeysUnavailable, "")
+		f.clock.advance(time.Minute)
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "\n"), log)
+	require.Contains(t, log.String(), `the answer is 404; is the issuer the Frontend API URL of the instance`)
 }
 
 // TestExpires: also of a token that is in the cache.
