@@ -47,10 +47,12 @@ type jwks struct {
 	logger   *slog.Logger
 	requests *prometheus.CounterVec
 
-	keys    atomic.Pointer[keySet] // nil until there are some
-	flight  singleflight.Group
-	ended   atomic.Pointer[time.Time] // when the last request did, nil before
-	failing bool                      // the last request failed; of the flight
+	keys   atomic.Pointer[keySet] // nil until there are some
+	flight singleflight.Group
+
+	// Of the flight, of which there is one at a time.
+	ended   time.Time // the last request
+	failing bool      // it failed
 }
 
 type keySet struct {
@@ -81,11 +83,9 @@ func (j *jwks) key(ctx context.Context, kid string) (*rsa.PublicKey, error) {
 		}
 		return set.byID[kid], nil
 	}
-	if ended := j.refresh(); ended != nil {
-		select {
-		case <-ended:
-		case <-ctx.Done():
-		}
+	select {
+	case <-j.refresh():
+	case <-ctx.Done():
 	}
 	set = j.keys.Load()
 	switch {
@@ -97,29 +97,21 @@ func (j *jwks) key(ctx context.Context, kid string) (*rsa.PublicKey, error) {
 	return set.byID[kid], nil
 }
 
-// refresh requests the keys, unless that was just done, in which case it returns nil. All
-// callers share one request, which goes on when they are gone.
+// refresh requests the keys, unless that was just done. All callers share one request,
+// which goes on when they are gone.
 func (j *jwks) refresh() (ended <-chan singleflight.Result) {
-	if j.justEnded() {
-		return nil
-	}
 	return j.flight.DoChan("", func() (any, error) {
-		if j.justEnded() { // since the caller looked
+		if !j.ended.IsZero() && j.now().Sub(j.ended) < minInterval {
 			return nil, nil
 		}
 		keys, err := j.fetch()
 		if err == nil {
 			j.keys.Store(&keySet{byID: keys, fetchedAt: j.now()})
 		}
-		j.ended.Store(new(j.now()))
+		j.ended = j.now()
 		j.report(err)
 		return nil, nil
 	})
-}
-
-func (j *jwks) justEnded() bool {
-	ended := j.ended.Load()
-	return ended != nil && j.now().Sub(*ended) < minInterval
 }
 
 // report counts a request, and logs when they begin and end to fail.
