@@ -206,7 +206,10 @@ func TestClerkAway(t *testing.T) {
 
 	hang := make(chan struct{})
 	a.serve(func(w http.ResponseWriter, r *http.Request) {
-		<-hang
+		select {
+		case <-hang:
+		case <-r.Context().Done():
+		}
 		away(w, r)
 	})
 	a.clock.advance(keysFor)
@@ -345,7 +348,10 @@ func TestWaitForKeysEnds(t *testing.T) {
 	a := newFrontendAPI(t)
 	hang := make(chan struct{})
 	a.serve(func(w http.ResponseWriter, r *http.Request) {
-		<-hang
+		select {
+		case <-hang:
+		case <-r.Context().Done():
+		}
 		a.issuer.JWKS.ServeHTTP(w, r)
 	})
 	ctx, cancel := context.WithCancel(t.Context())
