@@ -53,6 +53,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/token":             {"internal/clerk"},
 		"internal/tracing":           {},
 		"internal/units":             {},
+		"internal/schema":            {},
 		"internal/store/db":          {},
 		"internal/store":             {"internal/clerk", "internal/store/db", "internal/units", "sql", "sql/rls"},
 		"internal/eventlog":          {"internal/clerk"},
@@ -75,7 +76,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		},
 		"internal/cli": {
 			"internal/alert", "internal/app", "internal/archive", "internal/clerk", "internal/config", "internal/doctor", "internal/erasure", "internal/eventlog", "internal/fakeclerk",
-			"internal/lag", "internal/probe", "internal/receiver", "internal/replay", "internal/signing", "internal/source", "internal/store", "internal/store/db", "internal/tail", "internal/units",
+			"internal/lag", "internal/probe", "internal/receiver", "internal/replay", "internal/schema", "internal/signing", "internal/source", "internal/store", "internal/store/db", "internal/tail", "internal/units",
 		},
 		"internal/testkit": {
 			"internal/clerk", "internal/embedded/nats", "internal/embedded/postgres", "internal/eventlog", "internal/store", "internal/store/db",

@@ -16,6 +16,7 @@ import (
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/probe"
+	"github.com/clerksync/clerksync/internal/schema"
 )
 
 // The exit statuses.
@@ -45,6 +46,7 @@ type commands struct {
 	Dead      deadCmd      `cmd:"" help:"List, show, retry and discard dead letters: events that can never be applied."`
 	Erase     eraseCmd     `cmd:"" help:"Erase a user: row, stored events, dead letters."`
 	Restore   restoreCmd   `cmd:"" help:"Undo the delete of a user, organization or membership."`
+	Schema    schemaCmd    `cmd:"" help:"Print models of the tables for Prisma, Drizzle, SQL or TypeScript."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 
 	LogLevel  *slog.Level `name:"log-level" env:"CLERKSYNC_LOG_LEVEL" placeholder:"LEVEL" help:"Lowest level that is logged: debug, info, warn, error. Without it, info; in dev, warn."`
@@ -82,7 +84,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		kong.Name("clerksync"),
 		kong.Description(description),
 		kong.Vars(config.Variables()),
-		kong.Vars{"origins": eventlog.OriginNames(), "reasons": reasonNames(), "probe_timeout": probe.DefaultTimeout.String()},
+		kong.Vars{"origins": eventlog.OriginNames(), "reasons": reasonNames(), "probe_timeout": probe.DefaultTimeout.String(), "tools": strings.Join(schema.Tools, ",")},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(status int) { exit = status }), // after --help
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
