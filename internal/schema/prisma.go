@@ -126,7 +126,7 @@ func prismaFields(t table) string {
 	for _, child := range tables {
 		for _, c := range child.columns {
 			if c.parent == t.name {
-				relations = append(relations, "  memberships\t"+child.model+"[]")
+				relations = append(relations, "  memberships\t"+child.model+"[]\t")
 			}
 		}
 	}
