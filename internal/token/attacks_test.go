@@ -179,6 +179,8 @@ func TestAttacks(t *testing.T) {
 		{"two values", raw(string(claimsText) + string(claimsText)), token.Invalid, claims},
 		{"not JSON", raw(`{"exp":`), token.Invalid, claims},
 		{"broken UTF-8", raw(strings.Replace(string(claimsText), "user_1", "user_\xff", 1)), token.Invalid, claims},
+		{"a NUL character", second(`"metadata":{"x":"a\u0000b"}`), token.Invalid, "NUL"},
+		{"half a character", second(`"x":"\ud800"`), token.Invalid, claims},
 		{"deeply nested", second(`"x":` + strings.Repeat("[", 5000)), token.Invalid, claims},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"time"
@@ -60,6 +61,9 @@ func decode(signed []byte) (*claims, error) {
 	var c claims
 	if err := json.Unmarshal(signed, &c); err != nil { // its text may quote the claims
 		return nil, errClaims
+	}
+	if bytes.Contains(signed, []byte(`\u0000`)) { // the policies of the database would see nobody
+		return nil, errNUL
 	}
 	if c.Expires == nil || !validTime(*c.Expires) {
 		return nil, errNoExpiry

@@ -35,6 +35,7 @@ var (
 	errSignature = invalid("the signature is not by the key of this Clerk instance; a development and a production instance have different keys: is the token from the other one?")
 	errKey       = invalid("the token is signed by a key that this Clerk instance does not have; is the token from another instance?")
 	errClaims    = invalid("the claims of the token are not as Clerk makes them; in a JWT template, keep the names and forms of Clerk's own claims")
+	errNUL       = invalid("a claim has the character NUL, which PostgreSQL cannot read; keep it out of the metadata that the session token or the JWT template takes in")
 	errNoExpiry  = invalid("the token has no usable expiry (claim exp); Clerk's tokens have one")
 	errFuture    = invalid("the token is not valid yet; is a clock wrong? Clerk's tokens are valid at once")
 	errPending   = invalid("the session is pending: its user has to finish a task first, such as choosing an organization")
