@@ -41,6 +41,7 @@ var (
 	errPending   = invalid("the session is pending: its user has to finish a task first, such as choosing an organization")
 	errParty     = invalid("the token was made for another application (claim azp); CLERK_AUTHORIZED_PARTIES lists the origins that are taken")
 	errNoParty   = invalid("the token does not name the application that it was made for (claim azp), as those of native apps; CLERK_AUTHORIZED_PARTIES can take them: add " + NoParty)
+	errCookie    = invalid("the token of the cookie does not name the application that it was made for (claim azp); load the page again, or send the token in the header Authorization: Bearer")
 
 	errExpired = &Error{Expired, "the token has expired; call Clerk's getToken() for every request: a session token lives for a minute"}
 

@@ -12,12 +12,17 @@ const cookie = "__session"
 // FromRequest returns the token of a request: of the header Authorization, and without
 // one of the cookie __session. "" means that there is none.
 func FromRequest(r *http.Request) string {
+	raw, _ := find(r)
+	return raw
+}
+
+func find(r *http.Request) (raw string, inCookie bool) {
 	scheme, raw, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if strings.EqualFold(scheme, "Bearer") {
-		return strings.TrimSpace(raw)
+		return strings.TrimSpace(raw), false
 	}
 	if c, err := r.Cookie(cookie); err == nil {
-		return c.Value
+		return c.Value, true
 	}
-	return ""
+	return "", false
 }

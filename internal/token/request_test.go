@@ -42,3 +42,48 @@ func TestFromRequest(t *testing.T) {
 		})
 	}
 }
+
+// TestVerifyRequest: a token without a party is taken from the header only.
+func TestVerifyRequest(t *testing.T) {
+	t.Parallel()
+	native := newFixture(t, func(o *token.Options) { o.AuthorizedParties = []string{app, token.NoParty} })
+	open := newFixture(t, func(o *token.Options) { o.AuthorizedParties = nil })
+	without := func(f *fixture) string { return f.signed(func(c map[string]any) { delete(c, "azp") }) }
+	const header, inCookie, no = "Authorization", "Cookie", "the token of the cookie does not name the application"
+	for _, test := range []struct {
+		name    string
+		f       *fixture
+		raw     string
+		in      string
+		refused string
+	}{
+		{"a browser", native, native.signed(nil), inCookie, ""},
+		{"a browser with the header", native, native.signed(nil), header, ""},
+		{"a native app", native, without(native), header, ""},
+		{"a cookie of nobody knows where", native, without(native), inCookie, no},
+		{"no parties", open, without(open), inCookie, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r := (&http.Request{Header: http.Header{}}).WithContext(t.Context())
+			r.Header.Set(test.in, map[string]string{header: "Bearer ", inCookie: "__session="}[test.in]+test.raw)
+			for range 2 { // the second time out of the cache
+				claims, err := test.f.verifier.VerifyRequest(r, "")
+				if test.refused != "" {
+					require.Nil(t, claims)
+					require.ErrorContains(t, err, test.refused)
+					continue
+				}
+				require.NoError(t, err)
+				require.Equal(t, "user_1", claims.UserID)
+			}
+			if test.refused != "" { // and once it is in the cache
+				test.f.accepted(t, test.raw, "")
+				_, err := test.f.verifier.VerifyRequest(r, "")
+				require.ErrorContains(t, err, test.refused)
+			}
+		})
+	}
+	_, err := native.verifier.VerifyRequest(&http.Request{Header: http.Header{}}, "")
+	require.ErrorContains(t, err, "token_missing")
+}

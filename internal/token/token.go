@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -87,41 +88,58 @@ func New(o Options) (*Verifier, error) {
 // audience "" it takes session tokens, and otherwise tokens of JWT templates for exactly
 // this audience, which must be one of [Options.Audiences].
 func (v *Verifier) Verify(ctx context.Context, raw, audience string) (*Claims, error) {
-	t, result, err := v.verify(ctx, raw, audience)
-	if err != nil {
-		if refused, ok := errors.AsType[*Error](err); ok {
-			result = string(refused.Code)
-		}
-		v.results.WithLabelValues(result).Inc()
-		return nil, err
+	return v.count(v.verify(ctx, raw, use{audience: audience}))
+}
+
+// VerifyRequest is Verify for the token of a request, see [FromRequest]. Where parties are
+// configured, a token without one is taken from the header only, also with [NoParty]: a
+// cookie can come from another subdomain, and native apps have none.
+func (v *Verifier) VerifyRequest(r *http.Request, audience string) (*Claims, error) {
+	raw, inCookie := find(r)
+	return v.count(v.verify(r.Context(), raw, use{audience, inCookie && len(v.parties) > 0}))
+}
+
+// count counts the result of a token.
+func (v *Verifier) count(t *verified, result string, err error) (*Claims, error) {
+	if refused, ok := errors.AsType[*Error](err); ok {
+		result = string(refused.Code)
 	}
 	v.results.WithLabelValues(result).Inc()
+	if err != nil {
+		return nil, err
+	}
 	return &t.claims, nil
 }
 
-func (v *Verifier) verify(ctx context.Context, raw, audience string) (t *verified, result string, err error) {
+// use is what a token is used for.
+type use struct {
+	audience   string // "": as a session token
+	needsParty bool
+}
+
+func (v *Verifier) verify(ctx context.Context, raw string, u use) (t *verified, result string, err error) {
 	switch {
 	case raw == "":
 		return nil, "", errMissing
 	case len(raw) > maxToken:
 		return nil, "", errTooLong
-	case audience != "" && !slices.Contains(v.audiences, audience):
+	case u.audience != "" && !slices.Contains(v.audiences, u.audience):
 		return nil, "", errUnknownAudience
 	}
 	d := digest(sha256.Sum256([]byte(raw)))
 	if t := v.cache.get(d); t != nil {
 		if key, err := v.key(ctx, t.kid); err == nil && key == t.key {
-			if err = t.check(v.now(), audience); errors.Is(err, errExpired) {
+			if err = t.check(v.now(), u); errors.Is(err, errExpired) {
 				v.cache.drop(d)
 			}
 			return t, resultCached, err
 		}
 		v.cache.drop(d) // its key is gone, or was read anew
 	}
-	if t, err = v.open(ctx, raw, audience); err != nil {
+	if t, err = v.open(ctx, raw, u.audience); err != nil {
 		return nil, "", err
 	}
-	if err = t.check(v.now(), audience); err != nil {
+	if err = t.check(v.now(), u); err != nil {
 		return nil, "", err
 	}
 	v.cache.put(d, t)
@@ -193,8 +211,8 @@ func (v *Verifier) read(signed []byte, t *verified) (*verified, error) {
 }
 
 // check checks what depends on the use.
-func (t *verified) check(now time.Time, audience string) error {
-	if err := t.category.check(audience); err != nil {
+func (t *verified) check(now time.Time, u use) error {
+	if err := t.category.check(u.audience); err != nil {
 		return err
 	}
 	switch {
@@ -202,8 +220,10 @@ func (t *verified) check(now time.Time, audience string) error {
 		return errExpired
 	case t.notBefore.After(now.Add(leeway)):
 		return errFuture
-	case audience != "" && !t.audiences.has(audience):
-		return mismatch(audience)
+	case u.audience != "" && !t.audiences.has(u.audience):
+		return mismatch(u.audience)
+	case u.needsParty && t.claims.AuthorizedParty == "":
+		return errCookie
 	}
 	return nil
 }
