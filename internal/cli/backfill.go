@@ -15,7 +15,7 @@ import (
 // backendAPI is the access of a command to Clerk's Backend API.
 type backendAPI struct {
 	config.Source `embed:""`
-	InstanceID    string `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Refuse a secret key of another Clerk instance than this, ins_…. Without it, that of the clerksync running here."`
+	InstanceID    string `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Refuse a secret key of another Clerk instance than this, ins_…. Without it, that of the clerksync running here, or of the users in the tables."`
 	Rate          int    `name:"rate" placeholder:"N" help:"Requests in ten seconds. Without it, as many as Clerk allows the instance: 1000 with a key sk_live_…, 100 with sk_test_…. The application's own requests count as well."`
 }
 
