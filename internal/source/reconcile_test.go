@@ -368,6 +368,31 @@ func TestReconcileWithoutAWorker(t *testing.T) {
 	w.requireMirrored()
 }
 
+// TestReconcileCountsNoDeletesOnTheirWay: webhooks that come just now are not too many
+// deletes.
+func TestReconcileCountsNoDeletesOnTheirWay(t *testing.T) {
+	t.Parallel()
+	w := mirrored(t, 40, 2)
+	gone := w.clerk.Users()[:15]
+	for _, u := range gone {
+		require.NoError(t, w.clerk.DeleteUser(u.ID))
+	}
+	came := false
+	w.clerk.SetTraps(fakeclerk.Traps{Unlimited: true, AfterRead: func(r *http.Request) {
+		if len(r.URL.Query()["user_id"]) == len(gone) {
+			came = true
+			for _, u := range gone {
+				w.Append(testkit.Event("msg_"+u.ID, "user.deleted", time.Now().UnixMilli(), testkit.DeletedData("user", u.ID)))
+			}
+			w.drain()
+		}
+	}})
+	_, found, err := w.reconcile()
+	require.NoError(t, err)
+	require.True(t, came)
+	require.Empty(t, found)
+}
+
 // TestReconcileKeepsWhatWasRestored by an operator.
 func TestReconcileKeepsWhatWasRestored(t *testing.T) {
 	t.Parallel()
