@@ -393,6 +393,30 @@ func TestReconcileCountsNoDeletesOnTheirWay(t *testing.T) {
 	require.Empty(t, found)
 }
 
+// TestReconcileOfUsersWhoSignUpMeanwhile: after the list was read, more than deletes are
+// allowed.
+func TestReconcileOfUsersWhoSignUpMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := mirrored(t, 20, 2)
+	pages := 0
+	w.clerk.SetTraps(fakeclerk.Traps{Unlimited: true, AfterRead: func(r *http.Request) {
+		if r.URL.Path != "/v1/users" || r.URL.Query().Get("limit") != "500" {
+			return
+		}
+		if pages++; pages == 2 { // the end of the list
+			for range 15 {
+				u := w.clerk.CreateUser(fakeclerk.User{LastName: "New"})
+				w.Append(testkit.Event("msg_"+u.ID, "user.created", u.CreatedAt, testkit.UserData(u.ID, "", "New", u.CreatedAt, u.UpdatedAt)))
+			}
+			w.drain()
+		}
+	}})
+	_, found, err := w.reconcile(fix)
+	require.NoError(t, err)
+	require.Equal(t, 2, pages)
+	require.Empty(t, found)
+}
+
 // TestReconcileKeepsWhatWasRestored by an operator.
 func TestReconcileKeepsWhatWasRestored(t *testing.T) {
 	t.Parallel()
