@@ -14,3 +14,9 @@ func (s *Store) Traced(ctx context.Context, t pgx.QueryTracer) (*Store, error) {
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	return &Store{pool: pool, q: s.q, schema: s.schema}, err
 }
+
+// RewriteQueries has a reader send other queries than it means to.
+func RewriteQueries(r *Reader, rewrite func(sql string) string) { r.testOnlyRewrite = rewrite }
+
+// Pool returns the pool of a reader.
+func (r *Reader) Pool() *pgxpool.Pool { return r.pool }

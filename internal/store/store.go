@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,31 @@ type Store struct {
 
 // Open makes a pool of connections. It does not connect: see [Store.Ping].
 func Open(ctx context.Context, o Options) (*Store, error) {
+	config, err := poolConfig(o, map[string]string{
+		"statement_timeout":                   "60s",
+		"idle_in_transaction_session_timeout": "60s",
+		// Every statement finds its rows by key, and joins in the order in which it is
+		// written. A plan made while a table was small, or not analyzed, could read all of it,
+		// and would be kept while the table grows.
+		"enable_seqscan":      "off",
+		"enable_hashjoin":     "off",
+		"enable_mergejoin":    "off",
+		"join_collapse_limit": "1",
+		"jit":                 "off",
+	})
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	return &Store{pool: pool, q: db.New(), schema: o.Schema}, nil
+}
+
+// poolConfig returns the configuration of a pool whose connections have the given settings,
+// unless the URL has others.
+func poolConfig(o Options, settings map[string]string) (*pgxpool.Config, error) {
 	if o.Schema == "" {
 		return nil, errors.New("open database: no schema is named")
 	}
@@ -40,35 +66,19 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.MaxConns > 0 {
 		config.MaxConns = o.MaxConns
 	}
-	if o.ApplicationName == "" {
-		o.ApplicationName = "clerksync"
-	}
-	setDefault := func(key, value string) {
-		if _, ok := config.ConnConfig.RuntimeParams[key]; !ok {
-			config.ConnConfig.RuntimeParams[key] = value
+	settings["application_name"] = cmp.Or(o.ApplicationName, "clerksync")
+	settings["timezone"] = "UTC"
+	params := config.ConnConfig.RuntimeParams
+	for key, value := range settings {
+		if _, ok := params[key]; !ok {
+			params[key] = value
 		}
 	}
-	config.ConnConfig.RuntimeParams["search_path"] = pgx.Identifier{o.Schema}.Sanitize()
-	setDefault("application_name", o.ApplicationName)
-	setDefault("timezone", "UTC")
-	setDefault("statement_timeout", "60s")
-	setDefault("idle_in_transaction_session_timeout", "60s")
-	// Every statement finds its rows by key, and joins in the order in which it is written.
-	// A plan made while a table was small, or not analyzed, could read all of it, and would
-	// be kept while the table grows.
-	setDefault("enable_seqscan", "off")
-	setDefault("enable_hashjoin", "off")
-	setDefault("enable_mergejoin", "off")
-	setDefault("join_collapse_limit", "1")
-	setDefault("jit", "off")
+	params["search_path"] = pgx.Identifier{o.Schema}.Sanitize()
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = 10 * time.Second
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
-	}
-	return &Store{pool: pool, q: db.New(), schema: o.Schema}, nil
+	return config, nil
 }
 
 // Ping checks that the database answers.
