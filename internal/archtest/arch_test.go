@@ -62,6 +62,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/projector":         {"internal/clerk", "internal/eventlog", "internal/metrics", "internal/store", "internal/tracing"},
 		"internal/archive":           {"internal/clerk", "internal/eventlog", "internal/signing"},
 		"internal/source":            {"internal/archive", "internal/background", "internal/clerk", "internal/eventlog", "internal/store"},
+		"internal/directory":         {"internal/clerk", "internal/source", "internal/store", "internal/token"},
 		"internal/replay":            {"internal/clerk", "internal/eventlog", "internal/projector", "internal/store", "internal/store/db"},
 		"internal/erasure":           {"internal/background", "internal/clerk", "internal/eventlog", "internal/lag", "internal/store", "internal/store/db"},
 		"internal/lag":               {"internal/background", "internal/clerk", "internal/eventlog", "internal/signing", "internal/store", "internal/units"},
@@ -71,8 +72,8 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/doctor":            {"internal/alert", "internal/config", "internal/eventlog", "internal/lag", "internal/probe", "internal/source", "internal/store", "internal/units"},
 		"internal/admin":             {"internal/clerk", "internal/eventlog", "internal/lag", "internal/receiver", "internal/replay", "internal/store"},
 		"internal/app": {
-			"internal/admin", "internal/alert", "internal/clerk", "internal/config", "internal/embedded/nats", "internal/embedded/postgres", "internal/erasure", "internal/eventlog",
-			"internal/lag", "internal/metrics", "internal/probe", "internal/projector", "internal/receiver", "internal/source", "internal/store", "internal/tail", "internal/tracing",
+			"internal/admin", "internal/alert", "internal/clerk", "internal/config", "internal/directory", "internal/embedded/nats", "internal/embedded/postgres", "internal/erasure", "internal/eventlog",
+			"internal/lag", "internal/metrics", "internal/probe", "internal/projector", "internal/receiver", "internal/source", "internal/store", "internal/tail", "internal/token", "internal/tracing",
 		},
 		"internal/cli": {
 			"internal/alert", "internal/app", "internal/archive", "internal/clerk", "internal/config", "internal/doctor", "internal/erasure", "internal/eventlog", "internal/fakeclerk",
