@@ -37,10 +37,10 @@ type Watch interface {
 // Options configure a [Handler].
 type Options struct {
 	Checks   []Check             // of /readyz
-	Meter    *lag.Meter          // of /lag
 	Gatherer prometheus.Gatherer // of /metrics
+	Log      *eventlog.Log       // nil: there is no dashboard, and no /lag
+	Meter    *lag.Meter          // of /lag
 	Watch    Watch
-	Log      *eventlog.Log
 	Store    *store.Store // nil: nothing can be retried or replayed from this process
 	Instance string       // Clerk instance whose dead letters can be retried, "" when none is configured
 	Token    string       // "": nobody can log in
@@ -86,8 +86,8 @@ var files embed.FS
 
 // New returns a handler. [Handler.Close] must be called before the server is shut down.
 func New(o Options) (*Handler, error) {
-	if o.Watch == nil || o.Log == nil || o.Meter == nil || o.Gatherer == nil {
-		return nil, errors.New("make the admin handler: a watch, a meter, a gatherer and an event log are needed")
+	if o.Gatherer == nil || o.Log != nil && (o.Watch == nil || o.Meter == nil) {
+		return nil, errors.New("make the admin handler: a gatherer is needed, and with an event log a watch and a meter")
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -120,12 +120,19 @@ func (h *Handler) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.HandleFunc("GET /readyz", h.readyz)
-	mux.HandleFunc("GET /lag", h.guard(Readings, h.lag))
 	mux.HandleFunc("GET /metrics", h.guard(Readings, promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{
 		// One collector that fails must not hide the others.
 		ErrorHandling: promhttp.ContinueOnError,
 	}).ServeHTTP))
+	if h.o.Log != nil {
+		h.routeDashboard(mux)
+	}
+	return secure(h.checkHost(crossOrigin(http.MaxBytesHandler(mux, maxBody))))
+}
 
+// routeDashboard adds the page, and what it reads.
+func (h *Handler) routeDashboard(mux *http.ServeMux) {
+	mux.HandleFunc("GET /lag", h.guard(Readings, h.lag))
 	mux.HandleFunc("GET /{$}", h.page)
 	mux.HandleFunc("GET /static/{file...}", h.asset)
 	mux.HandleFunc("GET /login", h.loginPage)
@@ -147,7 +154,6 @@ func (h *Handler) routes() http.Handler {
 	mux.HandleFunc("GET /letters/{seq}/body", h.requireLogin(one(h.letterBody)))
 	mux.HandleFunc("POST /letters/{seq}/retry", h.requireAction(one(h.retry)))
 	mux.HandleFunc("POST /letters/{seq}/discard", h.requireAction(one(h.discard)))
-	return secure(h.checkHost(crossOrigin(http.MaxBytesHandler(mux, maxBody))))
 }
 
 // page serves the dashboard.

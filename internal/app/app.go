@@ -14,6 +14,7 @@ import (
 
 	"github.com/clerksync/clerksync/internal/admin"
 	"github.com/clerksync/clerksync/internal/config"
+	"github.com/clerksync/clerksync/internal/directory"
 	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
 	"github.com/clerksync/clerksync/internal/erasure"
 	"github.com/clerksync/clerksync/internal/eventlog"
@@ -51,6 +52,7 @@ type Options struct {
 // App is a running clerksync.
 type App struct {
 	Endpoint string // URL of the webhook, "" without the receiver
+	APIURL   string // URL below which the directory API is, "" without it
 	AdminURL string
 	NATSURL  string
 
@@ -63,10 +65,11 @@ type App struct {
 	checks    []admin.Check
 	tracer    *tracing.Tracer // nil when nothing is traced
 	store     *store.Store    // nil without the worker
+	reader    *store.Reader   // nil without the API
 	database  preparation
 	server    *embeddednats.Server
 	nc        *nats.Conn
-	log       *eventlog.Log
+	log       *eventlog.Log // nil for an API that pulls nobody through
 	meter     *lag.Meter
 	measured  *prometheus.Registry // of the meter, apart: gathering it takes a reading
 	watch     *lag.Watch
@@ -76,6 +79,7 @@ type App struct {
 	retention *erasure.Retention
 	reconcile *source.Schedule // nil when there is none
 	receiver  *receiver.Receiver
+	directory *directory.Handler
 	prober    *probe.Prober // nil when none is configured
 
 	adminToken string // "" when there is none
@@ -90,14 +94,18 @@ type part struct {
 
 type stopFunc func(context.Context) error
 
+// events are the roles that work with the event log.
+const events = config.RoleReceiver | config.RoleWorker
+
 // parts start in this order and stop in reverse order.
 var parts = []part{
 	{"traces", config.AllRoles, (*App).startTracing}, // first, so that it sends the spans of the last stop
 	{"PostgreSQL connections", config.RoleWorker, (*App).openStore},
-	{"embedded NATS", config.AllRoles, (*App).startNATS},
+	{"PostgreSQL connections of the API", config.RoleAPI, (*App).openReader},
+	{"embedded NATS", events, (*App).startNATS},
 	{"NATS connection", config.AllRoles, (*App).connectNATS},
 	{"event log", config.AllRoles, (*App).openLog},
-	{"feed of clerksync tail", config.AllRoles, (*App).startFeed},
+	{"feed of clerksync tail", events, (*App).startFeed},
 	{"projector", config.RoleWorker, (*App).makeProjector},
 	{"sweeper", config.RoleWorker, (*App).makeSweeper},
 	{"retention", config.RoleWorker, (*App).makeRetention},
@@ -105,10 +113,11 @@ var parts = []part{
 	{"tables", config.RoleWorker, (*App).prepare}, // starts the four
 	{"receiver", config.RoleReceiver, (*App).makeReceiver},
 	{"prober", config.RoleReceiver, (*App).startProber},
-	{"watch of the lag", config.AllRoles, (*App).startWatch},
-	{"alerts", config.AllRoles, (*App).startAlerts},
+	{"directory API", config.RoleAPI, (*App).makeDirectory},
+	{"watch of the lag", events, (*App).startWatch},
+	{"alerts", events, (*App).startAlerts},
 	{"admin listener", config.AllRoles, (*App).startAdmin},
-	{"public listener", config.RoleReceiver, (*App).listenPublic}, // from here on events arrive
+	{"public listener", config.RoleReceiver | config.RoleAPI, (*App).listenPublic}, // from here on events arrive
 	{"announcement", config.AllRoles, (*App).announce},
 }
 

@@ -33,11 +33,14 @@ func (a *App) startAdmin(context.Context) (stopFunc, error) {
 			open = admin.Readings
 		}
 	}
-	handler, err := admin.New(admin.Options{
-		Checks: a.checks, Meter: a.meter, Gatherer: prometheus.Gatherers{a.registry, a.measured},
-		Watch: a.watch, Log: a.log, Store: a.store, Instance: c.InstanceID, Version: a.o.Version, Endpoint: a.knownEndpoint(),
+	o := admin.Options{
+		Checks: a.checks, Gatherer: a.registry, Store: a.store, Instance: c.InstanceID, Version: a.o.Version, Endpoint: a.knownEndpoint(),
 		Token: a.adminToken, Open: open, Logger: a.logger("admin"),
-	})
+	}
+	if a.o.Roles.Has(events) {
+		o.Log, o.Meter, o.Watch, o.Gatherer = a.log, a.meter, a.watch, prometheus.Gatherers{a.registry, a.measured}
+	}
+	handler, err := admin.New(o)
 	if err != nil {
 		return nil, err
 	}
@@ -76,9 +79,9 @@ func (a *App) knownEndpoint() string {
 
 // publicServer returns the server that faces the internet. Every stage of a connection
 // has a time limit against slow clients; Svix itself gives up after 15 s.
-func publicServer(webhook http.Handler) *http.Server {
+func publicServer(handler http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           webhook, // not below a ServeMux: it redirects unclean paths, and Svix treats a redirect as a failure
+		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,                                        // head and body; the receiver gives a body less
 		WriteTimeout:      10*time.Second + receiver.DefaultDeadline + time.Second, // counted from the end of the head

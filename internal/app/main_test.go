@@ -41,11 +41,13 @@ func options(t *testing.T, change ...func(*app.Options)) app.Options {
 	c.SigningSecrets = []config.Secret{secret}
 	c.Appliers, c.Batch = 2, 100
 	o := app.Options{
-		Config: c,
-		Roles:  config.AllRoles, Command: "serve", Version: "test", Logger: slog.New(slog.DiscardHandler),
+		Config: c, Command: "serve", Version: "test", Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, f := range change {
 		f(&o)
+	}
+	if o.Roles == 0 {
+		o.Roles = o.Config.EveryRole()
 	}
 	if o.DataDir == nil && o.Config.NATSURL == "" {
 		dir, err := app.OpenDataDir(filepath.Join(t.TempDir(), "data"))

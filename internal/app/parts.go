@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/clerksync/clerksync/internal/alert"
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/config"
+	"github.com/clerksync/clerksync/internal/directory"
 	embeddednats "github.com/clerksync/clerksync/internal/embedded/nats"
 	"github.com/clerksync/clerksync/internal/erasure"
 	"github.com/clerksync/clerksync/internal/eventlog"
@@ -207,12 +209,40 @@ func (a *App) makeReceiver(context.Context) (_ stopFunc, err error) {
 
 // listenPublic opens the public listener.
 func (a *App) listenPublic(context.Context) (stopFunc, error) {
-	addr, stop, err := a.listen("receiver", a.o.Config.Receiver.Addr, "CLERKSYNC_ADDR", publicServer(a.receiver))
+	part := "receiver"
+	if a.receiver == nil {
+		part = "directory API"
+	}
+	addr, stop, err := a.listen(part, a.o.Config.Receiver.Addr, "CLERKSYNC_ADDR", publicServer(a.public()))
 	if err != nil {
 		return nil, err
 	}
-	a.Endpoint = "http://" + Reachable(addr.String()) + clerk.WebhookPath
+	base := "http://" + Reachable(addr.String())
+	if a.receiver != nil {
+		a.Endpoint = base + clerk.WebhookPath
+	}
+	if a.directory != nil {
+		a.APIURL = base + "/api"
+	}
 	return stop, nil
+}
+
+// public returns the handler of the public listener. It is no ServeMux, which redirects
+// unclean paths: Svix treats a redirect as a failure.
+func (a *App) public() http.Handler {
+	switch {
+	case a.directory == nil:
+		return a.receiver
+	case a.receiver == nil:
+		return a.directory
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if directory.Serves(r.URL.Path) {
+			a.directory.ServeHTTP(w, r)
+			return
+		}
+		a.receiver.ServeHTTP(w, r)
+	})
 }
 
 // startProber starts sending probes through the public URL, if one is configured. The

@@ -60,9 +60,13 @@ func (a *App) startNATS(ctx context.Context) (stopFunc, error) {
 	return func(context.Context) error { server.Stop(); return nil }, nil
 }
 
-// connectNATS connects to the server of NATS_URL, or to the embedded one.
+// connectNATS connects to the server of NATS_URL, or to the embedded one. An API alone
+// needs neither, unless it pulls users through.
 func (a *App) connectNATS(context.Context) (_ stopFunc, err error) {
 	c, logger := a.o.Config, a.logger("eventlog")
+	if !a.o.Roles.Has(events) && (c.NATSURL == "" || c.SecretKey == "") {
+		return nil, nil
+	}
 	options := []nats.Option{
 		nats.Name("clerksync " + a.o.Command),
 		nats.MaxReconnects(-1),
@@ -128,6 +132,9 @@ func natsRefused(err error) error {
 
 // openLog opens the event log, which may be away. A fatal error of the log ends the app.
 func (a *App) openLog(ctx context.Context) (stopFunc, error) {
+	if a.nc == nil {
+		return nil, nil
+	}
 	c := a.o.Config
 	o := eventlog.Options{
 		Replicas:     c.Replicas,
@@ -146,7 +153,7 @@ func (a *App) openLog(ctx context.Context) (stopFunc, error) {
 		return nil, err
 	}
 	a.log = log
-	a.check("event_log", true, func(ctx context.Context) string {
+	a.check("event_log", a.o.Roles.Has(events), func(ctx context.Context) string {
 		if log.Check(ctx) != nil {
 			return "the event log takes no events"
 		}

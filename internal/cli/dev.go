@@ -214,6 +214,10 @@ func (c *devCmd) welcome(s *session, a *app.App, databaseURL, generated string, 
 	if _, err := os.Stat(sampleFile); err != nil {
 		send = "echo " + shellQuote(sample) + " | " + program() + " send" + dataDir + " -"
 	}
+	api := "" // only when tokens can be verified
+	if a.APIURL != "" {
+		api = "  directory API     " + a.APIURL + "/profile, with a session token\n"
+	}
 	short, _, _ := strings.Cut(databaseURL, "?") // psql does not insist on TLS
 	var text strings.Builder
 	fmt.Fprintf(&text, `clerksync is ready after %.1f s. Ctrl-C ends it.
@@ -222,7 +226,7 @@ func (c *devCmd) welcome(s *session, a *app.App, databaseURL, generated string, 
   signing secret    %s
   database          %s
   dashboard         %s
-  data folder       %s
+%s  data folder       %s
 
 Try it, in another terminal:
 
@@ -231,7 +235,7 @@ Try it, in another terminal:
   psql %s \
     -c 'SELECT clerk_id, name, email FROM clerk.active_users'
 
-`, took.Seconds(), a.Endpoint, secret, databaseURL, a.AdminURL, c.DataDir, send, program(), dataDir, short)
+`, took.Seconds(), a.Endpoint, secret, databaseURL, a.AdminURL, api, c.DataDir, send, program(), dataDir, short)
 	if people != nil {
 		text.WriteString(people.welcome())
 	}

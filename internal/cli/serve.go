@@ -45,7 +45,7 @@ func (c *serveCmd) Run(s *session) error {
 		Config: c.Config, Roles: roles, Command: "serve", Version: version().Version,
 		Migrate: c.Migrate, Logger: s.logger,
 	}
-	if c.NATSURL == "" {
+	if c.NATSURL == "" && roles.Has(config.RoleReceiver|config.RoleWorker) {
 		dir, err := app.OpenDataDir(c.DataDir)
 		if err != nil {
 			return err
@@ -54,8 +54,8 @@ func (c *serveCmd) Run(s *session) error {
 		o.DataDir = dir
 	}
 	return s.run(o, func(a *app.App) {
-		s.logger.Info("clerksync is at work", "receiver", roles.Has(config.RoleReceiver), "worker", roles.Has(config.RoleWorker), "api", roles.Has(config.RoleAPI), "endpoint", a.Endpoint,
-			"admin", a.AdminURL, "pid", os.Getpid())
+		s.logger.Info("clerksync is at work", "receiver", roles.Has(config.RoleReceiver), "worker", roles.Has(config.RoleWorker), "endpoint", a.Endpoint,
+			"api", a.APIURL, "admin", a.AdminURL, "pid", os.Getpid())
 	})
 }
 
