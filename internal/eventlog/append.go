@@ -61,8 +61,8 @@ func (l *Log) append(ctx context.Context, msg *nats.Msg) (Stored, error) {
 	if o == nil {
 		return Stored{}, errNotOpen
 	}
-	if size := int64(msg.Size()) + headroom; size > l.nc.MaxPayload() {
-		return Stored{}, fmt.Errorf("%w: %d bytes with headers, the server takes %d", ErrTooLarge, size, l.nc.MaxPayload())
+	if err := l.checkSize(msg); err != nil {
+		return Stored{}, err
 	}
 	if o.group != nil {
 		return o.group.commit(ctx, msg)
@@ -83,6 +83,14 @@ func (l *Log) append(ctx context.Context, msg *nats.Msg) (Stored, error) {
 		return Stored{}, err
 	}
 	return stored, nil
+}
+
+// checkSize returns [ErrTooLarge] when the server would not take a message.
+func (l *Log) checkSize(msg *nats.Msg) error {
+	if size := int64(msg.Size()) + headroom; size > l.nc.MaxPayload() {
+		return fmt.Errorf("%w: %d bytes with headers, the server takes %d", ErrTooLarge, size, l.nc.MaxPayload())
+	}
+	return nil
 }
 
 // pubAck is JetStream's answer to a message or a batch.
@@ -195,6 +203,10 @@ func (l *Log) request(ctx context.Context, msg *nats.Msg) (*pubAck, error) {
 		}
 		return nil, fmt.Errorf("%w: publish: %w", ErrUnavailable, err)
 	}
+	return readAck(reply)
+}
+
+func readAck(reply *nats.Msg) (*pubAck, error) {
 	var ack pubAck
 	if err := json.Unmarshal(reply.Data, &ack); err != nil {
 		return nil, fmt.Errorf("%w: unreadable acknowledgement", ErrUnavailable)

@@ -54,14 +54,26 @@ func newGrouper(l *Log) *grouper {
 
 // commit stores a message, together with concurrent ones.
 func (g *grouper) commit(ctx context.Context, msg *nats.Msg) (Stored, error) {
+	p, err := g.enqueue(ctx, msg)
+	if err != nil {
+		return Stored{}, err
+	}
+	return g.await(ctx, p)
+}
+
+func (g *grouper) enqueue(ctx context.Context, msg *nats.Msg) (*pending, error) {
 	p := &pending{msg: msg, done: make(chan result, 1)}
 	select {
 	case g.queue <- p:
+		return p, nil
 	case <-g.closing:
-		return Stored{}, errClosing
+		return nil, errClosing
 	case <-ctx.Done():
-		return Stored{}, fmt.Errorf("%w: waiting for a commit: %w", ErrUnavailable, ctx.Err())
+		return nil, fmt.Errorf("%w: waiting for a commit: %w", ErrUnavailable, ctx.Err())
 	}
+}
+
+func (g *grouper) await(ctx context.Context, p *pending) (Stored, error) {
 	select {
 	case r := <-p.done:
 		return r.stored, r.err

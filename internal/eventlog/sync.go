@@ -22,7 +22,7 @@ func (l *Log) Sync(ctx context.Context) error {
 	if l.replicated.Load() {
 		return nil
 	}
-	err := l.askOwner(ctx, syncSubject, nil, commitTimeout)
+	err := l.askOwner(ctx, syncSubject, nil, answerTimeout)
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return fmt.Errorf("%w: sync: %w", ErrUnavailable, err)
 	}

@@ -63,9 +63,10 @@ func streamConfigs(o Options, level int) (events, dead jetstream.StreamConfig) {
 		Duplicates: duplicateWindow,
 		// A full log refuses new events, and Svix retries them. To discard old ones
 		// would lose what is not applied yet.
-		Discard:            jetstream.DiscardNew,
-		AllowDirect:        true,
-		AllowAtomicPublish: level >= levelAtomicPublish,
+		Discard:     jetstream.DiscardNew,
+		AllowDirect: true,
+		// Where Sync forces many messages at once, a batch would only cost its files.
+		AllowAtomicPublish: level >= levelAtomicPublish && o.Sync == nil,
 	}
 	events, dead = config, config
 	events.Name, events.Subjects = Stream, []string{Subject + ".>"}
