@@ -2,20 +2,28 @@ package archive
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/eventlog"
 )
 
-// inFlight and inFlightBytes limit the events that an [Ingest] stores concurrently; they
-// share a group commit.
 const (
-	inFlight      = 256
-	inFlightBytes = 32 << 20
+	// maxChunk and maxChunkBytes bound the events that are on their way to the log together.
+	maxChunk      = 500
+	maxChunkBytes = 4 << 20
+
+	// storers is how many chunks of added events are stored concurrently, and waiting how
+	// many events wait for one of them: a MiB each at the most.
+	storers = 4
+	waiting = 64
+
+	// lookups is how many subjects of the log are read concurrently.
+	lookups = 64
 )
 
 // Counts counts the events of an [Ingest] by outcome.
@@ -24,8 +32,8 @@ type Counts struct {
 	Present uint64 `json:"present"` // in the log already
 }
 
-// Ingest stores events that no webhook delivered, many concurrently. It skips an event
-// whose svix-id the log holds already.
+// Ingest stores events that no webhook delivered, many at once. It skips an event whose
+// svix-id the log holds already. It must not be copied.
 type Ingest struct {
 	// Fresh means that the log holds none of the events, so that nothing has to be read to
 	// store one. It is set before the first.
@@ -33,10 +41,11 @@ type Ingest struct {
 
 	log      *eventlog.Log
 	holdings *eventlog.Holdings
-	all      *errgroup.Group
-	ctx      context.Context // of the group
+	ctx      context.Context // ends when something fails
 	fail     context.CancelCauseFunc
-	room     *semaphore.Weighted
+	start    sync.Once // of the storers
+	added    chan *clerk.Event
+	all      sync.WaitGroup // the storers
 
 	mu     sync.Mutex
 	counts Counts
@@ -44,83 +53,138 @@ type Ingest struct {
 
 // NewIngest returns an ingest into a log.
 func NewIngest(ctx context.Context, log *eventlog.Log) *Ingest {
-	i := &Ingest{log: log, holdings: log.Holdings(), room: semaphore.NewWeighted(inFlightBytes)}
-	ctx, i.fail = context.WithCancelCause(ctx)
-	i.all, i.ctx = errgroup.WithContext(ctx)
-	i.all.SetLimit(inFlight)
+	i := &Ingest{log: log, holdings: log.Holdings(), added: make(chan *clerk.Event, waiting)}
+	i.ctx, i.fail = context.WithCancelCause(ctx)
 	return i
 }
 
 // Add begins to store an event unless the log holds it. It blocks while too many are in
-// flight. An error means that the ingest has failed; [Ingest.Wait] may know the cause.
-func (i *Ingest) Add(e *clerk.Event) error { return i.add(e, func() {}) }
+// flight. An error means that the ingest has failed, as [Ingest.Wait] tells.
+func (i *Ingest) Add(e *clerk.Event) error {
+	i.start.Do(func() {
+		for range storers {
+			i.all.Go(i.storeAdded)
+		}
+	})
+	select {
+	case i.added <- e:
+		return nil
+	case <-i.ctx.Done():
+		return context.Cause(i.ctx)
+	}
+}
 
-// Store stores the events that the log does not hold, and returns when all of them are in
-// the log. Concurrent calls share what can be in flight. When one fails, all fail.
-func (i *Ingest) Store(events []*clerk.Event) error {
-	var stored sync.WaitGroup
-	for _, e := range events {
-		stored.Add(1)
-		if err := i.add(e, stored.Done); err != nil {
-			i.fail(err)
-			stored.Done()
-			break
+// storeAdded stores what was added, together with what else was added by then.
+func (i *Ingest) storeAdded() {
+	for {
+		select {
+		case e, ok := <-i.added:
+			if !ok || i.Store(i.gather(e)) != nil {
+				return
+			}
+		case <-i.ctx.Done():
+			return
 		}
 	}
-	stored.Wait()
+}
+
+func (i *Ingest) gather(e *clerk.Event) []*clerk.Event {
+	events, bytes := []*clerk.Event{e}, len(e.Body)
+	for len(events) < maxChunk && bytes < maxChunkBytes {
+		select {
+		case e, ok := <-i.added:
+			if !ok {
+				return events
+			}
+			events, bytes = append(events, e), bytes+len(e.Body)
+		default:
+			return events
+		}
+	}
+	return events
+}
+
+// Store stores the events that the log does not hold, and returns when all of them are in
+// the log. Calls can be concurrent. When one fails, all fail.
+func (i *Ingest) Store(events []*clerk.Event) error {
+	for len(events) > 0 {
+		n, bytes := 0, 0
+		for n < min(len(events), maxChunk) && bytes < maxChunkBytes {
+			bytes += len(events[n].Body)
+			n++
+		}
+		if err := i.store(events[:n]); err != nil {
+			i.fail(err)
+			return context.Cause(i.ctx)
+		}
+		events = events[n:]
+	}
 	return context.Cause(i.ctx)
 }
 
-// add begins to store an event, and calls done when it is stored or has failed.
-func (i *Ingest) add(e *clerk.Event, done func()) error {
-	if err := i.ctx.Err(); err != nil {
+func (i *Ingest) store(events []*clerk.Event) error {
+	missing, err := i.missing(events)
+	if err != nil {
 		return err
 	}
-	if err := i.log.Admit(i.ctx, []string{e.Envelope.Type}); err != nil {
-		return err
-	}
-	size := min(int64(len(e.Body)), inFlightBytes)
-	if err := i.room.Acquire(i.ctx, size); err != nil {
-		return err
-	}
-	i.all.Go(func() error {
-		defer i.room.Release(size)
-		err := i.store(e)
-		if err != nil {
-			i.fail(err) // before done, so that [Ingest.Store] sees it
+	// An append that began is finished, within the time of a commit: every stored event is
+	// counted.
+	stored, err := i.log.AppendAll(context.WithoutCancel(i.ctx), missing)
+	counts := Counts{Present: uint64(len(events) - len(missing))}
+	for k, s := range stored {
+		switch {
+		case s.Seq == 0:
+			continue
+		case s.Duplicate:
+			counts.Present++
+		default:
+			counts.Stored++
 		}
-		done()
-		return err
-	})
-	return nil
-}
-
-func (i *Ingest) store(e *clerk.Event) error {
-	present := false
-	if !i.Fresh {
-		var err error
-		if present, err = i.holdings.Has(i.ctx, e); err != nil {
-			return err
+		if !i.Fresh {
+			i.holdings.Add(missing[k])
 		}
-	}
-	if !present {
-		// An append that began is finished, within the time of a commit: every stored event
-		// is counted.
-		stored, err := i.log.Append(context.WithoutCancel(i.ctx), e)
-		if err != nil {
-			return err
-		}
-		i.holdings.Add(e)
-		present = stored.Duplicate
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if present {
-		i.counts.Present++
-	} else {
-		i.counts.Stored++
+	i.counts.Stored += counts.Stored
+	i.counts.Present += counts.Present
+	return err
+}
+
+// missing prepares the log for events, and returns those that it does not hold.
+func (i *Ingest) missing(events []*clerk.Event) ([]*clerk.Event, error) {
+	if err := i.ctx.Err(); err != nil {
+		return nil, err
 	}
-	return nil
+	types := map[string]bool{}
+	for _, e := range events {
+		types[e.Envelope.Type] = true
+	}
+	if err := i.log.Admit(i.ctx, slices.Collect(maps.Keys(types))); err != nil {
+		return nil, err
+	}
+	if i.Fresh {
+		return events, nil
+	}
+	has := make([]bool, len(events))
+	all, ctx := errgroup.WithContext(i.ctx)
+	all.SetLimit(lookups)
+	for k, e := range events {
+		all.Go(func() (err error) {
+			has[k], err = i.holdings.Has(ctx, e)
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	var missing []*clerk.Event
+	for k, e := range events {
+		if !has[k] {
+			missing = append(missing, e)
+		}
+	}
+	return missing, nil
 }
 
 // Counts returns the outcomes so far.
@@ -130,8 +194,12 @@ func (i *Ingest) Counts() Counts {
 	return i.counts
 }
 
-// Wait blocks until all events are stored, and returns the first error.
+// Wait blocks until all added events are stored, and returns the first error. Nothing can be
+// added after it.
 func (i *Ingest) Wait() error {
-	defer i.fail(nil)
-	return i.all.Wait()
+	close(i.added)
+	i.all.Wait()
+	err := context.Cause(i.ctx)
+	i.fail(nil)
+	return err
 }

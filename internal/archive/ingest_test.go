@@ -82,6 +82,19 @@ func TestIngestStoresOnlyNewEvents(t *testing.T) {
 	require.EqualValues(t, 400, state.Events)
 }
 
+// TestAddedEventsWaitForNoOthers: a pipe can bring one now, and the next tomorrow.
+func TestAddedEventsWaitForNoOthers(t *testing.T) {
+	t.Parallel()
+	log := testkit.OpenLog(t, testkit.Connect(t, testkit.NATS(t)))
+	ingest := archive.NewIngest(t.Context(), log)
+	for n := range uint64(3) {
+		id := fmt.Sprintf("user_%d", n)
+		require.NoError(t, ingest.Add(testkit.Event("msg_"+id, "user.created", 1768208400000, testkit.UserData(id, "", "Ada", 1, 1))))
+		testkit.Eventually(t, "the event is stored", func() (bool, any) { return ingest.Counts().Stored == n+1, ingest.Counts() })
+	}
+	require.NoError(t, ingest.Wait())
+}
+
 // TestStoreReturnsWhenItsEventsAreStored: calls are independent of each other.
 func TestStoreReturnsWhenItsEventsAreStored(t *testing.T) {
 	t.Parallel()
