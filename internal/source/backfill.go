@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -143,14 +144,7 @@ func (b *Backfill) Run(ctx context.Context) (report *Report, err error) {
 	b.ingest = ingest
 	b.mu.Unlock()
 
-	all, inGroup := errgroup.WithContext(ctx)
-	all.SetLimit(inFlight)
-	for _, segment := range b.run.Segments {
-		if !segment.Done {
-			all.Go(func() error { return b.readSegment(inGroup, segment) })
-		}
-	}
-	if err := all.Wait(); err != nil {
+	if err := b.readSegments(ctx); err != nil {
 		return nil, err
 	}
 	report, err = b.check(ctx)
@@ -273,9 +267,40 @@ func (b *Backfill) series(kind clerk.Kind, path string) *series {
 	}
 }
 
-// readSegment reads a segment to its end. It requests a page while the one before is
-// stored, and when a request fails, stores what it has.
-func (b *Backfill) readSegment(ctx context.Context, segment *store.BackfillSegment) error {
+// storedPage is a page whose events are in the log, before its checkpoint is written.
+type storedPage struct {
+	segment *store.BackfillSegment // as its last checkpoint has it
+	behind  *store.BackfillPage
+}
+
+// readSegments reads all segments to their ends. Reading goes on while checkpoints are
+// written, and when it fails, the pages before get theirs.
+func (b *Backfill) readSegments(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	stored, written := make(chan storedPage, inFlight), make(chan struct{})
+	go func() {
+		defer close(written)
+		if err := b.writeCheckpoints(ctx, stored); err != nil {
+			fail(err)
+		}
+	}()
+	all, inGroup := errgroup.WithContext(ctx)
+	all.SetLimit(inFlight)
+	for _, segment := range b.run.Segments {
+		if !segment.Done {
+			all.Go(func() error { return b.readSegment(inGroup, segment, stored) })
+		}
+	}
+	err := all.Wait()
+	close(stored)
+	<-written
+	return cmp.Or(context.Cause(ctx), err)
+}
+
+// readSegment reads a segment to its end, and stores its pages. It requests a page while
+// the one before is stored, and when a request fails, stores what it has.
+func (b *Backfill) readSegment(ctx context.Context, segment *store.BackfillSegment, stored chan<- storedPage) error {
 	at := position{}
 	if err := json.Unmarshal(segment.Position, &at); err != nil {
 		return fmt.Errorf("read a checkpoint: %w", err)
@@ -307,47 +332,65 @@ func (b *Backfill) readSegment(ctx context.Context, segment *store.BackfillSegme
 			}
 		}
 	}()
+	behind := *segment
 	for p := range pages {
 		if p.err != nil {
 			return p.err
 		}
-		if err := b.store(ctx, segment, p.page, p.after); err != nil {
+		if err := b.ingest.Store(p.events()); err != nil {
 			return err
+		}
+		behind.Position, behind.Done = p.after, p.last
+		behind.Read, behind.Refused = behind.Read+int64(p.read()), behind.Refused+int64(p.refused)
+		select {
+		case stored <- storedPage{segment, newCheckpoint(behind, p.page)}:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	return ctx.Err()
 }
 
-// store stores a page, and then its checkpoint.
-func (b *Backfill) store(ctx context.Context, segment *store.BackfillSegment, p *page, after json.RawMessage) error {
-	if err := b.ingest.Store(p.events()); err != nil {
-		return err
-	}
-	if err := b.o.Log.Sync(ctx); err != nil {
-		return err
-	}
-	counts := store.BackfillPage{Members: map[string]int64{}, Read: map[string]int64{}}
+// newCheckpoint returns the checkpoint behind a page.
+func newCheckpoint(behind store.BackfillSegment, p *page) *store.BackfillPage {
+	c := &store.BackfillPage{Segment: behind, Members: map[string]int64{}, Read: map[string]int64{}}
 	for _, s := range p.snapshots {
-		switch e := s.Event.Envelope; segment.Kind {
+		switch e := s.Event.Envelope; behind.Kind {
 		case clerk.KindOrganization:
 			if s.Members >= 0 {
-				counts.Members[e.EntityID] = s.Members
+				c.Members[e.EntityID] = s.Members
 			}
 		case clerk.KindMembership:
-			counts.Read[e.OrgID]++
+			c.Read[e.OrgID]++
 		}
 	}
-	saved := *segment
-	saved.Position, saved.Done = after, p.last
-	saved.Read, saved.Refused = segment.Read+int64(p.read()), segment.Refused+int64(p.refused)
-	if err := b.saved.Save(ctx, &saved, counts); err != nil {
-		return err
+	return c
+}
+
+// writeCheckpoints writes the checkpoints of stored pages, those of as many as there are at
+// a time: what the log holds is forced onto the disk once for all of them, before.
+func (b *Backfill) writeCheckpoints(ctx context.Context, stored <-chan storedPage) error {
+	for p := range stored {
+		pages, checkpoints := []storedPage{p}, []*store.BackfillPage{p.behind}
+		for range len(stored) {
+			p := <-stored
+			pages, checkpoints = append(pages, p), append(checkpoints, p.behind)
+		}
+		if err := b.o.Log.Sync(ctx); err != nil {
+			return err
+		}
+		if err := b.saved.Save(ctx, checkpoints); err != nil {
+			return err
+		}
+		b.mu.Lock()
+		for _, p := range pages {
+			was, is := p.segment, &p.behind.Segment
+			*b.progress.Read.of(is.Kind) += is.Read - was.Read
+			*b.progress.Refused.of(is.Kind) += is.Refused - was.Refused
+			*was = *is
+		}
+		b.mu.Unlock()
 	}
-	*segment = saved
-	b.mu.Lock()
-	*b.progress.Read.of(segment.Kind) += int64(p.read())
-	*b.progress.Refused.of(segment.Kind) += int64(p.refused)
-	b.mu.Unlock()
 	return nil
 }
 

@@ -10,9 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clerksync/clerksync/internal/archive"
+	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/fakeclerk"
 	"github.com/clerksync/clerksync/internal/source"
 	"github.com/clerksync/clerksync/internal/store"
+	"github.com/clerksync/clerksync/internal/testkit"
 )
 
 // TestBackfillMirrorsClerk: everything that Clerk has is in the tables afterwards, and a
@@ -269,4 +271,46 @@ func TestOneBackfillAtATime(t *testing.T) {
 	}
 	_, err = w.backfill().Run(t.Context())
 	require.NoError(t, err)
+}
+
+// TestCheckpointsFollowTheDisk: none is written for a page that the disk may not have, and
+// the next run reads it again.
+func TestCheckpointsFollowTheDisk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeclerk.Options{Seed: 1, Bulk: 1200})
+	owner, err := eventlog.Open(t.Context(), w.NC, eventlog.Options{Sync: func(string) error {
+		if state, err := w.Log.State(t.Context()); err != nil || state.Events > 0 {
+			return errors.New("disk on fire")
+		}
+		return nil
+	}})
+	require.NoError(t, err)
+	t.Cleanup(owner.Close)
+	command, err := eventlog.Attach(t.Context(), w.NC)
+	require.NoError(t, err)
+	t.Cleanup(command.Close)
+	w.clerk.SetTraps(fakeclerk.Traps{Unlimited: true, BeforeRead: func(r *http.Request) {
+		if r.URL.Path == "/v1/users" && r.URL.Query().Get("limit") == "500" {
+			testkit.Eventually(t, "the empty lists are done", func() (bool, any) {
+				done := w.Rows("SELECT kind FROM backfill_segments WHERE done")
+				return len(done) == 2, done
+			})
+		}
+	}})
+	b := w.backfill(func(o *source.BackfillOptions) { o.Log = command })
+	_, err = b.Run(t.Context())
+	require.ErrorIs(t, err, eventlog.ErrUnavailable)
+	require.ErrorContains(t, err, "disk on fire")
+	state, err := command.State(t.Context())
+	require.NoError(t, err)
+	require.NotZero(t, state.Events)
+	require.Equal(t, source.Totals{}, b.Progress().Read)
+	require.Equal(t, []string{"0"}, w.Rows("SELECT sum(read)::text FROM backfill_segments"))
+
+	owner.Close() // until a restart it refuses everything
+	report, err := w.backfill().Run(t.Context())
+	require.NoError(t, err)
+	require.True(t, report.Complete())
+	require.True(t, report.Resumed)
+	require.Equal(t, 1200, w.snapshots()["user.snapshot"])
 }

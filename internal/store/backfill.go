@@ -41,8 +41,10 @@ type BackfillSegment struct {
 	Done     bool
 }
 
-// BackfillPage is what one page adds to the counts of organizations, by Clerk id.
+// BackfillPage is a page that is durable in the log: the segment as it is behind the page,
+// and what the page adds to the counts of organizations, by Clerk id.
 type BackfillPage struct {
+	Segment BackfillSegment
 	Members map[string]int64 // members of an organization, as Clerk counts them
 	Read    map[string]int64 // memberships of an organization on this page
 }
@@ -120,24 +122,34 @@ func (b *Backfill) Start(ctx context.Context, run *BackfillRun) error {
 	})
 }
 
-// Save writes the checkpoint of a segment, after the page before it is durable in the log.
-func (b *Backfill) Save(ctx context.Context, s *BackfillSegment, page BackfillPage) error {
+// Save writes the checkpoints behind pages, those of one segment in their order.
+func (b *Backfill) Save(ctx context.Context, pages []*BackfillPage) error {
 	return b.change(ctx, "write a checkpoint", func(tx pgx.Tx) error {
-		if len(page.Members) > 0 {
-			ids, counts := columns(page.Members)
-			if err := b.s.q.BackfillMembersMany(ctx, tx, &db.BackfillMembersManyParams{ClerkID: ids, Members: counts}); err != nil {
+		for _, page := range pages {
+			if err := b.save(ctx, tx, page); err != nil {
 				return err
 			}
 		}
-		if len(page.Read) > 0 {
-			ids, counts := columns(page.Read)
-			if err := b.s.q.BackfillReadMany(ctx, tx, &db.BackfillReadManyParams{ClerkID: ids, Read: counts}); err != nil {
-				return err
-			}
+		return nil
+	})
+}
+
+func (b *Backfill) save(ctx context.Context, tx pgx.Tx, page *BackfillPage) error {
+	if len(page.Members) > 0 {
+		ids, counts := columns(page.Members)
+		if err := b.s.q.BackfillMembersMany(ctx, tx, &db.BackfillMembersManyParams{ClerkID: ids, Members: counts}); err != nil {
+			return err
 		}
-		return b.s.q.BackfillSegmentUpdate(ctx, tx, &db.BackfillSegmentUpdateParams{
-			Kind: string(s.Kind), Segment: int32(s.Number), Position: s.Position, Read: s.Read, Refused: s.Refused, Done: s.Done,
-		})
+	}
+	if len(page.Read) > 0 {
+		ids, counts := columns(page.Read)
+		if err := b.s.q.BackfillReadMany(ctx, tx, &db.BackfillReadManyParams{ClerkID: ids, Read: counts}); err != nil {
+			return err
+		}
+	}
+	s := &page.Segment
+	return b.s.q.BackfillSegmentUpdate(ctx, tx, &db.BackfillSegmentUpdateParams{
+		Kind: string(s.Kind), Segment: int32(s.Number), Position: s.Position, Read: s.Read, Refused: s.Refused, Done: s.Done,
 	})
 }
 
