@@ -120,6 +120,22 @@ func serve(tb testing.TB, h http.Handler) string {
 	return l.Addr().String()
 }
 
+// timeOf returns the processor time of one process.
+func timeOf(tb testing.TB, pid int) time.Duration {
+	tb.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(data), ") ")
+	var ticks int64
+	for _, f := range strings.Fields(rest)[11:13] { // utime, stime
+		n, _ := strconv.ParseInt(f, 10, 64)
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
 // processorTime returns the processor time of this process and its children.
 func processorTime(tb testing.TB) time.Duration {
 	tb.Helper()

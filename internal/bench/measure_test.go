@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"testing"
 	"time"
 
@@ -65,10 +64,6 @@ func BenchmarkMeasuring(b *testing.B) {
 			w, p := side(i == 0)
 			wall[i], processor[i] = append(wall[i], w.Seconds()), append(processor[i], p.Seconds())
 		}
-	}
-	median := func(all []float64) float64 {
-		slices.Sort(all)
-		return all[len(all)/2]
 	}
 	ratio := median(wall[1]) / median(wall[0])
 	if ratio < 0.97 {

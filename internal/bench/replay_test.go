@@ -37,7 +37,8 @@ func BenchmarkReplay(b *testing.B) {
 		peak = max(peak, mb)
 		rates[0] = append(rates[0], million/took.Seconds())
 		truncate(b, st)
-		rates[1] = append(rates[1], million/bareUpsert(b, st, million).Seconds())
+		bare, _ := bareUpsert(b, st, million, generated(b))
+		rates[1] = append(rates[1], million/bare.Seconds())
 	}
 	for side, name := range []string{"replay/s", "bare/s"} {
 		slices.Sort(rates[side])
