@@ -74,7 +74,6 @@ SELECT
             WHEN u.deleted_at IS NOT NULL THEN 'deleted'
             WHEN u.banned THEN 'banned'
             WHEN u.deprovisioned THEN 'deprovisioned'
-            WHEN u.locked THEN 'locked'
             WHEN u.updated_at IS NULL THEN 'stub'
             ELSE 'active'
         END

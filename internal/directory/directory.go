@@ -154,7 +154,7 @@ func (h *Handler) refuse(w http.ResponseWriter, p *problem) {
 
 // viewer verifies the token of a request. audience is as in [token.Verifier.Verify].
 func (h *Handler) viewer(r *request, audience string) (store.Viewer, error) {
-	claims, err := h.o.Verifier.Verify(r.Context(), token.FromRequest(r.Request), audience)
+	claims, err := h.o.Verifier.VerifyRequest(r.Request, audience)
 	if err != nil {
 		return store.Viewer{}, err
 	}
@@ -203,8 +203,6 @@ func (h *Handler) find(ctx context.Context, v store.Viewer, org bool, query func
 			return errUserBanned
 		case org && miss.Removed:
 			return errNotAMember
-		case miss.User == store.UserLocked:
-			return errUserLocked
 		case pulled && org && miss.User == store.UserActive:
 			h.pulls.remember(at, errNotAMember)
 			return errNotAMember

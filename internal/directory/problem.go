@@ -77,7 +77,6 @@ var (
 	errOrgNotSelected = newProblem(codeOrgNotSelected, "the token has no organization; let the user select one (Clerk's OrganizationSwitcher, or setActive with an organization), and send a new token")
 	errNotAMember     = newProblem(codeNotAMember, "the user of the token is not, or no longer, a member of its organization; let the user select another organization, and send a new token")
 	errUserBanned     = newProblem(codeUserInactive, "the user is banned or was deprovisioned; lift that in the Clerk dashboard → Users, or sign in as another user")
-	errUserLocked     = newProblem(codeUserInactive, "the user is locked after failed sign-ins; wait until the lock ends, or unlock the user in the Clerk dashboard → Users")
 	errUserDeleted    = newProblem(codeUserInactive, "the user was deleted; sign up again, or sign in as another user")
 	errUserUnknown    = newProblem(codeUserInactive, "Clerk has no such user any more; sign up again, or sign in as another user")
 	errNotSynced      = newProblem(codeNotSyncedYet, "the webhook about this user, or about the membership, has not been applied yet; send the request again after the time in Retry-After")

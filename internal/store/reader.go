@@ -290,7 +290,6 @@ const (
 	UserStub          UserState = "stub" // only its id is known, from a membership
 	UserActive        UserState = "active"
 	UserBanned        UserState = "banned"
-	UserLocked        UserState = "locked" // hidden by the policies, and by nothing else
 	UserDeprovisioned UserState = "deprovisioned"
 	UserDeleted       UserState = "deleted"
 )

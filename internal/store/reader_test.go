@@ -122,7 +122,7 @@ type allowed struct {
 func (w world) allow(id identity) allowed {
 	a := allowed{users: []string{}, orgs: []string{}, memberships: []string{}, roleIn: map[string]string{}}
 	me, ok := w.users[id.user]
-	if !ok || me["deleted_at"] != nil || me["banned"] == true || me["locked"] == true || me["deprovisioned"] == true {
+	if !ok || me["deleted_at"] != nil || me["banned"] == true || me["deprovisioned"] == true {
 		return a
 	}
 	a.active = true

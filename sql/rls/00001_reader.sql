@@ -112,7 +112,8 @@ RETURN (current_identity()).org_id;
 -- rights of the owner of the tables: the policies call them, and would call themselves
 -- otherwise.
 
--- users.id of the current user; NULL when the user may not sign in.
+-- users.id of the current user; NULL when the user is banned or deprovisioned. One who is
+-- locked stays: a lock stops sign-ins only, and anybody can cause it by failed ones.
 -- +goose StatementBegin
 CREATE FUNCTION active_user_uuid() RETURNS uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT
@@ -120,7 +121,7 @@ AS $$
 BEGIN
     RETURN (
         SELECT u.id FROM current_identity() i JOIN users u ON u.clerk_id = i.user_id
-        WHERE u.deleted_at IS NULL AND NOT (u.banned OR u.locked OR u.deprovisioned)
+        WHERE u.deleted_at IS NULL AND NOT (u.banned OR u.deprovisioned)
     );
 END
 $$;
@@ -140,7 +141,7 @@ BEGIN
         FROM current_identity() i
         JOIN users u ON u.clerk_id = i.user_id
         JOIN org_memberships m ON m.user_id = u.id AND m.org_id = i.org_id
-        WHERE u.deleted_at IS NULL AND NOT (u.banned OR u.locked OR u.deprovisioned)
+        WHERE u.deleted_at IS NULL AND NOT (u.banned OR u.deprovisioned)
     );
 END
 $$;
