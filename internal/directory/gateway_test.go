@@ -1,3 +1,7 @@
+//go:build examples
+
+// It needs nginx and Caddy, which only .ci/run installs.
+
 package directory_test
 
 import (
