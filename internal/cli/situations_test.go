@@ -242,7 +242,7 @@ func deploy(t *testing.T, s situation) *deployed {
 		s.prepare(d, d.receiver)
 	}
 	d.start("receiver", d.receiver, role...)
-	found := regexp.MustCompile(` endpoint=(\S+) admin=(\S+)`).FindStringSubmatch(d.running["receiver"].stderr.String())
+	found := regexp.MustCompile(` endpoint=(\S+) .*admin=(\S+)`).FindStringSubmatch(d.running["receiver"].stderr.String())
 	require.NotNil(t, found)
 	d.endpoint, d.admin = found[1], found[2]
 	if !s.embedded {
