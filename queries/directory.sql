@@ -80,4 +80,4 @@ SELECT
         FROM users AS u
         WHERE u.clerk_id = @user_id
     ), '')::text AS state,
-    EXISTS (SELECT FROM entity_heads AS h WHERE h.kind = 'seat' AND h.clerk_id = @user_id || '/' || @org_id::text) AS seat;
+    EXISTS (SELECT FROM seats AS s WHERE s.user_id = @user_id AND s.org_id = @org_id::text) AS seat;

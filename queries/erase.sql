@@ -4,10 +4,6 @@ UPDATE entity_heads SET erasing = true WHERE kind = 'user' AND clerk_id = @clerk
 -- name: EraseFinish :execrows
 UPDATE entity_heads SET erasing = false, erased_at = now() WHERE kind = 'user' AND clerk_id = @clerk_id AND erasing;
 
--- name: EraseUndoMany :exec
--- Clears the marks of an erasure, see HeadAdvanceMany.
-UPDATE entity_heads SET erasing = false, erased_at = NULL WHERE kind = 'user' AND clerk_id = ANY(@clerk_id::text[]);
-
 -- name: EraseDueMany :many
 -- Returns the deleted users that are not erased and whose delete was applied before a time,
 -- the oldest first. The time is not Clerk's: a delete that arrives late, or from an import,

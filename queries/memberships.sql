@@ -26,11 +26,8 @@ WHERE id = ANY(ARRAY(
 ));
 
 -- name: MembershipUpsertMany :exec
--- Writes memberships whose heads were advanced in this transaction, if their user and
--- organization are live and they have the seat. HeadAdvanceMany has locked these heads.
---
--- Each head is looked up by key in a subquery: while the table is small, a join would read
--- all heads of a kind, and keep that plan while it grows.
+-- Writes memberships whose heads were advanced in this transaction, whose user and
+-- organization are live and locked, and which have the seat.
 --
 -- permissions is a JSON array, since PostgreSQL's arrays of arrays must be rectangular.
 INSERT INTO org_memberships (id, clerk_id, user_id, org_id, role, permissions, public_metadata, created_at, updated_at)
@@ -42,7 +39,6 @@ FROM (
         unnest(@id::uuid[]) AS id,
         unnest(@clerk_id::text[]) COLLATE "C" AS clerk_id,
         unnest(@user_id::uuid[]) AS user_id,
-        unnest(@user_clerk_id::text[]) COLLATE "C" AS user_clerk_id,
         unnest(@org_id::text[]) COLLATE "C" AS org_id,
         unnest(@role::text[]) AS role,
         unnest(@permissions::jsonb[]) AS permissions,
@@ -50,9 +46,6 @@ FROM (
         unnest(@created_at::timestamptz[]) AS created_at,
         unnest(@updated_at::timestamptz[]) AS updated_at
 ) AS m
-WHERE (SELECT NOT u.deleted FROM entity_heads u WHERE u.kind = 'user' AND u.clerk_id = m.user_clerk_id)
-    AND (SELECT NOT o.deleted FROM entity_heads o WHERE o.kind = 'organization' AND o.clerk_id = m.org_id)
-    AND (SELECT s.event_id = m.clerk_id FROM entity_heads s WHERE s.kind = 'seat' AND s.clerk_id = m.user_clerk_id || '/' || m.org_id)
 ON CONFLICT (clerk_id) DO UPDATE SET
     user_id = excluded.user_id,
     org_id = excluded.org_id,

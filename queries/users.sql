@@ -61,37 +61,16 @@ ON CONFLICT (clerk_id) DO UPDATE SET
     updated_at = excluded.updated_at,
     deleted_at = excluded.deleted_at;
 
--- name: UserEmailLockMany :exec
--- Locks the addresses that the given users claim and those that they claimed or held
--- before, so that no other transaction decides concurrently which users hold them.
+-- name: UserEmailFindMany :batchmany
+-- Returns the users that matter to the given addresses, and to those that the given users
+-- claim or hold: of each address its holder, whatever that user claims, and of those that
+-- claim it and do not hold it the one with the greatest rank, besides the given users; and
+-- the given users. Users without a rank come first, all of them. A user without a head is
+-- deleted: its claim does not count. The order names the address, which is one value, since
+-- behind row-level security the planner does not see that users_waiting_idx has it already.
 --
--- The addresses share 64 stripes: one lock each would overflow the server's lock table,
--- which by default has room for 64 per connection. The locks are taken in one order, after
--- the heads and before any row is written, so that no cycle can form. 1668050795 is "clrk":
--- it keeps these locks apart from the application's.
-SELECT pg_advisory_xact_lock(1668050795, l.stripe)
-FROM (
-    SELECT DISTINCT hashtext(a.address) & 63 AS stripe
-    FROM (
-        SELECT unnest(@address::text[]) AS address
-        UNION ALL
-        SELECT v.address FROM users u CROSS JOIN LATERAL (VALUES (u.primary_email), (u.email)) AS v (address)
-        WHERE u.clerk_id = ANY(@clerk_id::text[])
-    ) AS a
-    WHERE a.address <> ''
-    ORDER BY stripe
-) AS l;
-
--- name: UserEmailFindMany :many
--- Returns the users that matter to the addresses that UserEmailLockMany locked: of each
--- address its holder, whatever that user claims, and of those that claim it and do not
--- hold it the one with the greatest rank, besides the given users. Users without a rank
--- come first, all of them. A user without a head is deleted: its claim does not count.
--- The order names the address, which is one value, since behind row-level security the
--- planner does not see that users_waiting_idx has it already.
---
--- It must be a separate statement after UserEmailLockMany: only then does it see what the
--- previous owner of the lock committed. For OFFSET 0 see HeadGetMany.
+-- It must be a separate statement after HeadLockMany: only then does it see what the previous
+-- owner of a lock committed. For OFFSET 0 see HeadGetMany.
 SELECT
     u.clerk_id::text AS clerk_id,
     COALESCE(u.primary_email, '')::text AS primary_email,
@@ -102,21 +81,26 @@ SELECT
     COALESCE(h.event_at, to_timestamp(0))::timestamptz AS event_at,
     COALESCE(h.event_id, '')::text AS event_id
 FROM (
-    SELECT unnest(@address::text[]) AS address
+    SELECT c.clerk_id, c.primary_email, c.email, c.email_rank FROM users c WHERE c.clerk_id = ANY(@clerk_id::text[])
     UNION
-    SELECT v.address FROM users o CROSS JOIN LATERAL (VALUES (o.primary_email), (o.email)) AS v (address)
-    WHERE o.clerk_id = ANY(@clerk_id::text[])
-) AS a
-CROSS JOIN LATERAL (
-    SELECT c.clerk_id, c.primary_email, c.email, c.email_rank FROM users c WHERE c.email = a.address
-    UNION ALL
-    (
-        SELECT c.clerk_id, c.primary_email, c.email, c.email_rank FROM users c
-        WHERE c.primary_email || '' = a.address AND c.email IS DISTINCT FROM c.primary_email AND c.clerk_id <> ALL(@clerk_id::text[])
-        ORDER BY c.primary_email || '', c.email_rank DESC
-        FETCH FIRST 1 ROW WITH TIES
-    )
-    OFFSET 0
+    SELECT o.*
+    FROM (
+        SELECT unnest(@address::text[]) AS address
+        UNION
+        SELECT v.address FROM users o CROSS JOIN LATERAL (VALUES (o.primary_email), (o.email)) AS v (address)
+        WHERE o.clerk_id = ANY(@clerk_id::text[])
+    ) AS a
+    CROSS JOIN LATERAL (
+        SELECT c.clerk_id, c.primary_email, c.email, c.email_rank FROM users c WHERE c.email = a.address
+        UNION ALL
+        (
+            SELECT c.clerk_id, c.primary_email, c.email, c.email_rank FROM users c
+            WHERE c.primary_email || '' = a.address AND c.email IS DISTINCT FROM c.primary_email AND c.clerk_id <> ALL(@clerk_id::text[])
+            ORDER BY c.primary_email || '', c.email_rank DESC
+            FETCH FIRST 1 ROW WITH TIES
+        )
+        OFFSET 0
+    ) AS o
 ) AS u
 LEFT JOIN LATERAL (SELECT * FROM entity_heads e WHERE e.kind = 'user' AND e.clerk_id = u.clerk_id OFFSET 0) AS h ON true;
 

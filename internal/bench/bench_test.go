@@ -241,7 +241,7 @@ func awaitApplied(b *testing.B, log *eventlog.Log, pool *pgxpool.Pool, n int) {
 }
 
 func truncate(b *testing.B, st *store.Store) {
-	if _, err := st.Pool().Exec(context.Background(), "TRUNCATE users, organizations, org_memberships, entity_heads"); err != nil {
+	if _, err := st.Pool().Exec(context.Background(), "TRUNCATE users, organizations, org_memberships, seats, entity_heads"); err != nil {
 		b.Fatal(err)
 	}
 	if _, err := st.Pool().Exec(context.Background(), "CHECKPOINT"); err != nil {

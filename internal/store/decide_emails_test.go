@@ -31,46 +31,46 @@ func TestDecideEmails(t *testing.T) {
 		},
 		"no change": {
 			claims:    map[string]claim{"u1": {"a", v(2)}},
-			claimants: []claimant{{"u1", claim{"a", v(2)}, true}},
+			claimants: []claimant{{"u1", claim{"a", v(2)}, "a", false}},
 			holder:    []string{"u1=a"},
 		},
 		"a newer claimant takes it from one outside of the batch": {
 			claims:    map[string]claim{"u1": {"a", v(2)}},
-			claimants: []claimant{{"u2", claim{"a", v(1)}, true}},
+			claimants: []claimant{{"u2", claim{"a", v(1)}, "a", false}},
 			holder:    []string{"u1=a"}, release: []string{"u2"},
 		},
 		"an older claimant does not": {
 			claims:    map[string]claim{"u1": {"a", v(1)}},
-			claimants: []claimant{{"u2", claim{"a", v(2)}, true}},
+			claimants: []claimant{{"u2", claim{"a", v(2)}, "a", false}},
 		},
 		"the holder gives it up, and the next outside of the batch gets it": {
 			claims:    map[string]claim{"u1": {"", v(9)}},
-			claimants: []claimant{{"u1", claim{"a", v(9)}, true}, {"u2", claim{"a", v(1)}, false}, {"u3", claim{"a", v(2)}, false}},
+			claimants: []claimant{{"u1", claim{"a", v(9)}, "a", false}, {"u2", claim{"a", v(1)}, "", true}, {"u3", claim{"a", v(2)}, "", true}},
 			release:   []string{"u1"}, grant: []string{"u3"},
 		},
 		"the holder is deleted": {
 			claims:    map[string]claim{"u1": {"", deleted}},
-			claimants: []claimant{{"u1", claim{"a", deleted}, true}, {"u2", claim{"a", v(1)}, false}},
+			claimants: []claimant{{"u1", claim{"a", deleted}, "a", false}, {"u2", claim{"a", v(1)}, "", true}},
 			release:   []string{"u1"}, grant: []string{"u2"},
 		},
 		"the holder moves on, and the next in the batch gets it": {
 			claims:    map[string]claim{"u1": {"b", v(9)}, "u2": {"a", v(3)}},
-			claimants: []claimant{{"u1", claim{"a", v(9)}, true}},
+			claimants: []claimant{{"u1", claim{"a", v(9)}, "a", false}},
 			holder:    []string{"u1=b", "u2=a"}, release: []string{"u1"},
 		},
 		"a swap": {
 			claims:    map[string]claim{"u1": {"b", v(3)}, "u2": {"a", v(4)}},
-			claimants: []claimant{{"u1", claim{"a", v(3)}, true}, {"u2", claim{"b", v(4)}, true}},
+			claimants: []claimant{{"u1", claim{"a", v(3)}, "a", false}, {"u2", claim{"b", v(4)}, "b", false}},
 			holder:    []string{"u1=b", "u2=a"}, release: []string{"u1", "u2"},
 		},
 		"a newer update of the holder itself keeps it, though another claims it": {
 			claims:    map[string]claim{"u1": {"a", v(9)}},
-			claimants: []claimant{{"u1", claim{"a", v(9)}, true}, {"u2", claim{"a", v(5)}, false}},
+			claimants: []claimant{{"u1", claim{"a", v(9)}, "a", false}, {"u2", claim{"a", v(5)}, "", true}},
 			holder:    []string{"u1=a"},
 		},
 		"versions that are equal are decided by the id": {
 			claims:    map[string]claim{"u1": {"a", v(1)}, "u3": {"a", v(1)}},
-			claimants: []claimant{{"u2", claim{"a", v(1)}, true}},
+			claimants: []claimant{{"u2", claim{"a", v(1)}, "a", false}},
 			holder:    []string{"u3=a"}, release: []string{"u2"},
 		},
 	} {
@@ -134,7 +134,7 @@ func TestDecideEmailsProperty(t *testing.T) {
 			for address := range addresses {
 				var best *claimant
 				for id, u := range table {
-					c := claimant{id, u.claim, u.email != ""}
+					c := claimant{id, u.claim, u.email, u.email == ""}
 					ours, ok := claims[id]
 					if ok {
 						c.claim.version = ours.version

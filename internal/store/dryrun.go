@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/clerksync/clerksync/internal/clerk"
 )
@@ -38,53 +38,32 @@ func (s *Store) Plan(ctx context.Context, entries []Entry, reapply bool) ([]Outc
 		return nil, nil, nil
 	}
 	b := newBatch(entries, reapply)
-	planned, err := s.plan(ctx, b)
-	if err != nil {
-		return nil, nil, wrap("plan batch", err)
-	}
-	return b.outcomes(), planned, nil
-}
-
-func (s *Store) plan(ctx context.Context, b *batch) ([]Planned, error) {
-	tx, err := s.pool.Begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer tx.Rollback(ctx) // when that fails, pgx closes the connection
-	if err := s.advanceHeads(ctx, tx, b); err != nil {
-		return nil, err
-	}
-	before, err := s.readRows(ctx, tx, b)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.writeRows(ctx, tx, b); err != nil {
-		return nil, err
-	}
-	after, err := s.readRows(ctx, tx, b)
-	if err != nil {
-		return nil, err
-	}
+	var outcomes []Outcome
 	var planned []Planned
-	for _, k := range b.keys {
-		if c := b.candidates[k]; c.won && c.change != nil {
+	err := s.transact(ctx, b, func(conn *pgxpool.Conn, d *decision) error {
+		before, err := s.rowsOf(ctx, conn, d.won)
+		if err != nil {
+			return err
+		}
+		if err := s.write(ctx, conn, d, false); err != nil {
+			return err
+		}
+		after, err := s.rowsOf(ctx, conn, d.won)
+		if err != nil {
+			return err
+		}
+		outcomes, planned = d.outcomes, nil
+		for _, k := range d.won {
 			p := Planned{Kind: k.kind, ID: k.id}
 			p.Action, p.Columns = compareRows(before[k], after[k])
 			planned = append(planned, p)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, wrap("plan batch", err)
 	}
-	return planned, nil
-}
-
-// readRows reads the rows of the entities that win.
-func (s *Store) readRows(ctx context.Context, tx pgx.Tx, b *batch) (map[key]Row, error) {
-	var keys []key
-	for _, k := range b.keys {
-		if c := b.candidates[k]; c.won && c.change != nil {
-			keys = append(keys, k)
-		}
-	}
-	return s.rowsOf(ctx, tx, keys)
+	return outcomes, planned, nil
 }
 
 // compareRows returns what changed a row, and the columns that differ; nil is no row.

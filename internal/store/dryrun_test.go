@@ -27,7 +27,7 @@ func TestBatchReadsNoMoreThanItTouches(t *testing.T) {
 		return s
 	}
 	empty, small, large := connection(), connection(), connection()
-	for _, table := range []string{"entity_heads", "users", "organizations", "org_memberships"} {
+	for _, table := range []string{"entity_heads", "seats", "users", "organizations", "org_memberships"} {
 		_, err := large.Pool().Exec(t.Context(), "ALTER TABLE "+table+" SET (autovacuum_enabled = off)")
 		require.NoError(t, err)
 	}
@@ -37,7 +37,7 @@ func TestBatchReadsNoMoreThanItTouches(t *testing.T) {
 		for i := range 8 { // after five times PostgreSQL keeps a plan
 			entries := mixedBatch(first+i*n, n, 1)
 			apply(t, s, entries)
-			apply(t, s, entries[:n/2]) // loses: HeadGetMany
+			apply(t, s, entries[:n/2]) // loses
 		}
 	}
 	warmUp(empty, 1_000_000, 8)
@@ -57,7 +57,8 @@ func TestBatchReadsNoMoreThanItTouches(t *testing.T) {
 			delta := after.minus(before)
 			t.Logf("round %d: %s: %+v", round, what, delta)
 			require.Zero(t, delta.seqRows, "%s: rows read by scanning a table", what)
-			require.Less(t, delta.indexRows, int64(10*size), "%s: rows fetched by index", what)
+			// Users who take the addresses of others have the batch begin again, once.
+			require.Less(t, delta.indexRows, int64(15*size), "%s: rows fetched by index", what)
 			require.Less(t, delta.blocks, int64(80*size), "%s: blocks", what)
 		}
 	}
@@ -134,13 +135,12 @@ func fill(t *testing.T, url string, n int) {
 	load("org_memberships", []string{"id", "clerk_id", "user_id", "org_id", "role", "created_at"}, 1, func(i, _ int) []any {
 		return []any{clerk.UUID(member(i)), member(i), clerk.UUID(user(i)), org(i), "org:member", now}
 	})
-	load("entity_heads", []string{"kind", "clerk_id", "deleted", "updated_at", "event_at", "event_id", "event_seq", "applied_at"}, 4, func(i, k int) []any {
-		kind := []string{"user", "organization", "membership", "seat"}[k]
-		id := []string{user(i), org(i), member(i), user(i) + "/" + org(i)}[k]
-		eventID, eventAt := "msg", now
-		if kind == "seat" {
-			eventID, eventAt = member(i), time.UnixMilli(0)
-		}
-		return []any{kind, id, false, now, eventAt, eventID, 1, now}
+	load("seats", []string{"user_id", "org_id", "membership_id", "membership_created_at"}, 1, func(i, _ int) []any {
+		return []any{user(i), org(i), member(i), now}
+	})
+	load("entity_heads", []string{"kind", "clerk_id", "deleted", "updated_at", "event_at", "event_id", "event_seq", "applied_at"}, 3, func(i, k int) []any {
+		kind := []string{"user", "organization", "membership"}[k]
+		id := []string{user(i), org(i), member(i)}[k]
+		return []any{kind, id, false, now, now, "msg", 1, now}
 	})
 }

@@ -1,16 +1,9 @@
 package store
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/clerksync/clerksync/internal/clerk"
-	"github.com/clerksync/clerksync/internal/store/db"
 )
 
 // claim is a user's claim to an address, "" for none.
@@ -34,10 +27,15 @@ func (c claim) rank() string {
 
 // claimant is a user that holds or claims an address according to the table.
 type claimant struct {
-	id    string
-	claim claim
-	holds bool // its email is the address that it claims
+	id     string
+	claim  claim
+	holds  string // the address in users.email, "" for none
+	ranked bool   // it has a rank, as users that wait for their address do
 }
+
+// edited reports whether a row is not as clerksync writes it: an operator has written it, or
+// an older clerksync.
+func (c claimant) edited() bool { return c.holds != c.claim.address && (c.holds != "" || !c.ranked) }
 
 // emails are the changes to users.email when a batch of users is written. The column is
 // unique though two users may claim one address: a changed address can overtake the
@@ -48,64 +46,58 @@ type emails struct {
 	grant   []string          // users outside the batch that get the address they claim, after all rows are written
 }
 
-// resolveEmails decides which users hold the addresses that users of the batch claim, or
-// claimed or held before.
+// claim decides which users hold the addresses that users of the batch claim, or claimed or
+// held before. It returns true when the users outside the batch that this depends on are not
+// all locked, or not all known: it then adds them to what is locked, and looked for.
+//
+// So the head of an address's holder is the lock of the address: whoever claims it, gives it
+// up or takes it has that head. An address without a holder has no claimants, and of two
+// batches that claim it first, the unique index lets one through.
 //
 // A user that holds another address than it claims was edited by hand. It loses it and
-// waits for the address that it claims, and both addresses are decided too. Only then are
-// more locks taken, and not in one order: two such users at once can deadlock, which is
-// retried.
-func (s *Store) resolveEmails(ctx context.Context, tx pgx.Tx, ids, addresses []string, claims map[string]claim) (emails, error) {
-	repaired := make(map[string]bool)
-	for {
-		if err := s.q.UserEmailLockMany(ctx, tx, &db.UserEmailLockManyParams{Address: addresses, ClerkID: ids}); err != nil {
-			return emails{}, err
+// waits for the address that it claims, and both addresses are decided.
+func (b *batch) claim(d *decision, f *found) (more bool) {
+	if len(d.users) == 0 {
+		return false
+	}
+	claims := make(map[string]claim, len(d.users))
+	decided := make(map[string]bool, len(d.users)) // addresses
+	for a := range b.addresses {
+		decided[a] = true
+	}
+	for _, w := range d.users {
+		c := claim{version: w.version}
+		if w.change != nil && w.change.User != nil {
+			c.address = w.change.User.PrimaryEmail
 		}
-		rows, err := s.q.UserEmailFindMany(ctx, tx, &db.UserEmailFindManyParams{Address: addresses, ClerkID: ids})
-		if err != nil {
-			return emails{}, err
+		claims[w.id], decided[c.address] = c, true
+	}
+	for _, c := range f.claimants {
+		if _, ours := claims[c.id]; ours {
+			decided[c.claim.address], decided[c.holds] = true, true
 		}
-		claimants := make([]claimant, 0, len(rows))
-		repair := make(map[string]string)
-		var more []string
-		for _, r := range rows {
-			c := claim{r.PrimaryEmail, clerk.Version{
-				Deleted: r.Deleted, UpdatedAt: r.UpdatedAt.UnixMilli(), EventAt: r.EventAt.UnixMilli(), EventID: r.EventID,
-			}}
-			holds := r.Email != "" && r.Email == r.PrimaryEmail
-			_, ours := claims[r.ClerkID]
-			switch {
-			case repaired[r.ClerkID]: // and edited again, by a trigger
-				claimants = append(claimants, claimant{r.ClerkID, c, holds})
-			case !holds && r.Email != "":
-				repair[r.ClerkID] = c.rank()
-				more = append(more, r.Email, r.PrimaryEmail)
-			case !holds && !ours && !r.Ranked: // an operator or an older clerksync wrote the row
-				repair[r.ClerkID] = c.rank()
-			default:
-				claimants = append(claimants, claimant{r.ClerkID, c, holds})
+	}
+	delete(decided, "")
+	var involved []claimant
+	for _, c := range f.claimants {
+		if !decided[c.claim.address] && !decided[c.holds] {
+			continue // of an event that lost
+		}
+		involved = append(involved, c)
+		k := userKey(c.id)
+		if _, locked := f.heads[k]; !locked && !b.extra[k] {
+			b.extra[k], more = true, true
+		}
+		for _, a := range []string{c.claim.address, c.holds} {
+			if c.edited() && a != "" && !decided[a] {
+				b.addresses[a], more = true, true
 			}
 		}
-		if len(repair) == 0 {
-			return decideEmails(claims, claimants), nil
-		}
-		if err := s.releaseEmails(ctx, tx, repair); err != nil {
-			return emails{}, err
-		}
-		for id := range repair {
-			repaired[id] = true
-		}
-		addresses = slices.Concat(addresses, more)
 	}
-}
-
-// releaseEmails takes their address from users and gives them ranks.
-func (s *Store) releaseEmails(ctx context.Context, tx pgx.Tx, ranks map[string]string) error {
-	object, err := json.Marshal(ranks)
-	if err != nil {
-		return err
+	if !more {
+		d.emails = decideEmails(claims, involved)
 	}
-	return s.q.UserEmailRelease(ctx, tx, &db.UserEmailReleaseParams{Ranks: object, ClerkID: slices.Collect(maps.Keys(ranks))})
+	return more
 }
 
 // decideEmails gives every address to the live claimant with the greatest version.
@@ -137,17 +129,20 @@ func decideEmails(claims map[string]claim, claimants []claimant) emails {
 
 	e := emails{release: make(map[string]string), held: make(map[string]string, len(claims))}
 	for id, c := range claims {
-		if holders[c.address].id == id {
+		if c.live() && holders[c.address].id == id {
 			e.held[id] = c.address
 		}
 	}
 	for _, c := range claimants {
 		_, ours := claims[c.id]
+		wins := c.claim.live() && holders[c.claim.address].id == c.id
 		switch {
-		case ours && c.holds && e.held[c.id] != c.claim.address,
-			!ours && c.holds && holders[c.claim.address].id != c.id:
+		case ours && c.holds != "" && c.holds != e.held[c.id],
+			!ours && c.edited(),
+			!ours && c.holds != "" && !wins:
 			e.release[c.id] = c.claim.rank()
-		case !ours && !c.holds && holders[c.claim.address].id == c.id:
+		}
+		if !ours && wins && c.holds != c.claim.address {
 			e.grant = append(e.grant, c.id)
 		}
 	}

@@ -163,7 +163,7 @@ func TestUsersToErase(t *testing.T) {
 	s := testkit.Store(t)
 	batch(t, s, userDeletedAt(5, "user_c"), userDeletedAt(3, "user_d"), userDeletedAt(4, "user_a"), userDeletedAt(4, "user_b"),
 		userAt(1, "user_e", ""), orgDeletedAt(1, "org_1"), leftAt(1, "orgmem_1", 0))
-	_, err := s.Pool().Exec(t.Context(), "UPDATE entity_heads SET applied_at = event_at, event_at = now()")
+	_, err := s.Pool().Exec(t.Context(), "UPDATE entity_heads SET applied_at = event_at, event_at = date_trunc('milliseconds', now())")
 	require.NoError(t, err)
 	due := func(before int64, limit int) []string {
 		ids, err := s.UsersToErase(t.Context(), time.UnixMilli(base+before), limit)

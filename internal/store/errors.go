@@ -31,7 +31,7 @@ func wrap(doing string, err error) error {
 	switch {
 	case errors.As(err, &connect) || !errors.As(err, &pg):
 		return &lineError{doing, err}
-	case pg.Code == pgerrcode.UniqueViolation && pg.ConstraintName == "users_email_key":
+	case collides(err):
 		return fmt.Errorf("%s: %w", doing, ErrCollision)
 	case !refused(pg):
 		return &serverError{doing, pg.Message, pg.Code}
@@ -41,6 +41,12 @@ func wrap(doing string, err error) error {
 		where = " by constraint " + pg.ConstraintName
 	}
 	return fmt.Errorf("%s: %w by PostgreSQL with SQLSTATE %s%s", doing, ErrRefused, pg.Code, where)
+}
+
+// collides reports whether an address was taken.
+func collides(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == pgerrcode.UniqueViolation && pg.ConstraintName == "users_email_key"
 }
 
 // lineError writes an error in one line. pgx's has a line for each address that it tried.

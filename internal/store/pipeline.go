@@ -7,12 +7,15 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/clerksync/clerksync/internal/store/db"
 )
 
 // pipeline is the handle of one query. It sends the query together with the statements
 // that Exec was given before: in one round trip and one implicit transaction, so that what
 // they set ends with it, behind a pooler as well.
 type pipeline struct {
+	db.DBTX // nil
 	pool    *pgxpool.Pool
 	batch   pgx.Batch
 	rewrite func(sql string) string // nil but in tests

@@ -3,11 +3,9 @@ package store
 import (
 	"context"
 	"fmt"
-
-	"github.com/jackc/pgx/v5"
+	"slices"
 
 	"github.com/clerksync/clerksync/internal/clerk"
-	"github.com/clerksync/clerksync/internal/store/db"
 )
 
 // Restore lifts the tombstone of an entity and restores its row and its memberships.
@@ -21,52 +19,12 @@ import (
 // against the tombstone.
 func (s *Store) Restore(ctx context.Context, kind clerk.Kind, id string, entries []Entry) ([]Outcome, error) {
 	doing := "restore " + id
-	lower := make(map[clerk.Kind][]string)
-	about := false
-	for _, e := range entries {
-		if c := e.Change; !c.Version.Deleted {
-			lower[c.Kind] = append(lower[c.Kind], c.ID)
-			about = about || c.Kind == kind && c.ID == id
-		}
-	}
-	if !about {
+	k := key{kind, id}
+	if !slices.ContainsFunc(entries, func(e Entry) bool { return e.key() == k && !e.Change.Version.Deleted }) {
 		return nil, fmt.Errorf("%s: no event to restore it from", doing)
 	}
 	// Equal versions win: the heads of parents that are stubs are made before their rows.
 	b := newBatch(entries, true)
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if err := s.lockHeads(ctx, tx, b); err != nil {
-			return err
-		}
-		h, err := s.q.HeadGet(ctx, tx, &db.HeadGetParams{Kind: string(kind), ClerkID: id})
-		if err != nil {
-			return err
-		}
-		if !h.Deleted {
-			return ErrNotDeleted
-		}
-		for kind, ids := range lower {
-			if err := s.q.HeadLowerMany(ctx, tx, &db.HeadLowerManyParams{Kind: string(kind), ClerkID: ids}); err != nil {
-				return err
-			}
-		}
-		if err := s.advanceHeads(ctx, tx, b); err != nil {
-			return err
-		}
-		return s.writeRows(ctx, tx, b)
-	})
-	if err != nil {
-		return nil, wrap(doing, err)
-	}
-	return b.outcomes(), nil
-}
-
-// lockHeads locks all heads of a batch in lock order. It creates those that are missing,
-// by passing the gate at version zero, where nothing else wins.
-func (s *Store) lockHeads(ctx context.Context, tx pgx.Tx, b *batch) error {
-	zero := &batch{keys: b.keys, candidates: make(map[key]*candidate, len(b.keys))}
-	for _, k := range b.keys {
-		zero.candidates[k] = &candidate{}
-	}
-	return s.passGate(ctx, tx, zero, zero.keys)
+	b.restore = &k
+	return s.commit(ctx, doing, b)
 }

@@ -188,7 +188,7 @@ func inEveryOrder(t *testing.T, events []*clerk.Event, check func(t require.Test
 func empty(t testing.TB, s *store.Store) {
 	t.Helper()
 	_, err := s.Pool().Exec(context.Background(),
-		"DELETE FROM org_memberships; DELETE FROM users; DELETE FROM organizations; DELETE FROM entity_heads")
+		"DELETE FROM org_memberships; DELETE FROM users; DELETE FROM organizations; DELETE FROM seats; DELETE FROM entity_heads")
 	require.NoError(t, err)
 }
 

@@ -49,7 +49,7 @@ func Tables(t T, s *store.Store) []string {
 // Truncate empties all tables.
 func Truncate(t T, s *store.Store) {
 	t.Helper()
-	if _, err := s.Pool().Exec(context.Background(), "TRUNCATE users, organizations, org_memberships, entity_heads"); err != nil {
+	if _, err := s.Pool().Exec(context.Background(), "TRUNCATE users, organizations, org_memberships, seats, entity_heads"); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -106,7 +106,7 @@ SELECT
         FROM users AS u
         WHERE u.clerk_id = $1
     ), '')::text AS state,
-    EXISTS (SELECT FROM entity_heads AS h WHERE h.kind = 'seat' AND h.clerk_id = $1 || '/' || $2::text) AS seat
+    EXISTS (SELECT FROM seats AS s WHERE s.user_id = $1 AND s.org_id = $2::text) AS seat
 `
 
 type MissGetParams struct {

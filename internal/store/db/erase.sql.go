@@ -79,13 +79,3 @@ func (q *Queries) EraseFinish(ctx context.Context, db DBTX, clerkID string) (int
 	}
 	return result.RowsAffected(), nil
 }
-
-const eraseUndoMany = `-- name: EraseUndoMany :exec
-UPDATE entity_heads SET erasing = false, erased_at = NULL WHERE kind = 'user' AND clerk_id = ANY($1::text[])
-`
-
-// Clears the marks of an erasure, see HeadAdvanceMany.
-func (q *Queries) EraseUndoMany(ctx context.Context, db DBTX, clerkID []string) error {
-	_, err := db.Exec(ctx, eraseUndoMany, clerkID)
-	return err
-}

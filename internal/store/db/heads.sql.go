@@ -10,101 +10,6 @@ import (
 	"time"
 )
 
-const headAdvanceMany = `-- name: HeadAdvanceMany :many
-INSERT INTO entity_heads AS head (kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at)
-SELECT e.kind, e.clerk_id, e.deleted, e.updated_at, e.event_at, e.event_id, e.event_seq, clock_timestamp()
-FROM (
-    SELECT
-        unnest($1::text[]) COLLATE "C" AS kind,
-        unnest($2::text[]) COLLATE "C" AS clerk_id,
-        unnest($3::boolean[]) AS deleted,
-        unnest($4::timestamptz[]) AS updated_at,
-        unnest($5::timestamptz[]) AS event_at,
-        unnest($6::text[]) AS event_id,
-        unnest($7::bigint[]) AS event_seq
-) AS e
-ORDER BY e.kind, e.clerk_id
-ON CONFLICT (kind, clerk_id) DO UPDATE SET
-    deleted = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.deleted ELSE excluded.deleted END,
-    updated_at = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.updated_at ELSE excluded.updated_at END,
-    event_at = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.event_at ELSE excluded.event_at END,
-    event_id = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.event_id ELSE excluded.event_id END,
-    event_seq = CASE WHEN head.erasing OR head.erased_at IS NOT NULL THEN head.event_seq ELSE excluded.event_seq END,
-    applied_at = CASE
-        WHEN head.erasing OR head.erased_at IS NOT NULL
-            OR (excluded.deleted, excluded.updated_at, excluded.event_at, excluded.event_id)
-            = (head.deleted, head.updated_at, head.event_at, head.event_id) THEN head.applied_at
-        ELSE excluded.applied_at
-    END,
-    erasing = head.erasing OR head.erased_at IS NOT NULL
-WHERE (excluded.deleted, excluded.updated_at, excluded.event_at, excluded.event_id, $8::boolean)
-    > (head.deleted, head.updated_at, head.event_at, head.event_id, false)
-    AND (excluded.deleted AND excluded.event_at <= head.restored_at) IS NOT TRUE
-    OR head.erasing OR head.erased_at IS NOT NULL
-RETURNING kind, clerk_id, erasing AS erased
-`
-
-type HeadAdvanceManyParams struct {
-	Kind      []string    `json:"kind"`
-	ClerkID   []string    `json:"clerk_id"`
-	Deleted   []bool      `json:"deleted"`
-	UpdatedAt []time.Time `json:"updated_at"`
-	EventAt   []time.Time `json:"event_at"`
-	EventID   []string    `json:"event_id"`
-	EventSeq  []int64     `json:"event_seq"`
-	Reapply   bool        `json:"reapply"`
-}
-
-type HeadAdvanceManyRow struct {
-	Kind    string `json:"kind"`
-	ClerkID string `json:"clerk_id"`
-	Erased  bool   `json:"erased"`
-}
-
-// The gate: advances the heads to the given versions that are greater and, with reapply,
-// to equal ones too, and returns those that win. A delete from before the entity was
-// restored does not win; Go's head.lifted has the same rule, and Version.Compare the same
-// order: they must agree. Keys must be unique.
-//
-// An equal version leaves applied_at as it is: it was applied then, and the lag is measured
-// from it.
-//
-// ON CONFLICT DO UPDATE locks the rows of losers too: after this statement no other
-// transaction can change the heads of these entities, parents included, until this one
-// ends. ORDER BY is the lock order, without which two batches would deadlock.
-//
-// A head with erasing or erased_at never advances here. It is returned with erased: the
-// event names the person, so EraseUndoMany must clear the marks before the key passes the
-// gate again.
-func (q *Queries) HeadAdvanceMany(ctx context.Context, db DBTX, arg *HeadAdvanceManyParams) ([]*HeadAdvanceManyRow, error) {
-	rows, err := db.Query(ctx, headAdvanceMany,
-		arg.Kind,
-		arg.ClerkID,
-		arg.Deleted,
-		arg.UpdatedAt,
-		arg.EventAt,
-		arg.EventID,
-		arg.EventSeq,
-		arg.Reapply,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []*HeadAdvanceManyRow
-	for rows.Next() {
-		var i HeadAdvanceManyRow
-		if err := rows.Scan(&i.Kind, &i.ClerkID, &i.Erased); err != nil {
-			return nil, err
-		}
-		items = append(items, &i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const headGet = `-- name: HeadGet :one
 SELECT kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at, erasing, erased_at, restored_at FROM entity_heads WHERE kind = $1 AND clerk_id = $2
 `
@@ -146,7 +51,7 @@ type HeadGetManyParams struct {
 	ClerkID []string `json:"clerk_id"`
 }
 
-// Returns the heads of the given entities: they tell stale from duplicate.
+// Returns the heads of the given entities.
 //
 // OFFSET 0 keeps the two sides of the join in the order written. While the table is small
 // the planner would read it first, and keep that plan while it grows.
@@ -182,26 +87,66 @@ func (q *Queries) HeadGetMany(ctx context.Context, db DBTX, arg *HeadGetManyPara
 	return items, nil
 }
 
-const headLowerMany = `-- name: HeadLowerMany :exec
-UPDATE entity_heads SET
-    deleted = false,
-    updated_at = to_timestamp(0),
-    event_at = to_timestamp(0),
-    event_id = '',
-    restored_at = CASE WHEN deleted THEN GREATEST(now(), event_at, restored_at) ELSE restored_at END
-WHERE kind = $1 AND clerk_id = ANY($2::text[])
+const headWriteMany = `-- name: HeadWriteMany :exec
+INSERT INTO entity_heads AS head (kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at, restored_at)
+SELECT e.kind, e.clerk_id, e.deleted, e.updated_at, e.event_at, e.event_id, e.event_seq, clock_timestamp(), CASE WHEN e.lifted THEN now() END
+FROM (
+    SELECT
+        unnest($1::text[]) AS kind,
+        unnest($2::text[]) AS clerk_id,
+        unnest($3::boolean[]) AS deleted,
+        unnest($4::timestamptz[]) AS updated_at,
+        unnest($5::timestamptz[]) AS event_at,
+        unnest($6::text[]) AS event_id,
+        unnest($7::bigint[]) AS event_seq,
+        unnest($8::boolean[]) AS lifted
+) AS e
+ON CONFLICT (kind, clerk_id) DO UPDATE SET
+    deleted = excluded.deleted,
+    updated_at = excluded.updated_at,
+    event_at = excluded.event_at,
+    event_id = excluded.event_id,
+    event_seq = excluded.event_seq,
+    applied_at = CASE
+        WHEN (excluded.deleted, excluded.updated_at, excluded.event_at, excluded.event_id)
+            = (head.deleted, head.updated_at, head.event_at, head.event_id) THEN head.applied_at
+        ELSE excluded.applied_at
+    END,
+    erasing = false,
+    erased_at = NULL,
+    restored_at = CASE
+        WHEN excluded.restored_at IS NULL THEN head.restored_at
+        ELSE GREATEST(excluded.restored_at, head.event_at, head.restored_at)
+    END
 `
 
-type HeadLowerManyParams struct {
-	Kind    string   `json:"kind"`
-	ClerkID []string `json:"clerk_id"`
+type HeadWriteManyParams struct {
+	Kind      []string    `json:"kind"`
+	ClerkID   []string    `json:"clerk_id"`
+	Deleted   []bool      `json:"deleted"`
+	UpdatedAt []time.Time `json:"updated_at"`
+	EventAt   []time.Time `json:"event_at"`
+	EventID   []string    `json:"event_id"`
+	EventSeq  []int64     `json:"event_seq"`
+	Lifted    []bool      `json:"lifted"`
 }
 
-// Lowers heads to version zero, so that the next event of any version wins, and lifts the
-// tombstones among them. HeadAdvanceMany must have locked them.
+// Writes heads that HeadLockMany locked: each has a row, ON CONFLICT only finds it by key
+// whatever the planner thinks. lifted tells that the head was a tombstone and is restored.
 //
+// An equal version leaves applied_at as it is: it was applied then, and the lag is measured
+// from it. The marks of an erasure are cleared: an event names the person again.
 // restored_at is never before the delete that is lifted, even when this clock is slow.
-func (q *Queries) HeadLowerMany(ctx context.Context, db DBTX, arg *HeadLowerManyParams) error {
-	_, err := db.Exec(ctx, headLowerMany, arg.Kind, arg.ClerkID)
+func (q *Queries) HeadWriteMany(ctx context.Context, db DBTX, arg *HeadWriteManyParams) error {
+	_, err := db.Exec(ctx, headWriteMany,
+		arg.Kind,
+		arg.ClerkID,
+		arg.Deleted,
+		arg.UpdatedAt,
+		arg.EventAt,
+		arg.EventID,
+		arg.EventSeq,
+		arg.Lifted,
+	)
 	return err
 }

@@ -94,17 +94,13 @@ FROM (
         unnest($1::uuid[]) AS id,
         unnest($2::text[]) COLLATE "C" AS clerk_id,
         unnest($3::uuid[]) AS user_id,
-        unnest($4::text[]) COLLATE "C" AS user_clerk_id,
-        unnest($5::text[]) COLLATE "C" AS org_id,
-        unnest($6::text[]) AS role,
-        unnest($7::jsonb[]) AS permissions,
-        unnest($8::jsonb[]) AS public_metadata,
-        unnest($9::timestamptz[]) AS created_at,
-        unnest($10::timestamptz[]) AS updated_at
+        unnest($4::text[]) COLLATE "C" AS org_id,
+        unnest($5::text[]) AS role,
+        unnest($6::jsonb[]) AS permissions,
+        unnest($7::jsonb[]) AS public_metadata,
+        unnest($8::timestamptz[]) AS created_at,
+        unnest($9::timestamptz[]) AS updated_at
 ) AS m
-WHERE (SELECT NOT u.deleted FROM entity_heads u WHERE u.kind = 'user' AND u.clerk_id = m.user_clerk_id)
-    AND (SELECT NOT o.deleted FROM entity_heads o WHERE o.kind = 'organization' AND o.clerk_id = m.org_id)
-    AND (SELECT s.event_id = m.clerk_id FROM entity_heads s WHERE s.kind = 'seat' AND s.clerk_id = m.user_clerk_id || '/' || m.org_id)
 ON CONFLICT (clerk_id) DO UPDATE SET
     user_id = excluded.user_id,
     org_id = excluded.org_id,
@@ -119,7 +115,6 @@ type MembershipUpsertManyParams struct {
 	ID             []uuid.UUID       `json:"id"`
 	ClerkID        []string          `json:"clerk_id"`
 	UserID         []uuid.UUID       `json:"user_id"`
-	UserClerkID    []string          `json:"user_clerk_id"`
 	OrgID          []string          `json:"org_id"`
 	Role           []string          `json:"role"`
 	Permissions    []json.RawMessage `json:"permissions"`
@@ -128,11 +123,8 @@ type MembershipUpsertManyParams struct {
 	UpdatedAt      []time.Time       `json:"updated_at"`
 }
 
-// Writes memberships whose heads were advanced in this transaction, if their user and
-// organization are live and they have the seat. HeadAdvanceMany has locked these heads.
-//
-// Each head is looked up by key in a subquery: while the table is small, a join would read
-// all heads of a kind, and keep that plan while it grows.
+// Writes memberships whose heads were advanced in this transaction, whose user and
+// organization are live and locked, and which have the seat.
 //
 // permissions is a JSON array, since PostgreSQL's arrays of arrays must be rectangular.
 func (q *Queries) MembershipUpsertMany(ctx context.Context, db DBTX, arg *MembershipUpsertManyParams) error {
@@ -140,7 +132,6 @@ func (q *Queries) MembershipUpsertMany(ctx context.Context, db DBTX, arg *Member
 		arg.ID,
 		arg.ClerkID,
 		arg.UserID,
-		arg.UserClerkID,
 		arg.OrgID,
 		arg.Role,
 		arg.Permissions,

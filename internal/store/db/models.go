@@ -135,6 +135,13 @@ type Organization struct {
 	DeletedAt      *time.Time      `json:"deleted_at"`
 }
 
+type Seat struct {
+	UserID              string    `json:"user_id"`
+	OrgID               string    `json:"org_id"`
+	MembershipID        string    `json:"membership_id"`
+	MembershipCreatedAt time.Time `json:"membership_created_at"`
+}
+
 type SyncLag struct {
 	InStep                  pgtype.Bool `json:"in_step"`
 	State                   string      `json:"state"`

@@ -13,90 +13,6 @@ import (
 	"github.com/google/uuid"
 )
 
-const userEmailFindMany = `-- name: UserEmailFindMany :many
-SELECT
-    u.clerk_id::text AS clerk_id,
-    COALESCE(u.primary_email, '')::text AS primary_email,
-    COALESCE(u.email, '')::text AS email,
-    (u.email_rank IS NOT NULL)::boolean AS ranked,
-    COALESCE(h.deleted, true)::boolean AS deleted,
-    COALESCE(h.updated_at, to_timestamp(0))::timestamptz AS updated_at,
-    COALESCE(h.event_at, to_timestamp(0))::timestamptz AS event_at,
-    COALESCE(h.event_id, '')::text AS event_id
-FROM (
-    SELECT unnest($1::text[]) AS address
-    UNION
-    SELECT v.address FROM users o CROSS JOIN LATERAL (VALUES (o.primary_email), (o.email)) AS v (address)
-    WHERE o.clerk_id = ANY($2::text[])
-) AS a
-CROSS JOIN LATERAL (
-    SELECT c.clerk_id, c.primary_email, c.email, c.email_rank FROM users c WHERE c.email = a.address
-    UNION ALL
-    (
-        SELECT c.clerk_id, c.primary_email, c.email, c.email_rank FROM users c
-        WHERE c.primary_email || '' = a.address AND c.email IS DISTINCT FROM c.primary_email AND c.clerk_id <> ALL($2::text[])
-        ORDER BY c.primary_email || '', c.email_rank DESC
-        FETCH FIRST 1 ROW WITH TIES
-    )
-    OFFSET 0
-) AS u
-LEFT JOIN LATERAL (SELECT kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at, erasing, erased_at, restored_at FROM entity_heads e WHERE e.kind = 'user' AND e.clerk_id = u.clerk_id OFFSET 0) AS h ON true
-`
-
-type UserEmailFindManyParams struct {
-	Address []string `json:"address"`
-	ClerkID []string `json:"clerk_id"`
-}
-
-type UserEmailFindManyRow struct {
-	ClerkID      string    `json:"clerk_id"`
-	PrimaryEmail string    `json:"primary_email"`
-	Email        string    `json:"email"`
-	Ranked       bool      `json:"ranked"`
-	Deleted      bool      `json:"deleted"`
-	UpdatedAt    time.Time `json:"updated_at"`
-	EventAt      time.Time `json:"event_at"`
-	EventID      string    `json:"event_id"`
-}
-
-// Returns the users that matter to the addresses that UserEmailLockMany locked: of each
-// address its holder, whatever that user claims, and of those that claim it and do not
-// hold it the one with the greatest rank, besides the given users. Users without a rank
-// come first, all of them. A user without a head is deleted: its claim does not count.
-// The order names the address, which is one value, since behind row-level security the
-// planner does not see that users_waiting_idx has it already.
-//
-// It must be a separate statement after UserEmailLockMany: only then does it see what the
-// previous owner of the lock committed. For OFFSET 0 see HeadGetMany.
-func (q *Queries) UserEmailFindMany(ctx context.Context, db DBTX, arg *UserEmailFindManyParams) ([]*UserEmailFindManyRow, error) {
-	rows, err := db.Query(ctx, userEmailFindMany, arg.Address, arg.ClerkID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []*UserEmailFindManyRow
-	for rows.Next() {
-		var i UserEmailFindManyRow
-		if err := rows.Scan(
-			&i.ClerkID,
-			&i.PrimaryEmail,
-			&i.Email,
-			&i.Ranked,
-			&i.Deleted,
-			&i.UpdatedAt,
-			&i.EventAt,
-			&i.EventID,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, &i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const userEmailGet = `-- name: UserEmailGet :one
 SELECT COALESCE(primary_email, '') FROM users WHERE clerk_id = $1
 `
@@ -116,38 +32,6 @@ UPDATE users SET email = primary_email, email_rank = NULL WHERE clerk_id = ANY($
 // Gives users the address that they claim.
 func (q *Queries) UserEmailGrant(ctx context.Context, db DBTX, clerkID []string) error {
 	_, err := db.Exec(ctx, userEmailGrant, clerkID)
-	return err
-}
-
-const userEmailLockMany = `-- name: UserEmailLockMany :exec
-SELECT pg_advisory_xact_lock(1668050795, l.stripe)
-FROM (
-    SELECT DISTINCT hashtext(a.address) & 63 AS stripe
-    FROM (
-        SELECT unnest($1::text[]) AS address
-        UNION ALL
-        SELECT v.address FROM users u CROSS JOIN LATERAL (VALUES (u.primary_email), (u.email)) AS v (address)
-        WHERE u.clerk_id = ANY($2::text[])
-    ) AS a
-    WHERE a.address <> ''
-    ORDER BY stripe
-) AS l
-`
-
-type UserEmailLockManyParams struct {
-	Address []string `json:"address"`
-	ClerkID []string `json:"clerk_id"`
-}
-
-// Locks the addresses that the given users claim and those that they claimed or held
-// before, so that no other transaction decides concurrently which users hold them.
-//
-// The addresses share 64 stripes: one lock each would overflow the server's lock table,
-// which by default has room for 64 per connection. The locks are taken in one order, after
-// the heads and before any row is written, so that no cycle can form. 1668050795 is "clrk":
-// it keeps these locks apart from the application's.
-func (q *Queries) UserEmailLockMany(ctx context.Context, db DBTX, arg *UserEmailLockManyParams) error {
-	_, err := db.Exec(ctx, userEmailLockMany, arg.Address, arg.ClerkID)
 	return err
 }
 
