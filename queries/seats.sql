@@ -13,3 +13,7 @@ SELECT unnest(@user_id::text[]), unnest(@org_id::text[]), unnest(@membership_id:
 ON CONFLICT (user_id, org_id) DO UPDATE SET
     membership_id = excluded.membership_id,
     membership_created_at = excluded.membership_created_at;
+
+-- name: SeatGet :one
+-- Returns the membership that has a seat.
+SELECT membership_id FROM seats WHERE user_id = @user_id AND org_id = @org_id;

@@ -108,9 +108,7 @@ func (p *Projector) Start() {
 		defer close(p.feed)
 		p.consume(p.stopping)
 	})
-	for range p.appliers {
-		p.workers.Go(p.work)
-	}
+	p.workers.Go(p.dispatch)
 }
 
 // Wait returns when there are no more events and all are settled, or when the projector
@@ -168,31 +166,57 @@ func (p *Projector) Appliers() (all, busy int) { return p.appliers, int(p.busy.L
 // Settled returns how many events were settled since the start.
 func (p *Projector) Settled() uint64 { return p.done.Load() }
 
-// work is one applier.
-func (p *Projector) work() {
-	for first := range p.feed {
-		p.busy.Add(1)
-		p.project(p.collect(first))
-		p.busy.Add(-1)
-	}
-}
+// linger is the least time between the beginnings of two batches that are not full. A lone
+// event is applied at once, and those of a stream share transactions, whose price is nearly
+// the same whatever they carry.
+const linger = 3 * time.Millisecond
 
-// collect makes a batch of the events that are there. It does not wait for more.
-func (p *Projector) collect(first *eventlog.Message) []*eventlog.Message {
-	batch := []*eventlog.Message{first}
-	for bytes := len(first.Event.Body); len(batch) < p.batch && bytes < maxBatchBytes; {
+// dispatch cuts the feed into batches and has them applied, until the feed is closed. While
+// one batch is in PostgreSQL the next one gathers, so the slower PostgreSQL is, the larger
+// they are. Another applier only begins when a whole batch waits: batches that run at the
+// same time wait for the locks of each other.
+func (p *Projector) dispatch() {
+	var batch []*eventlog.Message
+	var bytes, busy int
+	var began time.Time // the last batch
+	done := make(chan struct{}, p.appliers)
+	ready := time.NewTimer(0)
+	defer ready.Stop()
+	for feed := p.feed; feed != nil || len(batch) > 0; {
+		full := len(batch) >= p.batch || bytes >= maxBatchBytes || feed == nil
+		early := linger - time.Since(began)
+		if len(batch) > 0 && (full && busy < p.appliers || busy == 0 && early <= 0) {
+			cut := batch
+			p.workers.Go(func() {
+				p.project(cut)
+				done <- struct{}{}
+			})
+			busy++
+			p.busy.Store(int64(busy))
+			batch, bytes, began = nil, 0, time.Now()
+			continue
+		}
+		more, wake := feed, (<-chan time.Time)(nil)
+		if full {
+			more = nil
+		}
+		if len(batch) > 0 && busy == 0 {
+			ready.Reset(early)
+			wake = ready.C
+		}
 		select {
-		case m, ok := <-p.feed:
+		case m, ok := <-more:
 			if !ok {
-				return batch
+				feed = nil
+				continue
 			}
-			batch = append(batch, m)
-			bytes += len(m.Event.Body)
-		default:
-			return batch
+			batch, bytes = append(batch, m), bytes+len(m.Event.Body)
+		case <-done:
+			busy--
+			p.busy.Store(int64(busy))
+		case <-wake:
 		}
 	}
-	return batch
 }
 
 // item is a stored event and its change.

@@ -45,7 +45,7 @@ type explainer struct {
 	parked map[uint64]bool // sequences of events that are dead letters
 
 	tables, scratch *store.Store
-	differ          map[entity]bool   // entities and seats whose heads differ
+	differ          map[entity]bool   // entities whose heads differ
 	claims          map[string]string // addresses that one of them claims in either copy, and its id
 }
 
@@ -140,7 +140,15 @@ func (e *explainer) explainFollower(ctx context.Context, d *store.Difference) (R
 			return Follows, fmt.Sprintf("it has a row while its user and its organization are live, and %s differs", other.id), nil
 		}
 	}
-	if e.differ[entity{"seat", m.UserID + "/" + m.OrgID}] {
+	inTables, err := e.tables.Seat(ctx, m.UserID, m.OrgID)
+	if err != nil {
+		return "", "", err
+	}
+	inLog, err := e.scratch.Seat(ctx, m.UserID, m.OrgID)
+	if err != nil {
+		return "", "", err
+	}
+	if inTables != inLog {
 		return Follows, "of several memberships of one user in one organization the latest has a row, and another of them differs", nil
 	}
 	return Changed, whyChanged, nil
@@ -168,7 +176,7 @@ func (e *explainer) explainNewer(ctx context.Context, live *db.EntityHead) (Reas
 		return "", "", err
 	case m == nil:
 		return Cut, fmt.Sprintf("the event that made it (sequence %d) is no longer in the log: it was older than the log keeps, or was erased", seq), nil
-	case live.Kind != "seat" && m.Event.ID != live.EventID: // the event id of a seat is a membership's
+	case m.Event.ID != live.EventID:
 		return OtherLog, fmt.Sprintf("the event that made it (%s, sequence %d) is of another log: this one has another event there", live.EventID, seq), nil
 	}
 	return Changed, fmt.Sprintf("the log has the event that made it (sequence %d), and it says something else", seq), nil

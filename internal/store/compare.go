@@ -19,9 +19,9 @@ import (
 // Difference is a row, or a head, that differs from the log.
 type Difference struct {
 	Table   string
-	Kind    clerk.Kind // of the entity; of a head also "seat"
-	ClerkID string
-	OnlyIn  string // "tables" or "log"; "" when it is in both
+	Kind    clerk.Kind // of the entity
+	ClerkID string     // of a seat: of the one of its two memberships that was created later
+	OnlyIn  string     // "tables" or "log"; "" when it is in both
 	Columns []ColumnDifference
 
 	// The heads of the entity, which explain it; nil when there is none.
@@ -35,19 +35,28 @@ type ColumnDifference struct {
 	InLog    json.RawMessage `json:"log"`
 }
 
-// comparison is a table to compare. Its key is the Clerk id, or that and the kind.
+// comparison is a table to compare: which rows a and b of the two copies belong together,
+// and the entity that they are about, as SQL.
 type comparison struct {
-	table string
-	kind  clerk.Kind // "" when the table has a column for it
-	skip  []string   // columns that may differ in equal tables
+	table, kind, id, on string
+	skip                []string // columns that may differ in equal tables
 }
 
 func comparisons() []comparison {
+	const id, on = "COALESCE(a.clerk_id, b.clerk_id)", "a.clerk_id = b.clerk_id"
 	var all []comparison
 	for _, t := range tables {
-		all = append(all, comparison{table: t.name, kind: t.kind, skip: []string{"email_rank"}}) // an older clerksync wrote none
+		all = append(all, comparison{t.name, "'" + string(t.kind) + "'", id, on, []string{"email_rank"}}) // an older clerksync wrote none
 	}
-	return append(all, comparison{table: "entity_heads", skip: []string{"applied_at", "event_seq", "erasing", "erased_at", "restored_at"}})
+	const later = "CASE WHEN b IS NULL OR (a.membership_created_at, a.membership_id) > (b.membership_created_at, b.membership_id) THEN a.membership_id ELSE b.membership_id END"
+	return append(
+		all,
+		comparison{"seats", "'" + string(clerk.KindMembership) + "'", later, "a.user_id = b.user_id AND a.org_id = b.org_id", nil},
+		comparison{
+			"entity_heads", "COALESCE(a.kind, b.kind)", id, "a.kind = b.kind AND " + on,
+			[]string{"applied_at", "event_seq", "erasing", "erased_at", "restored_at"},
+		},
+	)
 }
 
 // Compare calls f for every difference between these tables and a scratch copy, see
@@ -134,20 +143,19 @@ func (c comparison) statement(live, scratch string, columns []string) string {
 		differ = append(differ, fmt.Sprintf(`CASE WHEN a.%s IS DISTINCT FROM b.%[1]s
 			THEN jsonb_build_object('name', ($1::text[])[%d], 'tables', to_jsonb(a.%[1]s), 'log', to_jsonb(b.%[1]s)) END`, name, i+1))
 	}
-	kind, on := "'"+string(c.kind)+"'", "a.clerk_id = b.clerk_id"
-	if c.kind == "" {
-		kind, on = "COALESCE(a.kind, b.kind)", "a.kind = b.kind AND a.clerk_id = b.clerk_id"
-	}
 	return strings.NewReplacer(
 		"{live}", pgx.Identifier{live}.Sanitize(), "{scratch}", pgx.Identifier{scratch}.Sanitize(), "{table}", c.table,
-		"{kind}", kind, "{on}", on, "{differ}", strings.Join(differ, ", "), "{a}", strings.Join(a, ", "), "{b}", strings.Join(b, ", "),
+		"{kind}", c.kind, "{id}", c.id, "{on}", c.on, "{differ}", strings.Join(differ, ", "), "{a}", strings.Join(a, ", "), "{b}", strings.Join(b, ", "),
 	).Replace(`
-		SELECT {kind}, COALESCE(a.clerk_id, b.clerk_id),
-			CASE WHEN b.clerk_id IS NULL THEN 'tables' WHEN a.clerk_id IS NULL THEN 'log' ELSE '' END,
-			CASE WHEN a.clerk_id IS NOT NULL AND b.clerk_id IS NOT NULL THEN to_jsonb(array_remove(ARRAY[{differ}], NULL)) END,
-			(SELECT to_jsonb(h) FROM {live}.entity_heads h WHERE h.kind = {kind} AND h.clerk_id = COALESCE(a.clerk_id, b.clerk_id)),
-			(SELECT to_jsonb(h) FROM {scratch}.entity_heads h WHERE h.kind = {kind} AND h.clerk_id = COALESCE(a.clerk_id, b.clerk_id))
-		FROM {live}.{table} a FULL JOIN {scratch}.{table} b ON {on}
-		WHERE ROW({a}) IS DISTINCT FROM ROW({b})
+		SELECT d.kind, d.id, d.only_in, d.columns,
+			(SELECT to_jsonb(h) FROM {live}.entity_heads h WHERE h.kind = d.kind AND h.clerk_id = d.id),
+			(SELECT to_jsonb(h) FROM {scratch}.entity_heads h WHERE h.kind = d.kind AND h.clerk_id = d.id)
+		FROM (
+			SELECT {kind} AS kind, {id} AS id,
+				CASE WHEN b IS NULL THEN 'tables' WHEN a IS NULL THEN 'log' ELSE '' END AS only_in,
+				CASE WHEN NOT (a IS NULL OR b IS NULL) THEN to_jsonb(array_remove(ARRAY[{differ}], NULL)) END AS columns
+			FROM {live}.{table} a FULL JOIN {scratch}.{table} b ON {on}
+			WHERE ROW({a}) IS DISTINCT FROM ROW({b})
+		) AS d
 		ORDER BY 1, 2`)
 }

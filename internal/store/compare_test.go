@@ -120,6 +120,43 @@ func TestRestoredDifferenceIsExplained(t *testing.T) {
 	}
 }
 
+// TestSeatThatDiffers is told by the membership that was created last, which explains it.
+func TestSeatThatDiffers(t *testing.T) {
+	t.Parallel()
+	for name, inTables := range map[string]bool{"the tables have the later one": true, "the log has it": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := testkit.Store(t)
+			scratch := scratchOf(t, s)
+			batch(t, s, joinedAt(1, "orgmem_1"))
+			batch(t, scratch, joinedAt(1, "orgmem_1"))
+			has, lacks := scratch, s
+			if inTables {
+				has, lacks = s, scratch
+			}
+			batch(t, has, joinedAt(2, "orgmem_2"))
+			var seats []*store.Difference
+			for _, d := range differences(t, s, scratch) {
+				if d.Table == "seats" {
+					seats = append(seats, d)
+				}
+			}
+			require.Len(t, seats, 1)
+			require.Equal(t, "orgmem_2", seats[0].ClerkID)
+			require.Empty(t, seats[0].OnlyIn)
+			require.Equal(t, []bool{inTables, !inTables}, []bool{seats[0].HeadInTables != nil, seats[0].HeadInLog != nil})
+
+			_, err := lacks.Pool().Exec(t.Context(), "DELETE FROM seats")
+			require.NoError(t, err)
+			for _, d := range differences(t, s, scratch) {
+				if d.Table == "seats" {
+					require.Equal(t, map[bool]string{true: "tables", false: "log"}[inTables], d.OnlyIn)
+				}
+			}
+		})
+	}
+}
+
 // TestCompareEndsWithTheCallersError.
 func TestCompareEndsWithTheCallersError(t *testing.T) {
 	t.Parallel()
@@ -146,6 +183,7 @@ func TestCompareReadsEachTableOnce(t *testing.T) {
 	_, err := s.Pool().Exec(t.Context(), `INSERT INTO clerk_verify.users SELECT * FROM users;
 		INSERT INTO clerk_verify.organizations SELECT * FROM organizations;
 		INSERT INTO clerk_verify.org_memberships SELECT * FROM org_memberships;
+		INSERT INTO clerk_verify.seats SELECT * FROM seats;
 		INSERT INTO clerk_verify.entity_heads SELECT * FROM entity_heads WHERE clerk_id <> 'user_77'`)
 	require.NoError(t, err)
 	began := time.Now()

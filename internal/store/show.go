@@ -40,6 +40,16 @@ func (s *Store) Membership(ctx context.Context, id string) (*db.MembershipGetRow
 	return orNil("read membership", m, err)
 }
 
+// Seat returns the Clerk id of the membership that has the seat of a user in an
+// organization, "" when there is none.
+func (s *Store) Seat(ctx context.Context, userID, orgID string) (string, error) {
+	id, err := s.q.SeatGet(ctx, s.pool, &db.SeatGetParams{UserID: userID, OrgID: orgID})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	return id, wrap("read seat", err)
+}
+
 // EmailClaimedBy returns the address that a user claims, "" when there is none.
 func (s *Store) EmailClaimedBy(ctx context.Context, id string) (string, error) {
 	address, err := s.q.UserEmailGet(ctx, s.pool, id)

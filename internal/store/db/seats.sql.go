@@ -10,6 +10,23 @@ import (
 	"time"
 )
 
+const seatGet = `-- name: SeatGet :one
+SELECT membership_id FROM seats WHERE user_id = $1 AND org_id = $2
+`
+
+type SeatGetParams struct {
+	UserID string `json:"user_id"`
+	OrgID  string `json:"org_id"`
+}
+
+// Returns the membership that has a seat.
+func (q *Queries) SeatGet(ctx context.Context, db DBTX, arg *SeatGetParams) (string, error) {
+	row := db.QueryRow(ctx, seatGet, arg.UserID, arg.OrgID)
+	var membership_id string
+	err := row.Scan(&membership_id)
+	return membership_id, err
+}
+
 const seatWriteMany = `-- name: SeatWriteMany :exec
 INSERT INTO seats (user_id, org_id, membership_id, membership_created_at)
 SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::text[]), unnest($4::timestamptz[])
