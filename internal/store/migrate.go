@@ -240,7 +240,7 @@ func (s *Store) createSchema(ctx context.Context) error {
 		return nil
 	}
 	// IF NOT EXISTS alone fails for one of two processes that create it concurrently.
-	// 64 is outside the stripes of UserEmailLockMany.
+	// For the numbers see lockScratch.
 	return wrap("create the schema", pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(1668050795, 64)"); err != nil {
 			return err

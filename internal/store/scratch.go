@@ -87,8 +87,9 @@ func (s *Store) CreateScratch(ctx context.Context) (scratch *Store, drop func(co
 	}, nil
 }
 
-// lockScratch takes the lock of a scratch schema. 128 keeps it apart from the locks of
-// UserEmailLockMany and createSchema.
+// lockScratch takes the lock of a scratch schema. 1668050795 is "clrk":
+// it keeps our locks apart from the application's; 128 keeps this one apart from
+// createSchema's.
 func lockScratch(ctx context.Context, conn *pgx.Conn, schema string) error {
 	// The connection is idle while the log is applied.
 	if _, err := conn.Exec(ctx, "SET idle_session_timeout = 0"); err != nil {
