@@ -51,6 +51,18 @@ func (x *texts) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQue
 
 func (*texts) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
+func (x *texts) TraceBatchStart(ctx context.Context, _ *pgx.Conn, b pgx.TraceBatchStartData) context.Context {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, q := range b.Batch.QueuedQueries {
+		x.all[q.SQL] = true
+	}
+	return ctx
+}
+
+func (*texts) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+func (*texts) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
+
 // TestWorkerIsNotBound: to a worker that does not own the tables, row-level security
 // changes neither the rows nor a plan.
 func TestWorkerIsNotBound(t *testing.T) {
