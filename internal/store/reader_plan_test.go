@@ -91,9 +91,10 @@ func TestPoliciesAreEvaluatedOnce(t *testing.T) {
 		require.LessOrEqual(t, calls(t, s, "clerk_reader", "member_org_id", query), most, query)
 	}
 	for query, index := range map[string]string{
-		"SELECT name FROM users WHERE clerk_id = 'user_1'":                                               "users_clerk_id_key",
-		"SELECT name FROM organizations":                                                                 "organizations_clerk_id_key",
-		"SELECT role FROM org_memberships":                                                               "org_memberships_org_id_clerk_id_idx",
+		"SELECT name FROM users WHERE clerk_id = 'user_1'": "users_clerk_id_key",
+		"SELECT name FROM organizations":                   "organizations_clerk_id_key",
+		"SELECT role FROM org_memberships":                 "org_memberships_org_id_clerk_id_idx",
+
 		"SELECT u.name FROM org_memberships m JOIN users u ON u.id = m.user_id WHERE m.org_id = 'org_1'": "users_pkey",
 	} {
 		readAs(t, s, "clerk_reader", first, func(tx pgx.Tx) {

@@ -40,6 +40,7 @@ func TestReaderIsRefused(t *testing.T) {
 		"SELECT clerk_id FROM active_users":         "permission denied for view active_users",
 		"SELECT clerk_id FROM active_organizations": "permission denied for view active_organizations",
 		"SELECT * FROM entity_heads":                "permission denied for table entity_heads",
+		"SELECT * FROM seats":                       "permission denied for table seats",
 		"SELECT * FROM entity_freshness":            "permission denied for view entity_freshness",
 		"SELECT * FROM event_log":                   "permission denied for table event_log",
 		"SELECT * FROM sync_status":                 "permission denied for table sync_status",
@@ -48,7 +49,9 @@ func TestReaderIsRefused(t *testing.T) {
 		"SELECT clerk_id FROM users FOR SHARE":      "permission denied for table users",
 		"UPDATE users SET banned = false":           "permission denied for table users",
 		"DELETE FROM org_memberships":               "permission denied for table org_memberships",
+
 		"INSERT INTO organizations (id, clerk_id) SELECT gen_random_uuid(), 'org_3'": "permission denied for table organizations",
+
 		"TRUNCATE users": "permission denied for table users",
 		"ALTER TABLE users DISABLE ROW LEVEL SECURITY":             "must be owner of table users",
 		"DROP POLICY reader ON users":                              "must be owner of relation users",

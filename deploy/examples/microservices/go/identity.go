@@ -17,10 +17,10 @@ import (
 // template is the header `cat` of a token made from a JWT template.
 const template = "cl_B7d4PD222AAA"
 
-// leeway is how far the clocks of Clerk and of this machine may be apart.
+// leeway bounds the difference between Clerk's clock and that of this machine.
 const leeway = 5 * time.Second
 
-// caller is who calls: a user, in the organization that is selected, if any.
+// caller names the user, and the organization that is selected, if any.
 type caller struct{ userID, orgID string }
 
 // verifier takes tokens that Clerk signed for one service.
