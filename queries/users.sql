@@ -65,7 +65,7 @@ ON CONFLICT (clerk_id) DO UPDATE SET
 -- Returns the users that matter to the given addresses, and to those that the given users
 -- claim or hold: of each address its holder, whatever that user claims, and of those that
 -- claim it and do not hold it the one with the greatest rank, besides the given users; and
--- the given users. Users without a rank come first, all of them. A user without a head is
+-- the given users; and all users without a rank. A user without a head is
 -- deleted: its claim does not count. The order names the address, which is one value, since
 -- behind row-level security the planner does not see that users_waiting_idx has it already.
 --
@@ -93,9 +93,13 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT c.clerk_id, c.primary_email, c.email, c.email_rank FROM users c WHERE c.email = a.address
         UNION ALL
+        SELECT c.clerk_id, c.primary_email, c.email, c.email_rank FROM users c
+        WHERE c.primary_email || '' = a.address AND c.email IS DISTINCT FROM c.primary_email AND c.email_rank IS NULL
+        UNION ALL
         (
             SELECT c.clerk_id, c.primary_email, c.email, c.email_rank FROM users c
-            WHERE c.primary_email || '' = a.address AND c.email IS DISTINCT FROM c.primary_email AND c.clerk_id <> ALL(@clerk_id::text[])
+            WHERE c.primary_email || '' = a.address AND c.email IS DISTINCT FROM c.primary_email AND c.email_rank IS NOT NULL
+                AND c.clerk_id <> ALL(@clerk_id::text[])
             ORDER BY c.primary_email || '', c.email_rank DESC
             FETCH FIRST 1 ROW WITH TIES
         )

@@ -12,9 +12,8 @@ CREATE TABLE seats (
 );
 
 -- They were heads of a kind of their own.
-INSERT INTO seats
-SELECT split_part(clerk_id, '/', 1), split_part(clerk_id, '/', 2), event_id, updated_at FROM entity_heads WHERE kind = 'seat';
-DELETE FROM entity_heads WHERE kind = 'seat';
+WITH gone AS (DELETE FROM entity_heads WHERE kind = 'seat' RETURNING clerk_id, event_id, updated_at)
+INSERT INTO seats SELECT split_part(clerk_id, '/', 1), split_part(clerk_id, '/', 2), event_id, updated_at FROM gone;
 
 -- lz4 compresses the same about five times as fast as the default. It is a matter of the
 -- rows written from now on, and missing in a server that was built without it.

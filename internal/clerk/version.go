@@ -14,7 +14,7 @@ type Version struct {
 }
 
 // Compare returns -1, 0 or +1 as v is less than, equal to or greater than w.
-// queries/heads.sql has the same order; both must agree.
+// users.email_rank sorts in the same order.
 func (v Version) Compare(w Version) int {
 	if v.Deleted != w.Deleted {
 		if w.Deleted {

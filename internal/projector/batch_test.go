@@ -194,3 +194,47 @@ func TestMetrics(t *testing.T) {
 	require.Zero(t, r.counters("clerksync_apply_retries_total")[""])
 	require.Equal(t, r.counters("clerksync_batch_size_events"), r.counters("clerksync_apply_duration_seconds"))
 }
+
+// TestBatchThatWaitsHoldsUpNobody: another applier begins, though no whole batch waits.
+func TestBatchThatWaitsHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start(func(o *Options) { o.Appliers = 2 })
+	w.append(user(1))
+	w.awaitUsers(1)
+	tx, err := w.store.Pool().Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), "SELECT FROM users WHERE clerk_id = 'user_1' FOR UPDATE")
+	require.NoError(t, err)
+	w.append(testkit.Event("msg_again", "user.updated", base+1, testkit.UserData("user_1", "1@example.com", "name", base, base+1)))
+	testkit.Eventually(t, "the batch waits for the row", func() (bool, any) {
+		var waiting int
+		err := w.store.Pool().QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting)
+		return waiting == 1, fmt.Sprint(waiting, err)
+	})
+	w.append(userEvents(2, 20)...)
+	w.awaitUsers(20 - 1)
+	require.NoError(t, tx.Rollback(t.Context()))
+	w.awaitDrained()
+}
+
+// TestNoApplierIsBusyAfterTheEnd of the events.
+func TestNoApplierIsBusyAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	p := New(Options{Log: oneEvent{}, Apply: func(context.Context, []store.Entry) ([]store.Outcome, error) {
+		return []store.Outcome{store.Applied}, nil
+	}})
+	p.Start()
+	p.Wait()
+	_, busy := p.Appliers()
+	require.Zero(t, busy)
+}
+
+// oneEvent is a log of one event.
+type oneEvent struct{ Log }
+
+func (oneEvent) Consume(_ context.Context, deliver func(*eventlog.Message)) error {
+	deliver(&eventlog.Message{Event: user(1), Seq: 1})
+	return nil
+}

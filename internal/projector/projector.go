@@ -171,10 +171,14 @@ func (p *Projector) Settled() uint64 { return p.done.Load() }
 // the same whatever they carry.
 const linger = 3 * time.Millisecond
 
+// overdue is how long a batch may run before another applier begins beside it: one that waits
+// for a lock must not hold up what could be applied.
+const overdue = 100 * time.Millisecond
+
 // dispatch cuts the feed into batches and has them applied, until the feed is closed. While
 // one batch is in PostgreSQL the next one gathers, so the slower PostgreSQL is, the larger
-// they are. Another applier only begins when a whole batch waits: batches that run at the
-// same time wait for the locks of each other.
+// they are. Another applier only begins when a whole batch waits, since batches that run at
+// the same time wait for the locks of each other; or when the last one is late.
 func (p *Projector) dispatch() {
 	var batch []*eventlog.Message
 	var bytes, busy int
@@ -182,10 +186,13 @@ func (p *Projector) dispatch() {
 	done := make(chan struct{}, p.appliers)
 	ready := time.NewTimer(0)
 	defer ready.Stop()
-	for feed := p.feed; feed != nil || len(batch) > 0; {
+	for feed := p.feed; feed != nil || len(batch) > 0 || busy > 0; {
 		full := len(batch) >= p.batch || bytes >= maxBatchBytes || feed == nil
 		early := linger - time.Since(began)
-		if len(batch) > 0 && (full && busy < p.appliers || busy == 0 && early <= 0) {
+		if busy > 0 {
+			early += overdue
+		}
+		if len(batch) > 0 && busy < p.appliers && (full || early <= 0) {
 			cut := batch
 			p.workers.Go(func() {
 				p.project(cut)
@@ -200,7 +207,7 @@ func (p *Projector) dispatch() {
 		if full {
 			more = nil
 		}
-		if len(batch) > 0 && busy == 0 {
+		if len(batch) > 0 && busy < p.appliers {
 			ready.Reset(early)
 			wake = ready.C
 		}

@@ -158,7 +158,7 @@ var tables = []table{
 // private are the tables in the same schema that only clerksync itself reads.
 var private = []string{
 	"backfill_organizations", "backfill_run", "backfill_segments", "clerksync_migrations", "clerksync_rls_migrations", "entity_heads",
-	"event_log", "sync_status",
+	"event_log", "seats", "sync_status",
 }
 
 // modelOf returns the name of the model of a table.

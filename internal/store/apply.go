@@ -68,12 +68,12 @@ func (s *Store) commit(ctx context.Context, doing string, b *batch) ([]Outcome, 
 }
 
 // maxCollisions bounds how often a batch is begun again because another one gave an address
-// to a user at the same time. Twice in a row is rare: only a trigger that changes addresses
-// comes this far.
+// to a user at the same time, or waits for an address that this one releases. Twice in a row
+// is rare: only a trigger that changes addresses comes this far.
 const maxCollisions = 5
 
 // transact begins a transaction, locks what a batch is about, decides, and calls f, which
-// ends the transaction. All that takes two round trips:
+// ends the transaction. All that takes two round trips, and two more when it begins again:
 //
 //  1. lock: the heads, in one order, and then what stands in the tables;
 //  2. write: heads and rows, and the commit.
@@ -95,11 +95,11 @@ func (s *Store) transact(ctx context.Context, b *batch, f func(*pgxpool.Conn, *d
 			err = f(conn, d)
 		}
 		if conn.Conn().PgConn().TxStatus() != 'I' {
-			_, _ = conn.Exec(context.WithoutCancel(ctx), "rollback") // when that fails, Release closes the connection
+			_, _ = conn.Exec(ctx, "rollback") // when that fails, Release closes the connection
 		}
 		switch {
 		case errors.Is(err, errMoreLocks): // the set grows, or another batch was committed
-		case collides(err) && collisions < maxCollisions:
+		case (collides(err) || deadlocked(err)) && collisions < maxCollisions:
 			collisions++
 		default:
 			return err

@@ -12,14 +12,13 @@ type decision struct {
 	outcomes []Outcome
 	won      []key             // entities that an event changes, sorted
 	heads    []written         // those that change and were not inserted, in lock order
-	seats    map[seat]occupant // those that are taken
+	seats    map[seat]occupant // those that are taken: the rows of other memberships go
 
-	// The rows to write, in the order of their ids.
+	// The rows to write.
 	users         []winner
 	organizations []winner
-	memberships   []winner          // live ones
-	left          []string          // memberships that were deleted, by Clerk id
-	superseded    map[seat]occupant // that another membership had: its row goes
+	memberships   []winner // live ones
+	left          []string // memberships that were deleted, by Clerk id
 	emails        emails
 }
 
@@ -40,7 +39,7 @@ func (b *batch) decide(f *found) (*decision, error) {
 	if b.restore != nil && !f.heads[*b.restore].version.Deleted {
 		return nil, ErrNotDeleted
 	}
-	d := &decision{seats: make(map[seat]occupant), superseded: make(map[seat]occupant)}
+	d := &decision{seats: make(map[seat]occupant)}
 	newest := make(map[key]winner, len(b.keys)) // of every head, as it will be
 	more := false
 	for _, k := range b.keys {
@@ -79,9 +78,6 @@ func (b *batch) decide(f *found) (*decision, error) {
 			continue
 		}
 		d.seats[at], f.seats[at] = o, o
-		if taken {
-			d.superseded[at] = o
-		}
 	}
 	// A membership is live if its user and its organization are, and it has the seat.
 	live := d.memberships[:0]
@@ -103,13 +99,9 @@ func (b *batch) decide(f *found) (*decision, error) {
 // against the head, otherwise the head's.
 func (b *batch) winner(k key, h head) (w winner, won bool) {
 	w = winner{id: k.id, version: h.version, seq: h.seq}
-	equal := b.reapply || h.inserted // equal versions win
-	if h.inserted {
-		w.version = clerk.Version{}
-	}
 	c := b.about[k]
 	try := func(v clerk.Version, seq uint64, change *clerk.Change) {
-		if d := v.Compare(w.version); d > 0 || d == 0 && equal && !won {
+		if d := v.Compare(w.version); d > 0 || !won && (h.inserted || d == 0 && b.reapply) {
 			w, won = winner{k.id, v, seq, change}, true
 		}
 	}
@@ -117,16 +109,16 @@ func (b *batch) winner(k key, h head) (w winner, won bool) {
 		try(clerk.Version{}, c.stub.Seq, nil)
 	}
 	for _, e := range c.entries {
-		if !h.lifts(e.Change.Version) {
+		if !h.undone(e.Change.Version) {
 			try(e.Change.Version, e.Seq, e.Change)
 		}
 	}
 	return w, won
 }
 
-// lifts reports whether a version is a delete from before the entity was restored, which
+// undone reports whether a version is a delete from before the entity was restored, which
 // does not count again.
-func (h head) lifts(v clerk.Version) bool {
+func (h head) undone(v clerk.Version) bool {
 	return v.Deleted && h.restoredAt != nil && !time.UnixMilli(v.EventAt).After(*h.restoredAt)
 }
 

@@ -225,3 +225,23 @@ func tuplesRead(t *testing.T, s *store.Store) (n int64) {
 		WHERE relname IN ('users', 'entity_heads')`).Scan(&n))
 	return n
 }
+
+// TestWaitingUserWithoutARank does not hide the others that wait.
+func TestWaitingUserWithoutARank(t *testing.T) {
+	t.Parallel()
+	for name, statement := range map[string]string{
+		"an older claimant":        "UPDATE users SET email_rank = NULL WHERE clerk_id = 'user_2'",
+		"a row that no event made": "INSERT INTO users (id, clerk_id, primary_email) VALUES (gen_random_uuid(), 'by_hand', '" + addressA + "')",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := testkit.Store(t)
+			batch(t, s, userAt(1, "user_2", addressA))
+			batch(t, s, userAt(2, "user_3", addressA))
+			batch(t, s, userAt(9, "user_4", addressA))
+			edit(t, s, statement)
+			batch(t, s, userDeletedAt(10, "user_4"))
+			require.Equal(t, map[string]string{"user_3": addressA}, emailsOf(t, s))
+		})
+	}
+}

@@ -49,6 +49,12 @@ func collides(err error) bool {
 	return ok && pg.Code == pgerrcode.UniqueViolation && pg.ConstraintName == "users_email_key"
 }
 
+// deadlocked reports whether PostgreSQL ended the transaction to end a deadlock.
+func deadlocked(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == pgerrcode.DeadlockDetected
+}
+
 // lineError writes an error in one line. pgx's has a line for each address that it tried.
 type lineError struct {
 	doing string

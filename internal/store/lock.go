@@ -11,7 +11,7 @@ import (
 )
 
 // found is what stands in the tables about a batch. Until the transaction ends, only this
-// batch changes it.
+// batch changes it, but for claimants that are not locked yet.
 type found struct {
 	heads     map[key]head
 	seats     map[seat]occupant

@@ -140,3 +140,13 @@ func TestPermissionsAreAnArray(t *testing.T) {
 		require.Equal(t, want, memberships(t, s)["orgmem_1"]["permissions"])
 	}
 }
+
+// TestRejoinWithoutASeat: the row of the former membership goes, though nothing tells its seat.
+func TestRejoinWithoutASeat(t *testing.T) {
+	t.Parallel()
+	s := testkit.Store(t)
+	batch(t, s, userAt(1, "user_1", ""), orgAt(1, "org_1"), joinedAt(1, "orgmem_1"))
+	edit(t, s, "DELETE FROM seats")
+	batch(t, s, joinedAt(5, "orgmem_2"))
+	require.Equal(t, []string{"orgmem_2"}, members(t, s))
+}

@@ -51,7 +51,8 @@ func (s *Store) writeHeads(ctx context.Context, p *roundTrip, d *decision) error
 
 // writeUsers writes the users that won: in full, as a stub when only the id is known, or
 // as a tombstone when deleted. They are in the order of the addresses that they get: two
-// batches that claim the same free addresses then wait for each other, and do not deadlock.
+// batches that claim the same free addresses then wait for each other. They can still
+// deadlock with one that releases an address before, and begin again.
 func (s *Store) writeUsers(ctx context.Context, p *roundTrip, d *decision) error {
 	if len(d.users) == 0 {
 		return nil
@@ -159,9 +160,9 @@ func (s *Store) writeMemberships(ctx context.Context, p *roundTrip, d *decision)
 			return err
 		}
 	}
-	if len(d.superseded) > 0 {
+	if len(d.seats) > 0 {
 		superseded := &db.MembershipDeleteSupersededManyParams{}
-		for at, o := range d.superseded {
+		for at, o := range d.seats {
 			superseded.UserID = append(superseded.UserID, clerk.UUID(at.user))
 			superseded.OrgID = append(superseded.OrgID, at.org)
 			superseded.ClerkID = append(superseded.ClerkID, o.id)

@@ -14,6 +14,7 @@ var tableQueries = []string{
 	`SELECT 'user ' || to_jsonb(u)::text FROM users u ORDER BY clerk_id`,
 	`SELECT 'organization ' || to_jsonb(o)::text FROM organizations o ORDER BY clerk_id`,
 	`SELECT 'membership ' || to_jsonb(m)::text FROM org_memberships m ORDER BY clerk_id`,
+	`SELECT 'seat ' || to_jsonb(s)::text FROM seats s ORDER BY user_id, org_id`,
 	`SELECT 'head ' || (to_jsonb(h) - 'applied_at' - 'event_seq' - 'erased_at' - 'restored_at')::text FROM entity_heads h ORDER BY kind, clerk_id`,
 }
 

@@ -16,6 +16,7 @@ export default defineConfig({
       'clerk.clerksync_rls_migrations',
       'clerk.entity_heads',
       'clerk.event_log',
+      'clerk.seats',
       'clerk.sync_status',
     ],
   },
