@@ -48,6 +48,9 @@ func findBinaries(ctx context.Context, o Options, want int) (binaries, error) {
 		found = search(ctx)
 	}
 	if len(found) == 0 {
+		if err := ctx.Err(); err != nil { // the programs were not asked for their versions
+			return binaries{}, err
+		}
 		return binaries{}, fmt.Errorf("no PostgreSQL on this machine: %s, or set CLERKSYNC_PG_BIN to the folder with initdb and postgres, or DATABASE_URL to a server", installHint())
 	}
 	return choose(found, want)
