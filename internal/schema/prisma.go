@@ -32,6 +32,8 @@ models. In your schema.prisma:
 In prisma.config.ts, so that Migrate leaves the tables alone, and knows what your foreign
 keys refer to (clerksync schema sql >prisma/clerk.sql):
 
+  import { readFileSync } from "node:fs"
+
   schema: "prisma",
   experimental: { externalTables: true },
   tables: {
