@@ -20,7 +20,7 @@ func (a *App) openReader(ctx context.Context) (_ stopFunc, err error) {
 	}
 	a.check("directory", !a.o.Roles.Has(config.RoleReceiver), func(ctx context.Context) string {
 		if err := a.reader.Check(ctx); err != nil {
-			return store.Outage(err)
+			return a.reader.Outage(err)
 		}
 		return ""
 	})

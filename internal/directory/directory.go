@@ -101,7 +101,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if code = p.Code; r.Context().Err() != nil {
 			code = codeCanceled
 		} else if p == errUnavailable {
-			h.outage.begin(h.o.Logger, "the database cannot be read, requests are answered with 503", err)
+			h.outage.begin(h.o.Logger, "the database cannot be read, requests are answered with 503", "cause", h.o.Reader.Outage(err), "err", err)
 		}
 		h.refuse(w, p)
 	}

@@ -51,9 +51,9 @@ func newInstruments(registry prometheus.Registerer) *instruments {
 // streak logs the first failure of a row of them, and its end.
 type streak struct{ failing atomic.Bool }
 
-func (s *streak) begin(logger *slog.Logger, text string, why any) {
+func (s *streak) begin(logger *slog.Logger, text string, why ...any) {
 	if !s.failing.Swap(true) {
-		logger.Warn(text, "err", why)
+		logger.Warn(text, why...)
 	}
 }
 

@@ -61,7 +61,7 @@ var kinds = map[string]kind{
 	codeUserInactive:               {http.StatusForbidden, "The user may not do anything", 0},
 	codeNotSyncedYet:               {http.StatusServiceUnavailable, "Not synced yet", 2 * time.Second},
 	codeRateLimited:                {http.StatusTooManyRequests, "Too many requests", time.Second},
-	codeUnavailable:                {http.StatusServiceUnavailable, "The database cannot be reached", 2 * time.Second},
+	codeUnavailable:                {http.StatusServiceUnavailable, "The database cannot be read", 2 * time.Second},
 	codeInvalidParameter:           {http.StatusBadRequest, "A parameter is not valid", 0},
 	codeNotFound:                   {http.StatusNotFound, "There is no such path", 0},
 	codeMethodNotAllowed:           {http.StatusMethodNotAllowed, "The method is not allowed", 0},
@@ -81,7 +81,7 @@ var (
 	errUserUnknown    = newProblem(codeUserInactive, "Clerk has no such user any more; sign up again, or sign in as another user")
 	errNotSynced      = newProblem(codeNotSyncedYet, "the webhook about this user, or about the membership, has not been applied yet; send the request again after the time in Retry-After")
 	errRateLimited    = newProblem(codeRateLimited, fmt.Sprintf("the user has sent more than %d requests in a short time; wait for the time in Retry-After, and keep answers for some seconds", userBurst))
-	errUnavailable    = newProblem(codeUnavailable, "the database does not answer; send the request again after the time in Retry-After, and see the log of clerksync")
+	errUnavailable    = newProblem(codeUnavailable, "the database cannot be read now; send the request again after the time in Retry-After")
 	errNotFound       = newProblem(codeNotFound, "the paths of this API are in "+openAPIPath)
 	errMethod         = newProblem(codeMethodNotAllowed, "this API only reads; send GET or HEAD")
 )

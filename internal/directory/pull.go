@@ -79,7 +79,7 @@ func (p *pulls) fetch(ctx context.Context, at place) error {
 		p.total.WithLabelValues(resultLate).Inc()
 	default:
 		p.total.WithLabelValues(resultFailed).Inc()
-		p.fails.begin(p.logger, "a user whose webhook has not come cannot be pulled from Clerk", reason(err))
+		p.fails.begin(p.logger, "a user whose webhook has not come cannot be pulled from Clerk", "err", reason(err))
 	}
 	return errNotSynced
 }

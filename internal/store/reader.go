@@ -26,6 +26,7 @@ const readTimeout = 3 * time.Second
 type Reader struct {
 	pool     *pgxpool.Pool
 	q        *db.Queries
+	schema   string
 	policies policies
 
 	testOnlyRewrite func(sql string) string
@@ -52,7 +53,7 @@ func OpenReader(ctx context.Context, o Options) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	return &Reader{pool: pool, q: db.New()}, nil
+	return &Reader{pool: pool, q: db.New(), schema: o.Schema}, nil
 }
 
 // Close waits for connections in use to be returned, and closes them all.
@@ -110,6 +111,23 @@ func (p *policies) present(ctx context.Context, r *Reader) (bool, error) {
 func (r *Reader) Check(ctx context.Context) error {
 	_, _, err := r.Role(ctx, Viewer{Claims: []byte("{}")})
 	return err
+}
+
+// Outage is [Outage] for an error of this reader, with the next step where one is known. It
+// names no login either.
+func (r *Reader) Outage(err error) string {
+	refusal, _ := errors.AsType[*serverError](err)
+	switch {
+	case refusal == nil:
+	case refusal.code == pgerrcode.UndefinedTable:
+		return "the tables are missing, or the user of DATABASE_URL may not use the schema " + r.schema +
+			": clerksync migrate up, or GRANT USAGE ON SCHEMA " + r.schema + " TO that user"
+	case refusal.code == pgerrcode.UndefinedColumn:
+		return Outage(err) + ": clerksync migrate up"
+	case refusal.code == pgerrcode.InsufficientPrivilege:
+		return Outage(err) + ": GRANT clerk_reader TO the user of DATABASE_URL where the tables have row-level security, or else SELECT on them"
+	}
+	return Outage(err)
 }
 
 // Role returns the role of the viewer in the active organization, "" when the viewer is no
