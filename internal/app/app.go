@@ -113,6 +113,7 @@ var parts = []part{
 	{"tables", config.RoleWorker, (*App).prepare}, // starts the four
 	{"receiver", config.RoleReceiver, (*App).makeReceiver},
 	{"prober", config.RoleReceiver, (*App).startProber},
+	{"tables of the API", config.RoleAPI, (*App).checkTables},
 	{"directory API", config.RoleAPI, (*App).makeDirectory},
 	{"watch of the lag", events, (*App).startWatch},
 	{"alerts", events, (*App).startAlerts},

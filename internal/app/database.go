@@ -64,7 +64,7 @@ func (a *App) prepare(ctx context.Context) (stopFunc, error) {
 func (a *App) prepareUntilDone(ctx context.Context, began time.Time) error {
 	logger, warned := a.logger("database"), false
 	for {
-		err := a.prepareDatabase(ctx)
+		err := a.prepareDatabase(ctx, a.store)
 		if err == nil {
 			err = a.checkLog(ctx)
 		}
@@ -100,12 +100,12 @@ func (a *App) prepareUntilDone(ctx context.Context, began time.Time) error {
 }
 
 // prepareDatabase makes one attempt.
-func (a *App) prepareDatabase(ctx context.Context) error {
-	if err := a.store.Ping(ctx); err != nil {
+func (a *App) prepareDatabase(ctx context.Context, st *store.Store) error {
+	if err := st.Ping(ctx); err != nil {
 		return fmt.Errorf("%w; is DATABASE_URL right, and is the server running?", err)
 	}
 	if a.o.Migrate {
-		applied, err := a.store.Migrate(ctx, a.o.With...)
+		applied, err := st.Migrate(ctx, a.o.With...)
 		if err != nil && !errors.Is(err, store.ErrNewer) { // CheckMigrated returns it again
 			return err
 		}
@@ -113,7 +113,7 @@ func (a *App) prepareDatabase(ctx context.Context) error {
 			a.o.Logger.Info("migration applied", "version", m.Version, "name", m.Name)
 		}
 	}
-	err := a.store.CheckMigrated(ctx)
+	err := st.CheckMigrated(ctx)
 	switch {
 	case errors.Is(err, store.ErrPending):
 		return fmt.Errorf("%w; apply them with clerksync migrate up, or start with --migrate", err)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/clerksync/clerksync/internal/config"
@@ -25,6 +26,41 @@ func (a *App) openReader(ctx context.Context) (_ stopFunc, err error) {
 		return ""
 	})
 	return func(context.Context) error { a.reader.Close(); return nil }, nil
+}
+
+// checkTables does for an API what [App.prepare] does for a worker, once: it refuses to
+// start over pending migrations, or applies them. Without the database the API goes on, and
+// asks it with every request. A login that may only read cannot see which are applied.
+func (a *App) checkTables(ctx context.Context) (stopFunc, error) {
+	if a.o.Roles.Has(config.RoleWorker) {
+		return nil, nil
+	}
+	c := a.o.Config
+	st, err := store.Open(ctx, store.Options{URL: c.Database.URL.Reveal(), Schema: c.Schema, ApplicationName: "clerksync-api", MaxConns: 2})
+	if err != nil {
+		return nil, err
+	}
+	defer st.Close()
+	asking, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	err = st.Ping(asking)
+	if err == nil {
+		err = a.prepareDatabase(ctx, st)
+		if err != nil && (a.o.Migrate || errors.Is(err, store.ErrPending) || errors.Is(err, store.ErrNewer)) {
+			return nil, err
+		}
+		reading, cancel := context.WithTimeout(ctx, startPatience)
+		defer cancel()
+		err = a.reader.Check(reading)
+	}
+	if err != nil {
+		text := "the database cannot be read yet, requests are answered with 503"
+		if a.o.Migrate {
+			text += ", and pending migrations were not applied"
+		}
+		a.logger("directory").Warn(text, "cause", a.reader.Outage(err), "err", err)
+	}
+	return nil, nil
 }
 
 // makeDirectory makes the directory API.

@@ -1,8 +1,11 @@
 package app_test
 
 import (
+	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -13,6 +16,7 @@ import (
 	"github.com/clerksync/clerksync/internal/clerk"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/fakeclerk"
+	"github.com/clerksync/clerksync/internal/store"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
@@ -109,4 +113,48 @@ func TestAPIAloneReadsThrough(t *testing.T) {
 	})
 	_, checks := readiness(t, a)
 	require.Equal(t, map[string]string{"event_log": "ok", "directory": "ok"}, checks)
+}
+
+// TestAPIAloneChecksTheTables: it refuses to start over pending migrations, or applies them.
+// It starts without a database that it can read, and says so at once.
+func TestAPIAloneChecksTheTables(t *testing.T) {
+	t.Parallel()
+	issuer := testkit.NewTokenIssuer(t)
+	var log *testkit.Output
+	alone := func(url string, change ...func(*app.Options)) app.Options {
+		log = &testkit.Output{}
+		return options(t, append(change, database(url), withTokens(issuer), func(o *app.Options) {
+			o.Roles, o.Config.SigningSecrets, o.Logger = config.RoleAPI, nil, slog.New(slog.NewTextHandler(log, nil))
+		})...)
+	}
+	empty := testkit.EmptyDatabaseURL(t)
+	_, err := app.Start(t.Context(), alone(empty))
+	require.ErrorIs(t, err, store.ErrPending)
+	require.ErrorContains(t, err, "; apply them with clerksync migrate up, or start with --migrate")
+	a := start(t, alone(empty, func(o *app.Options) { o.Migrate = true }))
+	status, checks := readiness(t, a)
+	require.Equal(t, 200, status, checks)
+	require.Contains(t, log.String(), "migration applied")
+	require.NotContains(t, log.String(), "cannot be read")
+
+	const warning = `level=WARN msg="the database cannot be read yet, requests are answered with 503`
+	start(t, alone(noSuchDatabase(t, empty), func(o *app.Options) { o.Migrate = true }))
+	require.Contains(t, log.String(), warning+`, and pending migrations were not applied" component=directory cause="the database does not exist"`)
+
+	st := testkit.OpenStore(t, empty)
+	role := "closed_" + st.Pool().Config().ConnConfig.Database
+	_, err = st.Pool().Exec(t.Context(), "CREATE ROLE "+role+" LOGIN PASSWORD 'secret'")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_, err := st.Pool().Exec(context.Background(), "DROP ROLE "+role)
+		require.NoError(t, err)
+	})
+	u, err := url.Parse(empty)
+	require.NoError(t, err)
+	u.User = url.UserPassword(role, "secret")
+	a = start(t, alone(u.String()))
+	require.Contains(t, log.String(), warning+`" component=directory cause="the tables are missing, or the user of DATABASE_URL may not use the schema clerk: `)
+	status, checks = readiness(t, a)
+	require.Equal(t, 503, status)
+	require.Contains(t, checks["directory"], "GRANT USAGE ON SCHEMA clerk TO that user")
 }

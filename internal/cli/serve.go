@@ -54,8 +54,14 @@ func (c *serveCmd) Run(s *session) error {
 		o.DataDir = dir
 	}
 	return s.run(o, func(a *app.App) {
-		s.logger.Info("clerksync is at work", "receiver", roles.Has(config.RoleReceiver), "worker", roles.Has(config.RoleWorker), "endpoint", a.Endpoint,
-			"api", a.APIURL, "admin", a.AdminURL, "pid", os.Getpid())
+		attrs := []any{"receiver", roles.Has(config.RoleReceiver), "worker", roles.Has(config.RoleWorker)}
+		if a.Endpoint != "" {
+			attrs = append(attrs, "endpoint", a.Endpoint)
+		}
+		if a.APIURL != "" {
+			attrs = append(attrs, "api", a.APIURL)
+		}
+		s.logger.Info("clerksync is at work", append(attrs, "admin", a.AdminURL, "pid", os.Getpid())...)
 	})
 }
 

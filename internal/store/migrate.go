@@ -195,7 +195,7 @@ func (s *Store) chosenSets(ctx context.Context) ([]chosenSet, error) {
 	})
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == pgerrcode.UndefinedTable {
-		return sets, nil
+		return sets, s.checkUsage(ctx)
 	}
 	if err != nil || !optional {
 		return sets, wrap("read migrations", err)
@@ -206,6 +206,17 @@ func (s *Store) chosenSets(ctx context.Context) ([]chosenSet, error) {
 		sets = append(sets, chosenSet{rlsSet, applied})
 	}
 	return sets, wrap("read migrations", err)
+}
+
+// checkUsage returns an error when the schema is there, but closed to this login:
+// PostgreSQL then says that its tables do not exist.
+func (s *Store) checkUsage(ctx context.Context) error {
+	var open bool
+	err := s.pool.QueryRow(ctx, "SELECT coalesce(has_schema_privilege(to_regnamespace(current_setting('search_path')), 'USAGE'), true)").Scan(&open)
+	if err == nil && !open {
+		return &serverError{"read migrations", "permission denied for schema " + s.schema, pgerrcode.InsufficientPrivilege}
+	}
+	return wrap("read migrations", err)
 }
 
 // versions returns the versions of the migrations in this program.
