@@ -71,6 +71,14 @@ func (a *App) makeDirectory(ctx context.Context) (stopFunc, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Key == "" {
+		a.check("keys", !a.o.Roles.Has(config.RoleReceiver), func(ctx context.Context) string {
+			if err := verifier.CheckKeys(ctx); err != nil {
+				return err.Error()
+			}
+			return ""
+		})
+	}
 	pull, stop, err := a.makePuller(ctx)
 	if err != nil {
 		return nil, err
@@ -88,7 +96,11 @@ func (a *App) makeDirectory(ctx context.Context) (stopFunc, error) {
 // an event log.
 func (a *App) makePuller(ctx context.Context) (pull func(context.Context, string) error, stop stopFunc, err error) {
 	c := a.o.Config
-	if c.SecretKey == "" || a.log == nil {
+	switch {
+	case c.SecretKey == "":
+		return nil, nil, nil
+	case a.log == nil:
+		a.logger("directory").Warn("CLERK_SECRET_KEY has no effect on this process: to fetch users before their webhook, the role api alone needs NATS_URL too")
 		return nil, nil, nil
 	}
 	st := a.store

@@ -158,3 +158,46 @@ func TestAPIAloneChecksTheTables(t *testing.T) {
 	require.Equal(t, 503, status)
 	require.Contains(t, checks["directory"], "GRANT USAGE ON SCHEMA clerk TO that user")
 }
+
+// TestKeysAreChecked: a process that answers every token with keys_unavailable is not ready,
+// unless it receives webhooks too.
+func TestKeysAreChecked(t *testing.T) {
+	t.Parallel()
+	issuer := testkit.NewTokenIssuer(t)
+	for name, tt := range map[string]struct {
+		keys   http.Handler
+		roles  config.Roles
+		status int
+		want   string
+	}{
+		"there are keys":  {issuer.JWKS, config.RoleAPI, 200, "ok"},
+		"there are none":  {http.NotFoundHandler(), config.RoleAPI, 503, "Clerk's keys could not be fetched, and there are none yet: check CLERK_FRONTEND_API_URL, or set CLERK_JWT_KEY"},
+		"with a receiver": {http.NotFoundHandler(), config.RoleAPI | config.RoleReceiver, 200, "Clerk's keys could not be fetched, and there are none yet: check CLERK_FRONTEND_API_URL, or set CLERK_JWT_KEY"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			clerk := httptest.NewServer(tt.keys)
+			t.Cleanup(clerk.Close)
+			a := start(t, options(t, database(testkit.DatabaseURL(t)), func(o *app.Options) {
+				o.Roles, o.Config.FrontendAPIURL = tt.roles, clerk.URL
+			}))
+			status, checks := readiness(t, a)
+			require.Equal(t, tt.status, status)
+			require.Equal(t, tt.want, checks["keys"])
+		})
+	}
+}
+
+// TestSecretKeyWithoutALog: an API that cannot fetch users says so at the start.
+func TestSecretKeyWithoutALog(t *testing.T) {
+	t.Parallel()
+	const warning = "CLERK_SECRET_KEY has no effect on this process: to fetch users before their webhook, the role api alone needs NATS_URL too"
+	issuer, url := testkit.NewTokenIssuer(t), testkit.DatabaseURL(t)
+	for key, warned := range map[config.Secret]bool{"": false, "sk_test_key": true} {
+		log := &testkit.Output{}
+		start(t, options(t, database(url), withTokens(issuer), func(o *app.Options) {
+			o.Roles, o.Config.SecretKey, o.Logger = config.RoleAPI, key, slog.New(slog.NewTextHandler(log, nil))
+		}))
+		require.Equal(t, warned, strings.Contains(log.String(), warning), log.String())
+	}
+}

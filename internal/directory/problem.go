@@ -54,7 +54,7 @@ var kinds = map[string]kind{
 	string(token.Expired):          {http.StatusUnauthorized, "The token has expired", 0},
 	string(token.Category):         {http.StatusUnauthorized, "The token is of another kind", 0},
 	string(token.AudienceMismatch): {http.StatusUnauthorized, "The token is for another audience", 0},
-	string(token.KeysUnavailable):  {http.StatusServiceUnavailable, "Clerk's keys cannot be had", 5 * time.Second},
+	string(token.KeysUnavailable):  {http.StatusServiceUnavailable, "Clerk's keys cannot be fetched", 5 * time.Second},
 	codeOrgNotSelected:             {http.StatusForbidden, "No organization is selected", 0},
 	codeNotAMember:                 {http.StatusForbidden, "Not a member of the organization", 0},
 	codeRoleRequired:               {http.StatusForbidden, "Another role is required", 0},

@@ -83,18 +83,23 @@ func (j *jwks) key(ctx context.Context, kid string) (*rsa.PublicKey, error) {
 		}
 		return set.byID[kid], nil
 	}
-	select {
-	case <-j.refresh():
-	case <-ctx.Done():
-	}
-	set = j.keys.Load()
+	set = j.await(ctx)
 	switch {
 	case set == nil:
-		return nil, &Error{KeysUnavailable, fmt.Sprintf("the keys of Clerk could not be had from %s yet; try again soon, or set CLERK_JWT_KEY, with which no request is needed", j.url)}
+		return nil, &Error{KeysUnavailable, fmt.Sprintf("the keys of Clerk could not be fetched from %s yet; try again soon, or set CLERK_JWT_KEY, with which no request is needed", j.url)}
 	case set.byID[kid] == nil:
 		return nil, errKey
 	}
 	return set.byID[kid], nil
+}
+
+// await requests the keys, and returns those that there are then.
+func (j *jwks) await(ctx context.Context) *keySet {
+	select {
+	case <-j.refresh():
+	case <-ctx.Done():
+	}
+	return j.keys.Load()
 }
 
 // refresh requests the keys, unless that was just done. All callers share one request,
@@ -121,10 +126,14 @@ func (j *jwks) report(err error) {
 	case err != nil:
 		result = "failed"
 		if !j.failing {
-			j.logger.Warn("the keys of Clerk cannot be had; those at hand stay in use", "url", j.url, "err", err)
+			text := "Clerk's keys cannot be fetched; those at hand stay in use"
+			if j.keys.Load() == nil {
+				text = "Clerk's keys cannot be fetched, and there are none yet: every token gets 503 keys_unavailable; check CLERK_FRONTEND_API_URL or set CLERK_JWT_KEY"
+			}
+			j.logger.Warn(text, "url", j.url, "err", err)
 		}
 	case j.failing:
-		j.logger.Info("the keys of Clerk can be had again", "url", j.url)
+		j.logger.Info("Clerk's keys can be fetched again", "url", j.url)
 	}
 	j.failing = err != nil
 	j.requests.WithLabelValues(result).Inc()

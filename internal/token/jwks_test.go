@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -33,6 +34,7 @@ type frontendAPI struct {
 	*fixture
 	requests atomic.Int64
 	answer   atomic.Pointer[http.HandlerFunc]
+	log      testkit.Output
 }
 
 // newFrontendAPI returns a fixture whose keys come over HTTP.
@@ -50,7 +52,9 @@ func newFrontendAPI(t *testing.T) *frontendAPI {
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.Start()
 	t.Cleanup(server.Close)
-	a.fixture = newFixture(t, func(o *token.Options) { o.Key, o.Issuer = "", server.URL })
+	a.fixture = newFixture(t, func(o *token.Options) {
+		o.Key, o.Issuer, o.Logger = "", server.URL, slog.New(slog.NewTextHandler(&a.log, nil))
+	})
 	a.issuer.Issuer = server.URL
 	a.serve(a.issuer.JWKS.ServeHTTP)
 	return a
@@ -249,9 +253,23 @@ func TestStartWithoutClerk(t *testing.T) {
 	a.refused(t, raw, "", token.KeysUnavailable, a.issuer.Issuer+"/.well-known/jwks.json yet; try again soon, or set CLERK_JWT_KEY")
 	a.serve(a.issuer.JWKS.ServeHTTP)
 	a.refused(t, raw, "", token.KeysUnavailable, "try again")
+	require.ErrorContains(t, a.verifier.CheckKeys(t.Context()), "there are none yet: check CLERK_FRONTEND_API_URL, or set CLERK_JWT_KEY")
 	require.EqualValues(t, 1, a.requests.Load())
+	require.Contains(t, a.log.String(), "every token gets 503 keys_unavailable; check CLERK_FRONTEND_API_URL or set CLERK_JWT_KEY")
 	a.clock.advance(interval)
+	require.NoError(t, a.verifier.CheckKeys(t.Context()), "it requests them")
 	a.accepted(t, raw, "")
+	require.EqualValues(t, 2, a.requests.Load())
+
+	a.serve(away)
+	a.clock.advance(keysFor)
+	a.accepted(t, a.issuer.Session("user_2"), "")
+	a.awaitRequests(t, "failed", 2)
+	require.NoError(t, a.verifier.CheckKeys(t.Context()), "those at hand stay in use")
+	testkit.Eventually(t, "the log says so", func() (bool, any) {
+		return strings.Contains(a.log.String(), "those at hand stay in use"), a.log.String()
+	})
+	require.NoError(t, newFixture(t).verifier.CheckKeys(t.Context()), "a fixed key")
 }
 
 // TestKeysThatAreRefused: a set is taken when it has a key to use, and of it only those.

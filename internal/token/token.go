@@ -233,6 +233,15 @@ func mismatch(audience string) *Error {
 	return &Error{AudienceMismatch, fmt.Sprintf("the token is not for the audience %[1]q; make a JWT template in the Clerk dashboard → JWT templates with the claim {\"aud\": %[1]q}, and call getToken({template: …}) with its name", audience)}
 }
 
+// CheckKeys returns an error while there is no key, and tokens therefore cannot be verified.
+// It requests the keys then, as a token would.
+func (v *Verifier) CheckKeys(ctx context.Context) error {
+	if v.fixed != nil || v.jwks.keys.Load() != nil || v.jwks.await(ctx) != nil {
+		return nil
+	}
+	return errors.New("Clerk's keys could not be fetched, and there are none yet: check CLERK_FRONTEND_API_URL, or set CLERK_JWT_KEY")
+}
+
 func (v *Verifier) key(ctx context.Context, kid string) (*rsa.PublicKey, error) {
 	if v.fixed != nil {
 		return v.fixed, nil
