@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -199,5 +200,65 @@ func TestSecretKeyWithoutALog(t *testing.T) {
 			o.Roles, o.Config.SecretKey, o.Logger = config.RoleAPI, key, slog.New(slog.NewTextHandler(log, nil))
 		}))
 		require.Equal(t, warned, strings.Contains(log.String(), warning), log.String())
+	}
+}
+
+// TestPathsOfTheAPI: below /api/, a path that does not exist is a problem in every process,
+// and one with the API off says how to have it. A webhook on a wrong path is the receiver's.
+func TestPathsOfTheAPI(t *testing.T) {
+	t.Parallel()
+	issuer := testkit.NewTokenIssuer(t)
+	const off = "the directory API is off in this process: set CLERK_JWT_KEY"
+	for name, tt := range map[string]struct {
+		roles   config.Roles
+		profile string // text of the answer
+		other   string
+	}{
+		"both":     {config.RoleAPI | config.RoleReceiver, `"code":"token_missing"`, "the paths of this API are in /api/openapi.json"},
+		"API":      {config.RoleAPI, `"code":"token_missing"`, "the paths of this API are in /api/openapi.json"},
+		"receiver": {config.RoleReceiver, off, off},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := start(t, options(t, database(testkit.DatabaseURL(t)), withTokens(issuer), func(o *app.Options) { o.Roles = tt.roles }))
+			base := strings.TrimSuffix(a.APIURL, "/api")
+			if base == "" {
+				base = strings.TrimSuffix(a.Endpoint, clerk.WebhookPath)
+			}
+			ask := func(method, path string, header http.Header) (int, string, http.Header) {
+				r, err := http.NewRequestWithContext(t.Context(), method, base+path, nil)
+				require.NoError(t, err)
+				if r.Close = true; header != nil {
+					r.Header = header
+				}
+				resp, err := http.DefaultTransport.RoundTrip(r)
+				require.NoError(t, err)
+				defer resp.Body.Close()
+				text, err := io.ReadAll(resp.Body)
+				require.NoError(t, err)
+				return resp.StatusCode, string(text), resp.Header
+			}
+			_, text, header := ask("GET", "/api/profile", nil)
+			require.Contains(t, text, tt.profile)
+			require.Equal(t, "application/problem+json", header.Get("Content-Type"))
+			require.Equal(t, "private, no-store", header.Get("Cache-Control"))
+			for _, path := range []string{"/api/users", "/api/profile/", "/api/"} {
+				status, text, header := ask("GET", path, nil)
+				require.Equal(t, 404, status)
+				require.Contains(t, text, tt.other)
+				require.Equal(t, "not_found", header.Get("Clerksync-Reason"))
+			}
+			if !tt.roles.Has(config.RoleReceiver) {
+				return
+			}
+			status, _, _ := ask("POST", clerk.WebhookPath, nil)
+			require.Equal(t, 401, status)
+			signed := http.Header{"Svix-Id": {"msg_1"}, "Svix-Timestamp": {"1"}, "Svix-Signature": {"v1,x"}}
+			for _, path := range []string{"/api/clerk", "/api/webhook", "/api/webhooks/clerk/x"} {
+				status, text, _ := ask("POST", path, signed)
+				require.Equal(t, 404, status)
+				require.Equal(t, "the webhook endpoint is /api/webhooks/clerk\n", text)
+			}
+		})
 	}
 }

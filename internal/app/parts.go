@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -230,19 +231,27 @@ func (a *App) listenPublic(context.Context) (stopFunc, error) {
 // public returns the handler of the public listener. It is no ServeMux, which redirects
 // unclean paths: Svix treats a redirect as a failure.
 func (a *App) public() http.Handler {
-	switch {
-	case a.directory == nil:
-		return a.receiver
-	case a.receiver == nil:
-		return a.directory
+	api := http.HandlerFunc(directory.Off)
+	if a.directory != nil {
+		api = a.directory.ServeHTTP
+	}
+	if a.receiver == nil {
+		return api
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if directory.Serves(r.URL.Path) {
-			a.directory.ServeHTTP(w, r)
+		if forAPI(r) {
+			api(w, r)
 			return
 		}
 		a.receiver.ServeHTTP(w, r)
 	})
+}
+
+// forAPI reports whether a request is for the directory API, or for a path that it does not
+// have.
+func forAPI(r *http.Request) bool {
+	path := r.URL.Path
+	return directory.Serves(path) || strings.HasPrefix(path, directory.Prefix) && !receiver.Takes(r)
 }
 
 // startProber starts sending probes through the public URL, if one is configured. The

@@ -214,9 +214,9 @@ func (c *devCmd) welcome(s *session, a *app.App, databaseURL, generated string, 
 	if _, err := os.Stat(sampleFile); err != nil {
 		send = "echo " + shellQuote(sample) + " | " + program() + " send" + dataDir + " -"
 	}
-	api := "" // only when tokens can be verified
+	api := "off: set CLERK_JWT_KEY (Clerk dashboard → API keys)"
 	if a.APIURL != "" {
-		api = "  directory API     " + a.APIURL + "/profile, with a session token\n"
+		api = a.APIURL + "/profile, with a session token"
 	}
 	short, _, _ := strings.Cut(databaseURL, "?") // psql does not insist on TLS
 	var text strings.Builder
@@ -226,7 +226,8 @@ func (c *devCmd) welcome(s *session, a *app.App, databaseURL, generated string, 
   signing secret    %s
   database          %s
   dashboard         %s
-%s  data folder       %s
+  directory API     %s
+  data folder       %s
 
 Try it, in another terminal:
 

@@ -83,13 +83,15 @@ var endpoints = map[string]endpoint{
 // Serves reports whether a path is one of the API.
 func Serves(path string) bool { _, ok := endpoints[path]; return ok }
 
+// Prefix is what the paths of the API begin with, and those that somebody took for one.
+const Prefix = "/api/"
+
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "private, no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
+	protect(w.Header())
 	e, ok := endpoints[r.URL.Path]
 	if !ok {
-		h.refuse(w, errNotFound)
+		refuse(w, errNotFound)
 		return
 	}
 	began := time.Now()
@@ -103,11 +105,20 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		} else if p == errUnavailable {
 			h.outage.begin(h.o.Logger, "the database cannot be read, requests are answered with 503", "cause", h.o.Reader.Outage(err), "err", err)
 		}
-		h.refuse(w, p)
+		refuse(w, p)
 	}
 	h.metrics.requests.WithLabelValues(e.name, code).Inc()
 	h.metrics.duration.WithLabelValues(e.name).Observe(time.Since(began).Seconds())
 }
+
+// protect sets the headers of every answer.
+func protect(header http.Header) {
+	header.Set("Cache-Control", "private, no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+}
+
+// Off answers for a process without the API.
+func Off(w http.ResponseWriter, _ *http.Request) { refuse(w, errOff) }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, e endpoint) error {
 	if preflight := h.allowOrigin(w.Header(), r); preflight {
@@ -137,8 +148,9 @@ func answer(w http.ResponseWriter, v any) error {
 }
 
 // refuse writes a problem.
-func (h *Handler) refuse(w http.ResponseWriter, p *problem) {
+func refuse(w http.ResponseWriter, p *problem) {
 	header := w.Header()
+	protect(header)
 	header.Set("Content-Type", "application/problem+json")
 	header.Set(ReasonHeader, p.Code)
 	if p.retryAfter > 0 {

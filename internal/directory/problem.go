@@ -83,6 +83,7 @@ var (
 	errRateLimited    = newProblem(codeRateLimited, fmt.Sprintf("the user has sent more than %d requests in a short time; wait for the time in Retry-After, and keep answers for some seconds", userBurst))
 	errUnavailable    = newProblem(codeUnavailable, "the database cannot be read now; send the request again after the time in Retry-After")
 	errNotFound       = newProblem(codeNotFound, "the paths of this API are in "+openAPIPath)
+	errOff            = newProblem(codeNotFound, "the directory API is off in this process: set CLERK_JWT_KEY (Clerk dashboard → API keys), and leave --role at all or add api")
 	errMethod         = newProblem(codeMethodNotAllowed, "this API only reads; send GET or HEAD")
 )
 

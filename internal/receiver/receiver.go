@@ -185,12 +185,23 @@ const (
 	ReasonUnavailable = "unavailable"
 )
 
+// Takes reports whether a request is for the receiver: for the endpoint, or a delivery to
+// another path, which is counted and told the right one.
+func Takes(req *http.Request) bool { return atEndpoint(req) || isDelivery(req) }
+
+// atEndpoint takes a slash at the end too, which a proxy or a person may add.
+func atEndpoint(req *http.Request) bool {
+	return strings.TrimSuffix(req.URL.Path, "/") == clerk.WebhookPath
+}
+
+func isDelivery(req *http.Request) bool {
+	return req.Method == http.MethodPost && signing.Present(req.Header)
+}
+
 // ServeHTTP answers one delivery. A 2xx means that it is durable, or of a type that is not
 // stored.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	// A proxy or a person may add the slash.
-	endpoint := strings.TrimSuffix(req.URL.Path, "/") == clerk.WebhookPath
-	delivery := req.Method == http.MethodPost && signing.Present(req.Header)
+	endpoint, delivery := atEndpoint(req), isDelivery(req)
 	if !endpoint && !delivery {
 		http.Error(w, "not found", http.StatusNotFound)
 		return
