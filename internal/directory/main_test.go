@@ -150,7 +150,7 @@ func (a *api) do(req *http.Request) *reply {
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(a.t, err)
 	r := &reply{resp, body}
-	if directory.Serves(req.URL.Path) && req.Method == http.MethodGet {
+	if directory.Serves(req.URL.Path) && (req.Method == http.MethodGet || resp.StatusCode == http.StatusMethodNotAllowed) {
 		requireDescribed(a.t, req, r)
 	}
 	return r
