@@ -28,7 +28,11 @@ func (h *Handler) authorize(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if v.OrgID == "" && wanted.org {
+	switch {
+	case v.OrgID != "" || !wanted.org:
+	case wanted.audience != "":
+		return errNoOrgClaim
+	default:
 		return errOrgNotSelected
 	}
 	var role string

@@ -127,6 +127,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, e endpoint) erro
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
+		if isPreflight(r) {
+			return errPreflight
+		}
 		return errMethod
 	}
 	params, err := parameters(r.URL.RawQuery, e.params)
@@ -262,11 +265,16 @@ func (h *Handler) allowOrigin(header http.Header, r *http.Request) (preflight bo
 	}
 	header.Set("Access-Control-Allow-Origin", origin)
 	header.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, "+ReasonHeader)
-	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+	if !isPreflight(r) {
 		return false
 	}
 	header.Set("Access-Control-Allow-Methods", "GET, HEAD")
 	header.Set("Access-Control-Allow-Headers", "Authorization")
 	header.Set("Access-Control-Max-Age", "600")
 	return true
+}
+
+// isPreflight reports whether a browser asks if a page of another origin may send a request.
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
 }

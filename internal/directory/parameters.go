@@ -38,14 +38,22 @@ func parameters(query string, known []string) (url.Values, error) {
 	for name, v := range values {
 		switch {
 		case len(known) == 0:
-			return nil, errInvalidParameter("query", "this path takes no parameters; leave them out")
+			return nil, errInvalidParameter(shown(name), "this path takes no parameters; leave it out")
 		case !slices.Contains(known, name):
-			return nil, errInvalidParameter("query", "there is a parameter that this path does not take; it takes "+strings.Join(known, ", "))
+			return nil, errInvalidParameter(shown(name), "this path does not take it; it takes "+strings.Join(known, ", "))
 		case len(v) > 1 && name != paramRole:
 			return nil, errInvalidParameter(name, "it is there more than once; send one")
 		}
 	}
 	return values, nil
+}
+
+// shown returns the name of an unknown parameter, if an answer may quote it.
+func shown(name string) string {
+	if len(name) > 32 || !clerk.ValidToken(name) {
+		return "query"
+	}
+	return name
 }
 
 // selection reads the parameters of a list of members.
@@ -54,7 +62,7 @@ func (r *request) selection() (store.Members, error) {
 	if r.params.Has(paramLimit) {
 		n, err := strconv.Atoi(r.params.Get(paramLimit))
 		if err != nil || n < 1 || n > maxLimit {
-			return s, errInvalidParameter(paramLimit, "it is a number from 1 to "+strconv.Itoa(maxLimit))
+			return s, errInvalidParameter(paramLimit, "must be a number from 1 to "+strconv.Itoa(maxLimit))
 		}
 		s.Most = n
 	}
@@ -66,6 +74,9 @@ func (r *request) selection() (store.Members, error) {
 	}
 	if !utf8.ValidString(s.Search) || utf8.RuneCountInString(s.Search) > maxSearch || strings.ContainsRune(s.Search, 0) {
 		return s, errInvalidParameter(paramSearch, "it is a part of a name or of an e-mail address, of up to "+strconv.Itoa(maxSearch)+" characters")
+	}
+	if slices.Equal(r.params[paramRole], []string{""}) { // of an empty field, as an empty search; a gateway's is refused
+		delete(r.params, paramRole)
 	}
 	roles, err := r.roles()
 	for _, role := range roles {
@@ -111,7 +122,7 @@ func (r *request) authorization() (a authorization, err error) {
 		return a, err
 	}
 	if r.params.Has(paramOrg) && r.params.Get(paramOrg) != "required" {
-		return a, errInvalidParameter(paramOrg, "it is required, or not there")
+		return a, errInvalidParameter(paramOrg, "the only value is required; leave the parameter out where no organization is needed")
 	}
 	a.org = r.params.Has(paramOrg) || len(a.roles) > 0
 	return a, nil

@@ -58,7 +58,7 @@ var kinds = map[string]kind{
 	codeOrgNotSelected:             {http.StatusForbidden, "No organization is selected", 0},
 	codeNotAMember:                 {http.StatusForbidden, "Not a member of the organization", 0},
 	codeRoleRequired:               {http.StatusForbidden, "Another role is required", 0},
-	codeUserInactive:               {http.StatusForbidden, "The user may not do anything", 0},
+	codeUserInactive:               {http.StatusForbidden, "The user is not active", 0},
 	codeNotSyncedYet:               {http.StatusServiceUnavailable, "Not synced yet", 2 * time.Second},
 	codeRateLimited:                {http.StatusTooManyRequests, "Too many requests", time.Second},
 	codeUnavailable:                {http.StatusServiceUnavailable, "The database cannot be read", 2 * time.Second},
@@ -75,15 +75,17 @@ func newProblem(code, detail string) *problem {
 // The problems that are always the same.
 var (
 	errOrgNotSelected = newProblem(codeOrgNotSelected, "the token has no organization; let the user select one (Clerk's OrganizationSwitcher, or setActive with an organization), and send a new token")
+	errNoOrgClaim     = newProblem(codeOrgNotSelected, errOrgNotSelected.Detail+", or add {\"org_id\": \"{{org.id}}\"} to the JWT template")
 	errNotAMember     = newProblem(codeNotAMember, "the user of the token is not, or no longer, a member of its organization; let the user select another organization, and send a new token")
 	errUserBanned     = newProblem(codeUserInactive, "the user is banned or was deprovisioned; lift that in the Clerk dashboard → Users, or sign in as another user")
 	errUserDeleted    = newProblem(codeUserInactive, "the user was deleted; sign up again, or sign in as another user")
-	errUserUnknown    = newProblem(codeUserInactive, "Clerk has no such user any more; sign up again, or sign in as another user")
+	errUserUnknown    = newProblem(codeUserInactive, "Clerk has no such user: it was deleted, or the token is of another instance; sign in again")
 	errNotSynced      = newProblem(codeNotSyncedYet, "the webhook about this user, or about the membership, has not been applied yet; send the request again after the time in Retry-After")
 	errRateLimited    = newProblem(codeRateLimited, fmt.Sprintf("the user has sent more than %d requests in a short time; wait for the time in Retry-After, and keep answers for some seconds", userBurst))
 	errUnavailable    = newProblem(codeUnavailable, "the database cannot be read now; send the request again after the time in Retry-After")
 	errNotFound       = newProblem(codeNotFound, "the paths of this API are in "+openAPIPath)
 	errOff            = newProblem(codeNotFound, "the directory API is off in this process: set CLERK_JWT_KEY (Clerk dashboard → API keys), and leave --role at all or add api")
+	errPreflight      = newProblem(codeMethodNotAllowed, "a browser of another origin asks whether it may call this API: list its origin in CLERK_AUTHORIZED_PARTIES")
 	errMethod         = newProblem(codeMethodNotAllowed, "this API only reads; send GET or HEAD")
 )
 

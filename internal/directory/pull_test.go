@@ -145,7 +145,8 @@ func TestNoPullForADeletedUser(t *testing.T) {
 	before := clerk.Stats().Requests
 	for range 20 {
 		p := requireProblem(t, a.get("/api/profile", a.issuer.Session("user_unknown")), http.StatusForbidden, "user_inactive")
-		require.Contains(t, p.Detail, "Clerk has no such user")
+		require.Contains(t, p.Detail, "Clerk has no such user: it was deleted, or the token is of another instance; sign in again")
+		require.Equal(t, "The user is not active", p.Title)
 	}
 	require.Equal(t, before, clerk.Stats().Requests)
 }

@@ -41,7 +41,7 @@ func TestProblems(t *testing.T) {
 		"a template's":                  {"/api/profile", billing, 401, "token_category", "without a template"},
 		"a template's at the gateway":   {"/api/authorize", billing, 401, "token_category", "without a template"},
 		"a session for an audience":     {"/api/authorize?audience=billing", ada, 401, "audience_mismatch", `{"aud": "billing"}`},
-		"an unknown audience":           {"/api/authorize?audience=other", billing, 401, "audience_mismatch", "CLERK_AUDIENCE"},
+		"an unknown audience":           {"/api/authorize?audience=other", billing, 401, "audience_mismatch", `CLERK_AUDIENCE of clerksync does not list "other"`},
 		"no organization":               {"/api/organization", ada, 403, "org_not_selected", "select one"},
 		"no organization for members":   {"/api/organization/members", ada, 403, "org_not_selected", "select one"},
 		"no organization at a gateway":  {"/api/authorize?org=required", ada, 403, "org_not_selected", "select one"},
@@ -54,7 +54,7 @@ func TestProblems(t *testing.T) {
 		"a stub":                        {"/api/profile", a.issuer.Session("user_stub"), 503, "not_synced_yet", "Retry-After"},
 		"an unknown place":              {"/api/organization", a.issuer.Session("user_bob", "org_2", "member"), 503, "not_synced_yet", "Retry-After"},
 		"no number":                     {"/api/organization/members?limit=x", adaIn1, 400, "invalid_parameter", "limit: "},
-		"no members":                    {"/api/organization/members?limit=0", adaIn1, 400, "invalid_parameter", "1 to 100"},
+		"no members":                    {"/api/organization/members?limit=0", adaIn1, 400, "invalid_parameter", "limit: must be a number from 1 to 100"},
 		"too many":                      {"/api/organization/members?limit=101", adaIn1, 400, "invalid_parameter", "1 to 100"},
 		"a made-up cursor":              {"/api/organization/members?cursor=%25", adaIn1, 400, "invalid_parameter", "next_cursor"},
 		"a long search":                 {"/api/organization/members?search=" + strings.Repeat("x", 101), adaIn1, 400, "invalid_parameter", "100 characters"},
@@ -63,10 +63,14 @@ func TestProblems(t *testing.T) {
 		"an odd role":                   {"/api/organization/members?role=a%20b", adaIn1, 400, "invalid_parameter", "org:admin"},
 		"eleven roles":                  {"/api/organization/members?" + strings.Repeat("role=a&", 11), adaIn1, 400, "invalid_parameter", "more than 10"},
 		"a parameter twice":             {"/api/organization/members?limit=1&limit=2", adaIn1, 400, "invalid_parameter", "more than once"},
-		"an unknown parameter":          {"/api/authorize?orgs=required", ada, 400, "invalid_parameter", "audience, org, role"},
-		"another value":                 {"/api/authorize?org=requierd", ada, 400, "invalid_parameter", "org: it is required"},
+		"an unknown parameter":          {"/api/authorize?orgs=required", ada, 400, "invalid_parameter", "orgs: this path does not take it; it takes audience, org, role"},
+		"a name of bad characters":      {"/api/profile?%3Cscript%3E=1", ada, 400, "invalid_parameter", "query: this path takes no parameters"},
+		"a long name":                   {"/api/profile?" + strings.Repeat("x", 33) + "=1", ada, 400, "invalid_parameter", "query: this path takes no parameters"},
+		"no role at a gateway":          {"/api/authorize?role=", adaIn1, 400, "invalid_parameter", "role: it is the key of a role"},
+		"no organization in a template": {"/api/authorize?audience=billing&org=required", billing, 403, "org_not_selected", `or add {"org_id": "{{org.id}}"} to the JWT template`},
+		"another value":                 {"/api/authorize?org=requierd", ada, 400, "invalid_parameter", "org: the only value is required; leave the parameter out"},
 		"no audience":                   {"/api/authorize?audience=", ada, 400, "invalid_parameter", "leave it out"},
-		"a parameter where none is":     {"/api/public?a=b", "", 400, "invalid_parameter", "no parameters"},
+		"a parameter where none is":     {"/api/public?a=b", "", 400, "invalid_parameter", "a: this path takes no parameters; leave it out"},
 		"a query that is not encoded":   {"/api/profile?%zz", ada, 400, "invalid_parameter", "encoded"},
 		"a path that there is not":      {"/api/users", ada, 404, "not_found", "/api/openapi.json"},
 		"a slash at the end of a path":  {"/api/profile/", ada, 404, "not_found", "/api/openapi.json"},
@@ -219,7 +223,7 @@ func TestOrigins(t *testing.T) {
 	for _, other := range []string{"https://evil.example", "https://app.example.evil.example", "null", "https://APP.example"} {
 		require.Empty(t, ask(other, false).Header.Get("Access-Control-Allow-Origin"), other)
 		r := ask(other, true)
-		require.Equal(t, http.StatusMethodNotAllowed, r.StatusCode, other)
+		require.Contains(t, requireProblem(t, r, http.StatusMethodNotAllowed, "method_not_allowed").Detail, "list its origin in CLERK_AUTHORIZED_PARTIES")
 		require.Empty(t, r.Header.Get("Access-Control-Allow-Origin"), other)
 		require.Equal(t, "Origin", r.Header.Get("Vary"))
 	}

@@ -102,6 +102,7 @@ func TestMembers(t *testing.T) {
 		"search=eve":                     nil, // of the other organization
 		"search=bob&role=admin":          nil,
 		"search=":                        everybody,
+		"role=":                          everybody,
 	} {
 		require.Equal(t, want, list(query), query)
 	}

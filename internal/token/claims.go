@@ -68,8 +68,13 @@ func decode(signed []byte) (*claims, error) {
 	if c.Expires == nil || !validTime(*c.Expires) {
 		return nil, errNoExpiry
 	}
-	if !validTime(c.NotBefore) || !validTime(c.IssuedAt) || !validID(c.Subject, "user_") {
-		return nil, errClaims
+	switch {
+	case !validTime(c.NotBefore):
+		return nil, misformed("nbf is no time")
+	case !validTime(c.IssuedAt):
+		return nil, misformed("iat is no time")
+	case !validID(c.Subject, "user_"):
+		return nil, misformed("sub is missing or not user_…")
 	}
 	return &c, nil
 }
@@ -77,18 +82,23 @@ func decode(signed []byte) (*claims, error) {
 // organization returns the selected organization, or nil.
 func (c *claims) organization() (*Org, error) {
 	var org Org
+	id, role := "o.id", "o.rol"
 	switch o := c.Org; {
 	case o != nil && c.OrgID != "" && c.OrgID != o.ID: // of which two readers could take different ones
-		return nil, errClaims
+		return nil, misformed("org_id names another organization than o.id")
 	case o != nil:
 		org = Org{ID: o.ID, Slug: o.Slug, Role: NormalRole(o.Role), Permissions: permissions(c.Features, o.Permissions, o.Masks)}
 	case c.OrgID != "":
 		org = Org{ID: c.OrgID, Slug: c.OrgSlug, Role: NormalRole(c.OrgRole), Permissions: c.OrgPermissions}
+		id, role = "org_id", "org_role"
 	default:
 		return nil, nil
 	}
-	if !validID(org.ID, "org_") || !validRole(org.Role) {
-		return nil, errClaims
+	switch {
+	case !validID(org.ID, "org_"):
+		return nil, misformed(id + " is missing or not org_…")
+	case !validRole(org.Role):
+		return nil, misformed(role + " is not the key of a role")
 	}
 	return &org, nil
 }

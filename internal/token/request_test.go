@@ -86,4 +86,7 @@ func TestVerifyRequest(t *testing.T) {
 	}
 	_, err := native.verifier.VerifyRequest(&http.Request{Header: http.Header{}}, "")
 	require.ErrorContains(t, err, "token_missing")
+	good := "Bearer " + native.signed(nil)
+	_, err = native.verifier.VerifyRequest(&http.Request{Header: http.Header{"Authorization": {good, good}}}, "")
+	require.ErrorContains(t, err, "token_invalid: there are two Authorization headers; send one")
 }

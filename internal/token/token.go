@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rsa"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -95,6 +98,9 @@ func (v *Verifier) Verify(ctx context.Context, raw, audience string) (*Claims, e
 // configured, a token without one is taken from the header only, also with [NoParty]: a
 // cookie can come from another subdomain, and native apps have none.
 func (v *Verifier) VerifyRequest(r *http.Request, audience string) (*Claims, error) {
+	if len(r.Header.Values("Authorization")) > 1 { // of which two readers could take different ones
+		return v.count(nil, "", errTwo)
+	}
 	raw, inCookie := find(r)
 	return v.count(v.verify(r.Context(), raw, use{audience, inCookie && len(v.parties) > 0}))
 }
@@ -124,7 +130,7 @@ func (v *Verifier) verify(ctx context.Context, raw string, u use) (t *verified, 
 	case len(raw) > maxToken:
 		return nil, "", errTooLong
 	case u.audience != "" && !slices.Contains(v.audiences, u.audience):
-		return nil, "", errUnknownAudience
+		return nil, "", unknownAudience(u.audience)
 	}
 	d := digest(sha256.Sum256([]byte(raw)))
 	if t := v.cache.get(d); t != nil {
@@ -153,7 +159,7 @@ func (v *Verifier) open(ctx context.Context, raw, audience string) (*verified, e
 	}
 	signed, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil || len(signed.Signatures) != 1 {
-		return nil, errHeader
+		return nil, headerFault(raw)
 	}
 	header := signed.Signatures[0].Protected
 	if _, critical := header.ExtraHeaders["crit"]; critical {
@@ -197,7 +203,7 @@ func (v *Verifier) read(signed []byte, t *verified) (*verified, error) {
 	case t.category == session && c.Session == "":
 		return nil, errNoSession
 	case t.category == session && !validID(c.Session, "sess_"):
-		return nil, errClaims
+		return nil, misformed("sid is not sess_…")
 	}
 	t.claims = Claims{UserID: c.Subject, AuthorizedParty: c.Party, Org: org, ExpiresAt: time.Unix(*c.Expires, 0).UTC(), JSON: signed}
 	if t.category == session {
@@ -268,6 +274,26 @@ func checkForm(raw string) error {
 		}
 	}
 	return nil
+}
+
+// otherAlgorithms are those of JOSE that others sign with.
+var otherAlgorithms = []string{"HS256", "HS384", "HS512", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"}
+
+// headerFault says what is wrong with the header of a token that could not be read. It
+// decides nothing.
+func headerFault(raw string) *Error {
+	part, _, _ := strings.Cut(raw, ".")
+	text, err := base64.RawURLEncoding.DecodeString(part)
+	if err != nil || !jsontext.Value(text).IsValid(jsontext.AllowDuplicateNames(true)) {
+		return errNoJSON
+	}
+	var header struct {
+		Algorithm string `json:"alg"`
+	}
+	if json.Unmarshal(text, &header) == nil && slices.Contains(otherAlgorithms, header.Algorithm) {
+		return invalid("the token is signed with " + header.Algorithm + "; Clerk signs with RS256: send what getToken() returns")
+	}
+	return errHeader
 }
 
 // category is what a token of Clerk is for.

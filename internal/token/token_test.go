@@ -69,7 +69,8 @@ func TestTemplateToken(t *testing.T) {
 
 	f.refused(t, raw, "", token.Category, "call getToken() without a template")
 	f.refused(t, raw, "billing", token.AudienceMismatch, `not for the audience "billing"; make a JWT template in the Clerk dashboard → JWT templates with the claim {"aud": "billing"}`)
-	f.refused(t, raw, "else", token.AudienceMismatch, "CLERK_AUDIENCE")
+	f.refused(t, raw, "else", token.AudienceMismatch, `CLERK_AUDIENCE of clerksync does not list "else": add it and restart, or correct audience= in the gateway`)
+	f.refused(t, raw, strings.Repeat("x", 200), token.AudienceMismatch, "CLERK_AUDIENCE of clerksync does not list this audience: ")
 	f.accepted(t, raw, audience)
 
 	several := f.issuer.Template("user_1", audience, map[string]any{"aud": []string{"x", "billing", audience}})
