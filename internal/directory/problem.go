@@ -84,7 +84,7 @@ var (
 	errRateLimited    = newProblem(codeRateLimited, fmt.Sprintf("the user has sent more than %d requests in a short time; wait for the time in Retry-After, and keep answers for some seconds", userBurst))
 	errUnavailable    = newProblem(codeUnavailable, "the database cannot be read now; send the request again after the time in Retry-After")
 	errNotFound       = newProblem(codeNotFound, "the paths of this API are in "+openAPIPath)
-	errOff            = newProblem(codeNotFound, "the directory API is off in this process: set CLERK_JWT_KEY (Clerk dashboard → API keys), and leave --role at all or add api")
+	errOff            = newProblem(codeNotFound, "the directory API is off in this process: set CLERK_JWT_KEY (Clerk dashboard → API keys), and run it with the role api or all")
 	errPreflight      = newProblem(codeMethodNotAllowed, "a browser of another origin asks whether it may call this API: list its origin in CLERK_AUTHORIZED_PARTIES")
 	errMethod         = newProblem(codeMethodNotAllowed, "this API only reads; send GET or HEAD")
 )
