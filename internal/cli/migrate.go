@@ -62,6 +62,8 @@ func (c *migrateDownCmd) Run(s *session) error {
 	defer st.Close()
 	removed, err := st.RemoveRLS(s.ctx)
 	switch {
+	case errors.Is(err, store.ErrRLSUsed):
+		return withHint(err, "nothing was changed: drop these, such as with DROP POLICY and ALTER COLUMN … DROP DEFAULT, then run it again")
 	case err != nil:
 		return err
 	case c.JSON:
@@ -69,7 +71,7 @@ func (c *migrateDownCmd) Run(s *session) error {
 			Removed bool `json:"removed"`
 		}{removed})
 	case removed:
-		fmt.Fprintln(s.stdout, "removed rls: nothing binds the role clerk_reader any more, and it may read nothing")
+		fmt.Fprintln(s.stdout, "removed rls: row-level security is off again on the three tables, and clerk_reader has no rights left on them")
 	default:
 		fmt.Fprintln(s.stdout, "nothing to do: the tables have no rls")
 	}

@@ -58,6 +58,10 @@ var (
 	// ErrNewer means that the tables have migrations that this version of clerksync does
 	// not know.
 	ErrNewer = errors.New("the tables are newer than this clerksync")
+
+	// ErrRLSUsed means that policies, column defaults or views of an application call the
+	// functions of the set [RLS].
+	ErrRLSUsed = errors.New("row-level security is still used")
 )
 
 // pendingError is an [ErrPending] with its numbers.
@@ -105,7 +109,8 @@ func (s *Store) Migrate(ctx context.Context, with ...string) ([]Migration, error
 	return applied, nil
 }
 
-// RemoveRLS takes back the set [RLS], and reports whether the tables had it.
+// RemoveRLS takes back the set [RLS], and reports whether the tables had it. It changes
+// nothing when it returns [ErrRLSUsed], whose text names all that uses it.
 func (s *Store) RemoveRLS(ctx context.Context) (bool, error) {
 	if sets, err := s.chosenSets(ctx); err != nil || len(sets) == 1 {
 		return false, err
@@ -116,6 +121,9 @@ func (s *Store) RemoveRLS(ctx context.Context) (bool, error) {
 	}
 	defer provider.Close()
 	_, err = provider.DownTo(ctx, 0)
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == pgerrcode.DependentObjectsStillExist {
+		return true, fmt.Errorf("%w by: %s", ErrRLSUsed, pg.Message)
+	}
 	return true, wrap("remove row-level security", err)
 }
 

@@ -245,6 +245,31 @@ DROP POLICY everybody ON org_memberships;
 ALTER TABLE users DISABLE ROW LEVEL SECURITY;
 ALTER TABLE organizations DISABLE ROW LEVEL SECURITY;
 ALTER TABLE org_memberships DISABLE ROW LEVEL SECURITY;
+
+-- All that still calls the functions, such as policies and column defaults of your own
+-- tables: DROP FUNCTION alone would name those of the first function.
+-- +goose StatementBegin
+DO $$
+DECLARE
+    own CONSTANT oid[] := ARRAY[
+        'is_member(text, text[])'::regprocedure, 'member_org_id()'::regprocedure, 'is_active_user()'::regprocedure,
+        'active_user_uuid()'::regprocedure, 'current_org_id()'::regprocedure, 'current_user_id()'::regprocedure,
+        'current_identity()'::regprocedure
+    ];
+    callers CONSTANT text := (
+        SELECT string_agg(DISTINCT pg_describe_object(classid, objid, objsubid), ', ')
+        FROM pg_depend
+        WHERE refclassid = 'pg_proc'::regclass AND refobjid = ANY (own)
+            AND NOT (classid = 'pg_proc'::regclass AND objid = ANY (own))
+    );
+BEGIN
+    IF callers IS NOT NULL THEN
+        RAISE dependent_objects_still_exist USING MESSAGE = callers;
+    END IF;
+END
+$$;
+-- +goose StatementEnd
+
 DROP FUNCTION is_member(text, text[]);
 DROP FUNCTION member_org_id();
 DROP FUNCTION is_active_user();
