@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
+	"github.com/clerksync/clerksync/internal/archive"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/source"
 	"github.com/clerksync/clerksync/internal/store"
@@ -16,14 +19,18 @@ import (
 type backendAPI struct {
 	config.Source `embed:""`
 	InstanceID    string `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Refuse a secret key of another Clerk instance than this, ins_…. Without it, that of the clerksync running here, or of the users in the tables."`
-	Rate          int    `name:"rate" placeholder:"N" help:"Requests in ten seconds. Without it, as many as Clerk allows the instance: 1000 with a key sk_live_…, 100 with sk_test_…. The application's own requests count as well."`
+	Rate          *int   `name:"rate" placeholder:"N" help:"Requests in ten seconds. Without it, as many as Clerk allows the instance: 1000 with a key sk_live_…, 100 with sk_test_…. The application's own requests count as well."`
 }
 
 // client checks the settings and returns a client.
 func (b *backendAPI) client(l *local) (*source.Client, error) {
 	l.findClerk(&b.Source)
 	if b.SecretKey == "" {
-		return nil, withHint(usageError("no secret key: CLERK_SECRET_KEY is not set"), "copy it from the Clerk dashboard → API keys")
+		hint := "copy it from the Clerk dashboard → API keys"
+		if _, err := os.Stat(filepath.Join(l.DataDir, sampleState)); err == nil {
+			hint += ", or start clerksync dev --sample-data again: it has the made-up Clerk of this folder"
+		}
+		return nil, withHint(usageError("no secret key: CLERK_SECRET_KEY is not set"), "%s", hint)
 	}
 	if err := config.CheckSecretKey(b.SecretKey); err != nil {
 		return nil, usageError("CLERK_SECRET_KEY is " + err.Error())
@@ -31,15 +38,18 @@ func (b *backendAPI) client(l *local) (*source.Client, error) {
 	if err := config.CheckAPIURL(b.APIURL); err != nil {
 		return nil, usageError("CLERK_API_URL: " + err.Error())
 	}
-	if b.Rate < 0 || b.Rate > maxAPIRate {
-		return nil, usageError(fmt.Sprintf("--rate: %d is not between 1 and %d", b.Rate, maxAPIRate))
+	rate := 0
+	if b.Rate != nil {
+		if rate = *b.Rate; rate < 1 || rate > maxAPIRate {
+			return nil, usageError(fmt.Sprintf("--rate: %d is not between 1 and %d", rate, maxAPIRate))
+		}
 	}
 	pinned := instance{b.InstanceID}
 	if err := pinned.resolve(l); err != nil {
 		return nil, err
 	}
 	b.InstanceID = pinned.InstanceID
-	return source.NewClient(source.Options{SecretKey: b.SecretKey.Reveal(), URL: b.APIURL, Rate: b.Rate}), nil
+	return source.NewClient(source.Options{SecretKey: b.SecretKey.Reveal(), URL: b.APIURL, Rate: rate}), nil
 }
 
 // maxAPIRate is beyond what any instance is allowed.
@@ -76,7 +86,8 @@ rate limit goes on from there when it is run again.
 
 At the end it compares what it read with Clerk's own counts. Exit status 1 when anything
 is missing. With --json the last line is an object with users, organizations, memberships
-and complete.`
+and complete, which cover a run that was stopped before as well, and with stored and
+present, which are of this run only.`
 }
 
 func (c *backfillCmd) Run(s *session) error {
@@ -93,11 +104,11 @@ func (c *backfillCmd) Run(s *session) error {
 	if err := st.CheckMigrated(s.ctx); err != nil {
 		return withHint(err, "run clerksync migrate up")
 	}
-	bar := c.progress(s, 0, "read")
+	bar := c.progressOf(s, "entities", 0, "read")
 	b := source.NewBackfill(source.BackfillOptions{
 		Client: client, Log: log, Store: st, InstanceID: c.InstanceID, Restart: c.Restart, Logger: bar.logger(s.logger),
 	})
-	stop := bar.followTotal(func() (uint64, uint64) {
+	stop := bar.followLong(func() string { return "read " + far(b.Progress()) }, func() (uint64, uint64) {
 		p := b.Progress()
 		return uint64(p.Read.Sum()), uint64(p.Clerk.Sum())
 	})
@@ -122,12 +133,12 @@ func (c *backfillCmd) Run(s *session) error {
 }
 
 type backfillJSON struct {
-	Users         int64         `json:"users"` // that were read, as the next two
+	Users         int64         `json:"users"` // that were read, as the next two, also by the run that was stopped
 	Organizations int64         `json:"organizations"`
 	Memberships   int64         `json:"memberships"`
 	Complete      bool          `json:"complete"`
 	Resumed       bool          `json:"resumed"`
-	Stored        uint64        `json:"stored"`
+	Stored        uint64        `json:"stored"` // by this run, as the next
 	Present       uint64        `json:"present"`
 	Clerk         source.Totals `json:"clerk"` // as Clerk counts them
 }
@@ -138,13 +149,25 @@ func (c *backfillCmd) print(s *session, p source.Progress, complete bool) error 
 			p.Read.Users, p.Read.Organizations, p.Read.Memberships, complete, p.Resumed, p.Stored.Stored, p.Stored.Present, p.Clerk,
 		})
 	}
-	resumed := ""
+	read := "read " + totals(p.Read) + ":"
 	if p.Resumed {
-		resumed = ", with those of the run that was stopped"
+		read = "read in all: " + totals(p.Read) + ". This run:"
 	}
-	_, err := fmt.Fprintf(s.stdout, "read %s%s: %d snapshots stored, %d were there already\nClerk counts %s\n",
-		totals(p.Read), resumed, p.Stored.Stored, p.Stored.Present, totals(p.Clerk))
+	_, err := fmt.Fprintf(s.stdout, "%s %s\nClerk counts %s\n", read, snapshots(p.Stored), totals(p.Clerk))
 	return err
+}
+
+func snapshots(c archive.Counts) string {
+	return fmt.Sprintf("%s stored, %s there already", units.Count(c.Stored, "snapshot", "snapshots"), units.Count(c.Present, "was", "were"))
+}
+
+// far returns how far a run is.
+func far(p source.Progress) string {
+	of := func(read, all int64, name string) string {
+		return fmt.Sprintf("%d of %d %s", read, max(read, all), name)
+	}
+	return fmt.Sprintf("%s, %s and %s", of(p.Read.Users, p.Clerk.Users, "users"),
+		of(p.Read.Organizations, p.Clerk.Organizations, "organizations"), of(p.Read.Memberships, p.Clerk.Memberships, "memberships"))
 }
 
 func totals(t source.Totals) string {
@@ -173,24 +196,21 @@ func incomplete(r *source.Report) error {
 
 // interrupted prints how far a run came and adds to err how to go on.
 func (c *backfillCmd) interrupted(s *session, err error, p source.Progress) error {
-	if errors.Is(err, context.Canceled) {
-		err = errStopped
-	}
-	if errors.Is(err, store.ErrBackfillRuns) {
+	nothing := p.Read.Sum() == 0 && p.Stored == (archive.Counts{})
+	switch {
+	case errors.Is(err, store.ErrBackfillRuns):
 		return withHint(err, "wait for it, or stop it: the next one goes on where it was")
-	}
-	if p.Read.Sum() == 0 {
-		return withHint(fmt.Errorf("nothing was published: %w", err), "%s", apiHint(err))
+	case nothing && errors.Is(err, context.Canceled):
+		return withHint(errors.New("stopped before the first page; nothing was stored"), "run it again")
+	case nothing:
+		return withHint(fmt.Errorf("nothing was stored: %w", err), "%s", apiHint(err))
+	case errors.Is(err, context.Canceled):
+		err = errStopped
 	}
 	if c.JSON {
 		if printErr := c.print(s, p, false); printErr != nil {
 			return printErr
 		}
 	}
-	of := func(read, all int64, name string) string {
-		return fmt.Sprintf("%d of %d %s", read, max(read, all), name)
-	}
-	return withHint(fmt.Errorf("%w: %s, %s and %s are in the event log", err, of(p.Read.Users, p.Clerk.Users, "users"),
-		of(p.Read.Organizations, p.Clerk.Organizations, "organizations"), of(p.Read.Memberships, p.Clerk.Memberships, "memberships")),
-		"run it again: it goes on from there")
+	return withHint(fmt.Errorf("%w: %s are in the event log", err, far(p)), "run it again: it goes on from there")
 }

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"sync"
@@ -10,27 +12,40 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress is a progress bar on a terminal. Elsewhere, and with --json, it does nothing.
+// lineInterval is the time between two lines of progress where there is no bar.
+const lineInterval = time.Minute
+
+// progress is a progress bar on a terminal. Elsewhere, and with --json, there is none.
 type progress struct {
-	bar  *progressbar.ProgressBar // nil when nothing is shown
-	most uint64                   // limit of set
+	stderr io.Writer
+	bar    *progressbar.ProgressBar // nil when there is none
+	most   uint64                   // limit of set
 }
 
 // progress starts a bar for total events, 0 when the number is unknown; done is a word
 // such as "replayed". Call finish before anything else is printed.
 func (l *local) progress(s *session, total uint64, done string) *progress {
+	return l.progressOf(s, "events", total, done)
+}
+
+// progressOf is progress for other things than events, with their name.
+func (l *local) progressOf(s *session, things string, total uint64, done string) *progress {
 	if l.JSON || !isTerminal(s.stderr) {
-		return &progress{}
+		return &progress{stderr: s.stderr}
 	}
+	return newProgress(s.stderr, things, total, done)
+}
+
+func newProgress(w io.Writer, things string, total uint64, done string) *progress {
 	// At its maximum the bar would end and leave a line: stop one before.
 	number, most := int64(-1), uint64(math.MaxInt64)
 	if total > 0 {
 		number, most = int64(min(total, math.MaxInt64)), total-1
 	}
 	bar := progressbar.NewOptions64(number,
-		progressbar.OptionSetWriter(s.stderr),
+		progressbar.OptionSetWriter(w),
 		progressbar.OptionSetDescription(done),
-		progressbar.OptionSetItsString("events"),
+		progressbar.OptionSetItsString(things),
 		progressbar.OptionShowCount(),
 		progressbar.OptionShowIts(),
 		progressbar.OptionSetPredictTime(true),
@@ -39,7 +54,7 @@ func (l *local) progress(s *session, total uint64, done string) *progress {
 		progressbar.OptionSetSpinnerChangeInterval(0), // no goroutine that draws
 		progressbar.OptionUseANSICodes(true),
 	)
-	return &progress{bar, most}
+	return &progress{w, bar, most}
 }
 
 // set updates the number of events done.
@@ -63,15 +78,24 @@ func (p *progress) follow(count func() uint64) (stop func()) {
 	if p.bar == nil {
 		return func() {}
 	}
+	end := every(100*time.Millisecond, func() { p.set(count()) })
+	return func() {
+		end()
+		p.finish()
+	}
+}
+
+// every calls do at an interval, until stop is called.
+func every(interval time.Duration, do func()) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var ended sync.WaitGroup
 	ended.Go(func() {
-		tick := time.NewTicker(100 * time.Millisecond)
+		tick := time.NewTicker(interval)
 		defer tick.Stop()
 		for {
 			select {
 			case <-tick.C:
-				p.set(count())
+				do()
 			case <-ctx.Done():
 				return
 			}
@@ -80,12 +104,15 @@ func (p *progress) follow(count func() uint64) (stop func()) {
 	return func() {
 		cancel()
 		ended.Wait()
-		p.finish()
 	}
 }
 
-// followTotal is follow where the total can change.
-func (p *progress) followTotal(count func() (done, total uint64)) (stop func()) {
+// followLong is follow for what can take hours, and whose total can change. Where there is
+// no bar it prints line from time to time: the log of a job shows that it goes on.
+func (p *progress) followLong(line func() string, count func() (done, total uint64)) (stop func()) {
+	if p.bar == nil {
+		return every(lineInterval, func() { fmt.Fprintln(p.stderr, line()) })
+	}
 	return p.follow(func() uint64 {
 		done, total := count()
 		if total > 0 && uint64(p.bar.GetMax64()) != total {

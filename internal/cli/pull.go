@@ -26,7 +26,7 @@ for an entity whose webhook has not come. What is newer in the tables stays.`
 func (c *pullCmd) Run(s *session) error {
 	kind, ok := clerk.KindOfID(c.ID)
 	if !ok || kind == clerk.KindMembership || !clerk.ValidToken(c.ID) {
-		return usageError("not a Clerk id of the form user_… or org_…: " + oneLine(c.ID))
+		return withHint(usageError("not a Clerk id of the form user_… or org_…: "+oneLine(c.ID)), "clerksync show prints the id of an e-mail address")
 	}
 	client, err := c.client(&c.local)
 	if err != nil {
@@ -47,9 +47,9 @@ func (c *pullCmd) Run(s *session) error {
 	case errors.Is(err, source.ErrNotApplied):
 		return withHint(fmt.Errorf("pull %s: %w", c.ID, err), "clerksync lag shows why")
 	case errors.Is(err, source.ErrUnknown):
-		return withHint(fmt.Errorf("pull %s: nothing was published: %w", c.ID, err), "it may be deleted, or of another instance than CLERK_SECRET_KEY")
+		return withHint(fmt.Errorf("pull %s: nothing was stored: %w", c.ID, err), "it may be deleted, or of another instance than CLERK_SECRET_KEY")
 	case err != nil && pulled == nil:
-		return withHint(fmt.Errorf("pull %s: nothing was published: %w", c.ID, err), "%s", cmp.Or(apiHint(err), "run it again later"))
+		return withHint(fmt.Errorf("pull %s: nothing was stored: %w", c.ID, err), "%s", cmp.Or(apiHint(err), "run it again later"))
 	case err != nil:
 		return withHint(fmt.Errorf("pull %s: %w: not all of it is in the event log", c.ID, err), "run it again: what is stored is not stored twice")
 	}
@@ -62,7 +62,7 @@ func (c *pullCmd) Run(s *session) error {
 			Present     uint64     `json:"present"`
 		}{pulled.Kind, c.ID, pulled.Memberships, pulled.Counts.Stored, pulled.Counts.Present})
 	}
-	fmt.Fprintf(s.stdout, "pulled %s with %s: %d snapshots stored, %d were there already; all are applied\n", c.ID,
-		units.Count(pulled.Memberships, "membership", "memberships"), pulled.Counts.Stored, pulled.Counts.Present)
+	fmt.Fprintf(s.stdout, "pulled %s with %s: %s; all are applied\n", c.ID,
+		units.Count(pulled.Memberships, "membership", "memberships"), snapshots(pulled.Counts))
 	return nil
 }

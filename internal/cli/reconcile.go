@@ -86,7 +86,8 @@ func (c *reconcileCmd) Run(s *session) error {
 		o.Since = time.Now().Add(-c.Since)
 	}
 	r := source.NewReconciler(o)
-	stop := c.progress(s, 0, "compared").followTotal(func() (uint64, uint64) {
+	line := func() string { return "compared " + totals(r.Report().Read) }
+	stop := c.progressOf(s, "entities", 0, "compared").followLong(line, func() (uint64, uint64) {
 		report := r.Report()
 		return uint64(report.Read.Sum()), uint64(report.Clerk.Sum())
 	})
