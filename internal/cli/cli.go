@@ -28,7 +28,7 @@ const (
 
 type commands struct {
 	Dev       devCmd       `cmd:"" help:"Run everything locally for development: PostgreSQL, NATS, receiver and worker."`
-	Serve     serveCmd     `cmd:"" help:"Run in production: receive webhooks, apply them, or both."`
+	Serve     serveCmd     `cmd:"" help:"Run in production: receive webhooks, apply them, answer the directory API, or any of these."`
 	Migrate   migrateCmd   `cmd:"" help:"Create and update the tables."`
 	Send      sendCmd      `cmd:"" help:"Sign events and post them, as Svix does."`
 	Show      showCmd      `cmd:"" help:"Show one user, organization or membership: row, head and stored events."`

@@ -21,8 +21,8 @@ NATS_URL, JetStream runs in this process and syncs every event to disk before th
 answer; then one process has both roles.
 
 The API needs DATABASE_URL, and CLERK_JWT_KEY, CLERK_FRONTEND_API_URL or
-CLERK_PUBLISHABLE_KEY to verify session tokens. With one of these set, it is among all
-roles.
+CLERK_PUBLISHABLE_KEY to verify session tokens. With one of these set, the role all
+includes it.
 
 Ctrl-C or SIGTERM stops it: it accepts no more requests and finishes the batches in
 flight. A second signal ends it at once; nothing acknowledged is lost then either.`
