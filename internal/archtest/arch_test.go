@@ -69,7 +69,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/probe":             {"internal/background", "internal/clerk", "internal/eventlog", "internal/lag", "internal/receiver", "internal/signing"},
 		"internal/tail":              {"internal/clerk", "internal/eventlog", "internal/receiver", "internal/store"},
 		"internal/alert":             {"internal/background", "internal/lag", "internal/signing"},
-		"internal/doctor":            {"internal/alert", "internal/config", "internal/eventlog", "internal/lag", "internal/probe", "internal/source", "internal/store", "internal/units"},
+		"internal/doctor":            {"internal/alert", "internal/config", "internal/eventlog", "internal/lag", "internal/probe", "internal/source", "internal/store", "internal/token", "internal/units"},
 		"internal/admin":             {"internal/clerk", "internal/eventlog", "internal/lag", "internal/receiver", "internal/replay", "internal/store"},
 		"internal/app": {
 			"internal/admin", "internal/alert", "internal/clerk", "internal/config", "internal/directory", "internal/embedded/nats", "internal/embedded/postgres", "internal/erasure", "internal/eventlog",

@@ -13,12 +13,14 @@ import (
 	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/probe"
 	"github.com/clerksync/clerksync/internal/source"
+	"github.com/clerksync/clerksync/internal/store"
 )
 
 type doctorCmd struct {
-	URL           string `name:"url" placeholder:"URL" help:"Public URL of the endpoint, to send a probe through it as well. Without it, CLERKSYNC_PROBE_URL if set."`
-	TestAlert     bool   `name:"test-alert" help:"Send a test to CLERKSYNC_ALERT_URL as well."`
-	JSON          bool   `name:"json" help:"Print JSON."`
+	Role          []string `name:"role" env:"CLERKSYNC_ROLE" enum:"receiver,worker,api,all" default:"all" help:"Roles whose needs are checked: receiver, worker, api, or all. Several: comma-separated."`
+	URL           string   `name:"url" placeholder:"URL" help:"Public URL of the endpoint, to send a probe through it as well. Without it, CLERKSYNC_PROBE_URL if set."`
+	TestAlert     bool     `name:"test-alert" help:"Send a test to CLERKSYNC_ALERT_URL as well."`
+	JSON          bool     `name:"json" help:"Print JSON."`
 	config.Config `embed:""`
 }
 
@@ -26,6 +28,10 @@ func (c *doctorCmd) Help() string {
 	return `Takes the settings of clerksync serve and checks what they name; without DATABASE_URL
 and NATS_URL, the clerksync running here. It changes nothing. A check is ok, a warning,
 failed, or unchecked because one before it failed. Exit status 1 when any failed.
+
+With --role api alone it looks for no event log, unless NATS_URL names one. The directory
+API is checked where session tokens can be verified: the keys, and whether the login of
+DATABASE_URL may read as clerk_reader.
 
 With CLERK_SECRET_KEY it asks Clerk of which instance that key is, and when no events come
 it prints a link to the instance's webhook page, which logs in once.
@@ -35,7 +41,7 @@ unchecked), seen, and fix.`
 }
 
 func (c *doctorCmd) Run(s *session) error {
-	o := doctor.Options{Faults: c.CheckSet(), Warning: config.ShortAge(c.MaxAge), Want: c.wanted(), Logger: s.logger, Process: doctor.Process{Folder: c.DataDir}}
+	o := doctor.Options{Roles: rolesOf(c.Role, &c.Config), Tokens: c.Tokens, Faults: c.CheckSet(), Warning: config.ShortAge(c.MaxAge), Want: c.wanted(), Logger: s.logger, Process: doctor.Process{Folder: c.DataDir}}
 	d := &deployment{local: local{DataDir: c.DataDir}, Database: c.Database, natsFlags: natsFlags{NATSURL: c.NATSURL, NATSCreds: c.NATSCreds}}
 	running, err := c.find(d, &o.Process)
 	if err != nil {
@@ -45,9 +51,14 @@ func (c *doctorCmd) Run(s *session) error {
 		o.NoStore = notOpened("postgresql", err)
 	} else {
 		defer o.Store.Close()
+		if o.Reader, err = c.openReader(s, running); err != nil {
+			return err
+		}
+		defer o.Reader.Close()
 	}
-	log, done, err := d.openLog(s)
-	if err != nil {
+	if o.Roles == config.RoleAPI && c.NATSURL == "" {
+		o.NoLog = &doctor.Check{Name: "event_log", Status: doctor.Unchecked, Seen: "NATS_URL is not set, and the role api alone can do without"}
+	} else if log, done, err := d.openLog(s); err != nil {
 		o.NoLog = notOpened("event_log", err)
 	} else {
 		defer done()
@@ -58,7 +69,7 @@ func (c *doctorCmd) Run(s *session) error {
 	}
 	if o.Probe != nil {
 		if o.NoLog == nil {
-			o.Probe.Log, o.Probe.Workers = log, func() ([]lag.Worker, error) { return lag.Workers(log) }
+			o.Probe.Log, o.Probe.Workers = o.Log, func() ([]lag.Worker, error) { return lag.Workers(o.Log) }
 		} else {
 			o.Probe.NoLog = o.NoLog.Seen
 		}
@@ -107,6 +118,15 @@ func (c *doctorCmd) find(d *deployment, p *doctor.Process) (*app.Running, error)
 	}
 	p.PID, p.Command, p.AdminURL = running.PID, running.Command, running.AdminURL
 	return running, nil
+}
+
+// openReader opens the database, which answers, as the directory API does.
+func (c *doctorCmd) openReader(s *session, running *app.Running) (*store.Reader, error) {
+	o := store.Options{URL: c.Database.URL.Reveal(), Schema: c.Schema, ApplicationName: "clerksync command", MaxConns: 1}
+	if o.URL == "" {
+		o.URL, o.Schema = running.DatabaseURL, running.Schema
+	}
+	return store.OpenReader(s.ctx, o)
 }
 
 // notOpened returns the check of a database or event log that could not be opened.

@@ -28,16 +28,17 @@ Ctrl-C or SIGTERM stops it: it accepts no more requests and finishes the batches
 flight. A second signal ends it at once; nothing acknowledged is lost then either.`
 }
 
-func (c *serveCmd) roles() config.Roles {
+// rolesOf returns the roles with these names.
+func rolesOf(names []string, c *config.Config) config.Roles {
 	var roles config.Roles
-	for _, r := range c.Role {
+	for _, r := range names {
 		roles |= map[string]config.Roles{"receiver": config.RoleReceiver, "worker": config.RoleWorker, "api": config.RoleAPI, "all": c.EveryRole()}[r]
 	}
 	return roles
 }
 
 func (c *serveCmd) Run(s *session) error {
-	roles := c.roles()
+	roles := rolesOf(c.Role, &c.Config)
 	if err := c.Validate(roles); err != nil {
 		return err
 	}

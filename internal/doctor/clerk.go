@@ -26,7 +26,7 @@ func checkSecretKey(ctx context.Context, r *Report, o Options) bool {
 	case err != nil:
 		r.add("secret_key", Failed, "Clerk's Backend API does not answer: "+err.Error(), "let this machine reach "+o.ClerkURL+", or correct CLERK_API_URL")
 	case o.InstanceID == "":
-		r.add("secret_key", OK, "it is of the instance "+instance+"; the endpoint takes events of any", "set CLERK_INSTANCE_ID="+instance)
+		r.add("secret_key", Warning, "it is of the instance "+instance+"; the endpoint takes events of any", "set CLERK_INSTANCE_ID="+instance)
 	default:
 		r.ok("secret_key", "it is of the instance that CLERK_INSTANCE_ID names")
 	}

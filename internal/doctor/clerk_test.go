@@ -35,7 +35,7 @@ func TestSecretKey(t *testing.T) {
 
 	ours, got := check(o)
 	require.True(t, ours)
-	require.Equal(t, Check{"secret_key", OK, "it is of the instance ins_ours; the endpoint takes events of any", "set CLERK_INSTANCE_ID=ins_ours"}, got)
+	require.Equal(t, Check{"secret_key", Warning, "it is of the instance ins_ours; the endpoint takes events of any", "set CLERK_INSTANCE_ID=ins_ours"}, got)
 
 	o.InstanceID = "ins_ours"
 	ours, got = check(o)

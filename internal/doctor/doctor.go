@@ -26,6 +26,7 @@ const (
 
 // Options name the things to check. A nil one cannot be reached, for the reason beside it.
 type Options struct {
+	Roles   config.Roles // whose needs are checked
 	Faults  config.Faults
 	Warning string // about the retention, see config.ShortAge
 
@@ -33,6 +34,9 @@ type Options struct {
 
 	Store   *store.Store
 	NoStore *Check // why it is nil
+
+	Reader *store.Reader // of the directory API; nil without a database
+	Tokens config.Tokens
 
 	Log   *eventlog.Log
 	NoLog *Check           // why it is nil
@@ -67,6 +71,7 @@ func Run(ctx context.Context, o Options) *Report {
 	if !checkSecretKey(ctx, r, o) {
 		o.Clerk = nil
 	}
+	checkDirectory(ctx, r, o)
 	checkLag(ctx, r, o)
 	checkProbe(ctx, r, o)
 	checkAlert(ctx, r, o)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/store"
 )
 
@@ -27,12 +28,13 @@ func checkPostgreSQL(ctx context.Context, r *Report, o Options) {
 		r.unchecked("PostgreSQL did not answer", tables, privileges, durability, clock)
 		return
 	}
+	writes := o.Roles.Has(config.RoleWorker)
 	switch {
 	case i.VersionNumber < store.OldestVersion*10000:
 		r.add("postgresql", Failed, "PostgreSQL "+i.Version+" is too old", fmt.Sprintf("move to PostgreSQL %d or newer", store.OldestVersion))
-	case i.Standby:
+	case writes && i.Standby:
 		r.add("postgresql", Failed, "this is a standby, which is read-only", "name the primary in DATABASE_URL")
-	case i.ReadOnly:
+	case writes && i.ReadOnly:
 		r.add("postgresql", Failed, "PostgreSQL is read-only", "name the primary in DATABASE_URL, or lift default_transaction_read_only")
 	default:
 		r.ok("postgresql", "PostgreSQL "+i.Version)
@@ -41,9 +43,13 @@ func checkPostgreSQL(ctx context.Context, r *Report, o Options) {
 	if i.SchemaExists && !i.SchemaUsable {
 		r.unchecked(fmt.Sprintf("%s may not use schema %s", i.Role, i.Schema), tables)
 	} else {
-		checkTables(ctx, r, o.Store, i)
+		checkTables(ctx, r, o.Store, i, writes)
 	}
-	checkPrivileges(r, i)
+	if writes {
+		checkPrivileges(r, i)
+	} else {
+		r.unchecked("they are the worker's, which is no role of this process", privileges)
+	}
 
 	var off []string
 	if i.Fsync == "off" {
@@ -66,7 +72,7 @@ func checkPostgreSQL(ctx context.Context, r *Report, o Options) {
 // fixNoTables is for a database that may be the wrong one.
 const fixNoTables = "correct DATABASE_URL or CLERKSYNC_SCHEMA; when the database is new, clerksync migrate up"
 
-func checkTables(ctx context.Context, r *Report, st *store.Store, i *store.Inspection) {
+func checkTables(ctx context.Context, r *Report, st *store.Store, i *store.Inspection, writes bool) {
 	switch err := st.CheckMigrated(ctx); {
 	case errors.Is(err, store.ErrPending) && !i.SchemaExists:
 		r.add("tables", Failed, fmt.Sprintf("there is no schema %s: %v", i.Schema, err), fixNoTables)
@@ -76,6 +82,8 @@ func checkTables(ctx context.Context, r *Report, st *store.Store, i *store.Inspe
 		r.add("tables", Failed, err.Error(), "clerksync migrate up")
 	case errors.Is(err, store.ErrNewer):
 		r.add("tables", Failed, err.Error(), "run the newer clerksync that migrated them")
+	case err != nil && !writes: // a login that reads has no right to the list of migrations
+		r.unchecked(err.Error(), "tables")
 	case err != nil:
 		r.add("tables", Failed, err.Error(), "run clerksync doctor as the role that the worker uses")
 	default:
