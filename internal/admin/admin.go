@@ -126,8 +126,14 @@ func (h *Handler) routes() http.Handler {
 	}).ServeHTTP))
 	if h.o.Log != nil {
 		h.routeDashboard(mux)
+	} else {
+		mux.HandleFunc("GET /", noDashboard)
 	}
 	return secure(h.checkHost(crossOrigin(http.MaxBytesHandler(mux, maxBody))))
+}
+
+func noDashboard(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "a process with the role api alone has /metrics, /readyz and /healthz only; the dashboard and /lag are on a receiver or a worker", http.StatusNotFound)
 }
 
 // routeDashboard adds the page, and what it reads.

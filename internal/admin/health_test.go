@@ -86,3 +86,16 @@ func TestLagAndMetrics(t *testing.T) {
 	}
 	require.Equal(t, "application/json", open.do("GET", "/lag").Header().Get("Content-Type"))
 }
+
+// TestNoDashboard: a process without an event log says what it has.
+func TestNoDashboard(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *admin.Options) { o.Log = nil })
+	for _, path := range []string{"/", "/lag", "/events"} {
+		answer := w.do("GET", path)
+		require.Equal(t, http.StatusNotFound, answer.Code)
+		require.Equal(t, "a process with the role api alone has /metrics, /readyz and /healthz only; the dashboard and /lag are on a receiver or a worker\n", answer.Body.String())
+	}
+	require.Equal(t, http.StatusOK, w.do("GET", "/metrics").Code)
+	require.Equal(t, http.StatusMethodNotAllowed, w.do("POST", "/lag").Code)
+}
