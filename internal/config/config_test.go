@@ -194,7 +194,7 @@ func TestValidate(t *testing.T) {
 				AuthorizedParties: []string{"app.example", "https://app.example/"}, Audiences: []string{"a b", strings.Repeat("a", 201)},
 			}
 		}, faults: []string{
-			"CLERK_JWT_KEY: not a public key in PEM: was it copied whole? It is in the Clerk dashboard → API keys",
+			"CLERK_JWT_KEY: not a public key in PEM: was it copied whole? It is the key itself, not the name of a file, and is in the Clerk dashboard → API keys",
 			"CLERK_FRONTEND_API_URL: not of the form https://clerk.example.com; it is in the Clerk dashboard → API keys",
 			"CLERK_PUBLISHABLE_KEY: not of the form pk_live_… or pk_test_…, which contains the host of the Frontend API; it is in the Clerk dashboard → API keys",
 			`CLERK_AUTHORIZED_PARTIES: "app.example" is not an origin such as https://app.example.com, in lower case and without a path, or none`,

@@ -408,7 +408,7 @@ func TestParseKey(t *testing.T) {
 	require.NoError(t, err)
 	onCurve, err := x509.MarshalPKIXPublicKey(curve.Public())
 	require.NoError(t, err)
-	const notPEM = "not a public key in PEM: was it copied whole? It is in the Clerk dashboard → API keys"
+	const notPEM = "not a public key in PEM: was it copied whole? It is the key itself, not the name of a file, and is in the Clerk dashboard → API keys"
 	for text, want := range map[string]string{
 		"":                      notPEM,
 		"sk_test_hidden":        notPEM,

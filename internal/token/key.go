@@ -17,6 +17,8 @@ const (
 	maxBits = 8192
 )
 
+var errNotPEM = errors.New("not a public key in PEM: was it copied whole? It is the key itself, not the name of a file, and is in the Clerk dashboard → API keys")
+
 var pemLine = regexp.MustCompile(`-----[A-Z ]+-----`)
 
 // ParseKey reads the key of a Clerk instance: the PEM of CLERK_JWT_KEY, in one of the forms
@@ -30,11 +32,11 @@ func ParseKey(text string) (*rsa.PublicKey, error) {
 	body = strings.Join(strings.Fields(pemLine.ReplaceAllString(body, "")), "")
 	der, err := base64.StdEncoding.DecodeString(body)
 	if err != nil {
-		return nil, errors.New("not a public key in PEM: was it copied whole? It is in the Clerk dashboard → API keys")
+		return nil, errNotPEM
 	}
 	parsed, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
-		return nil, errors.New("not a public key in PEM: was it copied whole? It is in the Clerk dashboard → API keys")
+		return nil, errNotPEM
 	}
 	key, ok := parsed.(*rsa.PublicKey)
 	if !ok {

@@ -290,5 +290,5 @@ func TestNew(t *testing.T) {
 	_, err := token.New(token.Options{})
 	require.EqualError(t, err, "no key for tokens: set CLERK_JWT_KEY, CLERK_FRONTEND_API_URL or CLERK_PUBLISHABLE_KEY (Clerk dashboard → API keys)")
 	_, err = token.New(token.Options{Key: "x"})
-	require.EqualError(t, err, "CLERK_JWT_KEY: not a public key in PEM: was it copied whole? It is in the Clerk dashboard → API keys")
+	require.EqualError(t, err, "CLERK_JWT_KEY: not a public key in PEM: was it copied whole? It is the key itself, not the name of a file, and is in the Clerk dashboard → API keys")
 }
