@@ -82,6 +82,10 @@ type migrateStatusCmd struct {
 	deploymentRows `embed:""`
 }
 
+func (c *migrateStatusCmd) Help() string {
+	return "Numbers that are missing in the list were never released."
+}
+
 func (c *migrateStatusCmd) Run(s *session) error {
 	st, err := c.openStore(s)
 	if err != nil {
