@@ -172,8 +172,8 @@ func TestKeysAreChecked(t *testing.T) {
 		want   string
 	}{
 		"there are keys":  {issuer.JWKS, config.RoleAPI, 200, "ok"},
-		"there are none":  {http.NotFoundHandler(), config.RoleAPI, 503, "Clerk's keys could not be fetched, and there are none yet: check CLERK_FRONTEND_API_URL, or set CLERK_JWT_KEY"},
-		"with a receiver": {http.NotFoundHandler(), config.RoleAPI | config.RoleReceiver, 200, "Clerk's keys could not be fetched, and there are none yet: check CLERK_FRONTEND_API_URL, or set CLERK_JWT_KEY"},
+		"there are none":  {http.NotFoundHandler(), config.RoleAPI, 503, "the keys of Clerk could not be fetched, and there are none yet: check CLERK_FRONTEND_API_URL, or set CLERK_JWT_KEY"},
+		"with a receiver": {http.NotFoundHandler(), config.RoleAPI | config.RoleReceiver, 200, "the keys of Clerk could not be fetched, and there are none yet: check CLERK_FRONTEND_API_URL, or set CLERK_JWT_KEY"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

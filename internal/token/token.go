@@ -245,7 +245,7 @@ func (v *Verifier) CheckKeys(ctx context.Context) error {
 	if v.fixed != nil || v.jwks.keys.Load() != nil || v.jwks.await(ctx) != nil {
 		return nil
 	}
-	return errors.New("Clerk's keys could not be fetched, and there are none yet: check CLERK_FRONTEND_API_URL, or set CLERK_JWT_KEY")
+	return errors.New("the keys of Clerk could not be fetched, and there are none yet: check CLERK_FRONTEND_API_URL, or set CLERK_JWT_KEY")
 }
 
 func (v *Verifier) key(ctx context.Context, kid string) (*rsa.PublicKey, error) {
