@@ -17,12 +17,12 @@ const (
 	maxChunk      = 500
 	maxChunkBytes = 4 << 20
 
-	// storers is how many chunks of added events are stored concurrently, and waiting how
-	// many events wait for one of them: a MiB each at the most.
+	// storers bounds the chunks of added events that are stored concurrently, and waiting
+	// the events that wait for one of them: a MiB each at the most.
 	storers = 4
 	waiting = 64
 
-	// lookups is how many subjects of the log are read concurrently.
+	// lookups bounds the subjects of the log that are read concurrently.
 	lookups = 64
 )
 
@@ -151,7 +151,7 @@ func (i *Ingest) store(events []*clerk.Event) error {
 	return err
 }
 
-// missing prepares the log for events, and returns those that it does not hold.
+// missing prepares the log for events, and returns the ones that it does not hold.
 func (i *Ingest) missing(events []*clerk.Event) ([]*clerk.Event, error) {
 	if err := i.ctx.Err(); err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ func (f input) Close() {
 	}
 }
 
-// openInputs opens the files. With an error, it returns those that it opened before.
+// openInputs opens the files. With an error, it returns the ones opened before.
 func (s *session) openInputs(names []string) ([]input, error) {
 	var all []input
 	for _, name := range names {

@@ -27,7 +27,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// kills is how many processes a test kills.
+// kills is the number of processes that a test kills.
 const kills = 20
 
 // killer kills commands at random moments of their work with Clerk.

@@ -31,7 +31,8 @@ func TestProgressOfOtherThings(t *testing.T) {
 	require.Contains(t, stderr.String(), "users/")
 }
 
-// TestProgressWithoutATerminal: a long command prints a line each minute.
+// TestProgressWithoutATerminal: a long command prints a line each minute. Time is that of
+// synctest: nothing waits.
 func TestProgressWithoutATerminal(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -9,13 +9,8 @@ import (
 // application's own origin.
 const cookie = "__session"
 
-// FromRequest returns the token of a request: of the header Authorization, and without
-// one of the cookie __session. "" means that there is none.
-func FromRequest(r *http.Request) string {
-	raw, _ := find(r)
-	return raw
-}
-
+// find returns the token of a request: of the header Authorization, or else of the
+// cookie __session. "" means that there is none.
 func find(r *http.Request) (raw string, inCookie bool) {
 	scheme, raw, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if strings.EqualFold(scheme, "Bearer") {

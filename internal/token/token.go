@@ -94,9 +94,10 @@ func (v *Verifier) Verify(ctx context.Context, raw, audience string) (*Claims, e
 	return v.count(v.verify(ctx, raw, use{audience: audience}))
 }
 
-// VerifyRequest is Verify for the token of a request, see [FromRequest]. Where parties are
-// configured, a token without one is taken from the header only, also with [NoParty]: a
-// cookie can come from another subdomain, and native apps have none.
+// VerifyRequest is Verify for the token of a request: of the header Authorization, or
+// else of the cookie __session. Where parties are configured, a token without one is taken
+// from the header only, also with [NoParty]: a cookie can come from another subdomain, and
+// native apps have none.
 func (v *Verifier) VerifyRequest(r *http.Request, audience string) (*Claims, error) {
 	if len(r.Header.Values("Authorization")) > 1 { // of which two readers could take different ones
 		return v.count(nil, "", errTwo)
