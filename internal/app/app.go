@@ -105,6 +105,7 @@ var parts = []part{
 	{"embedded NATS", events, (*App).startNATS},
 	{"NATS connection", config.AllRoles, (*App).connectNATS},
 	{"event log", config.AllRoles, (*App).openLog},
+	{"meter of the lag", events, (*App).makeMeter},
 	{"feed of clerksync tail", events, (*App).startFeed},
 	{"projector", config.RoleWorker, (*App).makeProjector},
 	{"sweeper", config.RoleWorker, (*App).makeSweeper},

@@ -126,11 +126,11 @@ func (a *App) prepareDatabase(ctx context.Context, st *store.Store) error {
 // checkLog compares the event log with the one that the rows come from, before the first
 // event is applied. dev goes on with another one: its data folder is made to be deleted.
 func (a *App) checkLog(ctx context.Context) error {
-	err := lag.CheckLog(ctx, a.log, a.store)
+	err := a.meter.CheckLog(ctx)
 	if errors.Is(err, lag.ErrOtherLog) && a.o.Command == "dev" {
 		a.logger("eventlog").Warn("the rows come from another event log, and stay as they are", "err", err)
 		if _, err = a.store.ForgetLog(ctx); err == nil {
-			err = lag.CheckLog(ctx, a.log, a.store)
+			err = a.meter.CheckLog(ctx)
 		}
 	}
 	if errors.Is(err, lag.ErrOtherLog) {

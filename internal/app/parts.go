@@ -42,11 +42,16 @@ func (a *App) startTracing(ctx context.Context) (stopFunc, error) {
 	return provider.Stop, nil
 }
 
-// startWatch starts measuring the lag, and answers roll calls.
-func (a *App) startWatch(context.Context) (stopFunc, error) {
+// makeMeter makes the meter of the lag.
+func (a *App) makeMeter(context.Context) (stopFunc, error) {
 	a.meter = lag.NewMeter(a.log, a.store, a.o.Roles.Has(config.RoleWorker), a.logger("lag"))
 	a.measured = prometheus.NewRegistry()
 	a.meter.Register(a.measured)
+	return nil, nil
+}
+
+// startWatch starts measuring the lag, and answers roll calls.
+func (a *App) startWatch(context.Context) (stopFunc, error) {
 	a.watch = lag.NewWatch(a.meter, a.registry)
 	leave, err := a.attend()
 	if err != nil {

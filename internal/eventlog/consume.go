@@ -28,11 +28,6 @@ const (
 //
 // It survives the loss of the connection, and of the consumer itself.
 func (l *Log) Consume(ctx context.Context, deliver func(*Message)) error {
-	if l.exclusive {
-		if err := l.takeBack(ctx); err != nil {
-			return err
-		}
-	}
 	for {
 		err := l.consume(ctx, deliver)
 		if ctx.Err() != nil {
@@ -47,24 +42,27 @@ func (l *Log) Consume(ctx context.Context, deliver func(*Message)) error {
 	}
 }
 
-// takeBack has the server redeliver at once, and not after ackWait, what a killed
-// predecessor had in flight.
-func (l *Log) takeBack(ctx context.Context) error {
-	consumer, err := l.ensureConsumer(ctx)
-	if err != nil {
-		return err
+// TakeBack has the server redeliver at once, and not after ackWait, what a killed
+// predecessor had in work, if this process has the log to itself. It is called before
+// [Log.Consume], and reports whether the consumer may have been reset: its count of
+// deliveries then begins at 0. The error is [ErrUnavailable].
+func (l *Log) TakeBack(ctx context.Context) (reset bool, err error) {
+	if !l.exclusive {
+		return false, nil
 	}
-	if consumer.CachedInfo().NumAckPending == 0 {
-		return nil
+	consumer, err := l.consumerInfo(ctx)
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case consumer == nil || consumer.NumAckPending == 0:
+		return false, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, resetTimeout)
 	defer cancel()
-	_, err = l.js.ResetConsumer(ctx, Stream, ConsumerName)
-	l.carried.Add(consumer.CachedInfo().AckFloor.Consumer) // the count of deliveries begins again
-	if err != nil {
+	if _, err := l.js.ResetConsumer(ctx, Stream, ConsumerName); err != nil {
 		l.logger.Warn("the consumer was not reset: events in flight at a predecessor are redelivered later", "err", err, "delay", ackWait)
 	}
-	return nil
+	return true, nil
 }
 
 func (l *Log) consume(ctx context.Context, deliver func(*Message)) error {

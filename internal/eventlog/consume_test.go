@@ -202,6 +202,9 @@ func testReturn(t *testing.T, nc, other *nats.Conn, atOnce int) {
 func TestExclusiveOnAFreshLog(t *testing.T) {
 	t.Parallel()
 	l := open(t, testkit.Connect(t, testkit.NATS(t)), eventlog.Options{Exclusive: true})
+	reset, err := l.TakeBack(t.Context())
+	require.NoError(t, err)
+	require.False(t, reset)
 	appendAll(t, l, events(0, 3))
 	ch := make(chan *eventlog.Message)
 	consume(t, l, into(ch))
@@ -229,6 +232,9 @@ func TestExclusiveTakesOverFromAKilledPredecessor(t *testing.T) {
 
 	l := open(t, testkit.Connect(t, startIn(t, dir)), eventlog.Options{Exclusive: true})
 	require.Equal(t, uint64(40), backlog(t, l).Pending)
+	reset, err := l.TakeBack(t.Context())
+	require.NoError(t, err)
+	require.True(t, reset)
 	successor := make(chan *eventlog.Message, 100)
 	consume(t, l, func(_ context.Context, m *eventlog.Message) {
 		if err := m.Ack(); err != nil {

@@ -37,8 +37,8 @@ type Options struct {
 	// the server answers; until then every use fails with [ErrUnavailable].
 	Late bool
 
-	// Exclusive means that no other process reads this log, as with an embedded
-	// server. Events in flight at a killed predecessor are then redelivered at once.
+	// Exclusive means that no other process reads this log, as with an embedded server:
+	// see [Log.TakeBack].
 	Exclusive bool
 
 	// Sync forces what a stream has acknowledged onto the disk. It is called before
@@ -65,7 +65,6 @@ type Log struct {
 	exclusive bool
 	opened    atomic.Pointer[opened] // nil while the server is away
 	admitting sync.Mutex             // one change of the stream's metadata at a time, see Admit
-	carried   atomic.Uint64          // deliveries that the consumer counted before a reset, see Floor
 
 	replicated atomic.Bool // a cluster keeps the streams
 

@@ -105,6 +105,8 @@ func TestOldServer(t *testing.T) {
 		stop := consume(t, l, into(ch))
 		take(t, ch, 10, prompt) // and settles nothing
 		stop()
+		_, err := l.TakeBack(t.Context())
+		require.NoError(t, err)
 		appendAll(t, l, events(10, 15))
 		ch = make(chan *eventlog.Message)
 		consume(t, l, into(ch))

@@ -67,13 +67,11 @@ type Backlog struct {
 // applied.
 type Floor struct {
 	Seq        uint64 // the consumer is done with everything up to this sequence
-	Deliveries uint64 // of the consumer, up to Seq
-	Carried    uint64 // deliveries before a reset, after which Deliveries begins at 0
+	Deliveries uint64 // of the consumer, up to Seq; a reset begins at 0
 }
 
 // floorOf returns the floor of the consumer, which may be nil.
-func (l *Log) floorOf(first uint64, consumer *jetstream.ConsumerInfo) Floor {
-	floor := Floor{Carried: l.carried.Load()}
+func floorOf(first uint64, consumer *jetstream.ConsumerInfo) (floor Floor) {
 	inWork := 0
 	if consumer != nil {
 		floor.Seq, floor.Deliveries, inWork = consumer.AckFloor.Stream, consumer.AckFloor.Consumer, consumer.NumAckPending
@@ -85,9 +83,6 @@ func (l *Log) floorOf(first uint64, consumer *jetstream.ConsumerInfo) Floor {
 	}
 	return floor
 }
-
-// Recorded says that a floor was recorded: deliveries that it carries are not counted again.
-func (l *Log) Recorded(f Floor) { l.carried.Add(-f.Carried) }
 
 // Backlog reads what is not applied yet.
 func (l *Log) Backlog(ctx context.Context) (*Backlog, error) {
@@ -107,7 +102,7 @@ func (l *Log) Backlog(ctx context.Context) (*Backlog, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.Floor = l.floorOf(b.First, consumer)
+	b.Floor = floorOf(b.First, consumer)
 	if consumer != nil {
 		b.AppliedThrough = consumer.AckFloor.Stream
 		b.InWork = uint64(consumer.NumAckPending)

@@ -31,13 +31,34 @@ const FixOtherLog = "correct NATS_URL, CLERKSYNC_DATA_DIR or DATABASE_URL; if th
 // there is none yet. A worker calls it before it applies the first event: what left the log
 // while no worker ran shows here. The error is [ErrOtherLog], or [eventlog.ErrUnavailable]
 // when the log cannot be read.
+//
+// A process that has the log to itself takes back what a killed predecessor had in work. The
+// count of deliveries then begins again, so it is recorded before and after that, and no
+// other observation may fall between: see [Meter.CheckLog].
 func CheckLog(ctx context.Context, log *eventlog.Log, st *store.Store) error {
+	if err := checkLog(ctx, log, st); err != nil {
+		return err
+	}
+	if reset, err := log.TakeBack(ctx); !reset || err != nil {
+		return err
+	}
+	return checkLog(ctx, log, st)
+}
+
+func checkLog(ctx context.Context, log *eventlog.Log, st *store.Store) error {
 	b, err := log.Backlog(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", eventlog.ErrUnavailable, err)
 	}
 	_, _, err = Observe(ctx, log, st, b)
 	return err
+}
+
+// CheckLog is [CheckLog] of the meter's log, while the meter takes no reading.
+func (m *Meter) CheckLog(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return CheckLog(ctx, m.log, m.store)
 }
 
 // Observe compares the log with the last observation in the database and records what b
@@ -62,16 +83,15 @@ func Observe(ctx context.Context, log *eventlog.Log, st *store.Store, b *eventlo
 	// After the loss of the consumer, events that were settled are delivered again.
 	now.Settled = max(now.Settled, uint64(was.Settled))
 	var delivered uint64
-	if total := now.Deliveries + b.Floor.Carried; total >= uint64(was.Deliveries) {
-		delivered = total - uint64(was.Deliveries)
-	} else { // the consumer was made anew: only what is gone from the log was not delivered
+	if now.Deliveries >= uint64(was.Deliveries) {
+		delivered = now.Deliveries - uint64(was.Deliveries)
+	} else { // the consumer was made anew or reset: only what is gone from the log was not delivered
 		delivered = now.Settled - max(uint64(was.Settled), min(now.Settled, b.First-min(b.First, 1)))
 	}
 	row, err := st.ObserveLog(ctx, store.Passed{Was: was, Now: now, Delivered: delivered, First: b.First})
 	if err != nil {
 		return nil, 0, err
 	}
-	log.Recorded(b.Floor)
 	return lostOf(uint64(row.LostEvents), uint64(row.LostFrom), uint64(row.LostTo), row.LostSince), uint64(row.Settled), nil
 }
 
@@ -113,7 +133,6 @@ func begin(ctx context.Context, log *eventlog.Log, b *eventlog.Backlog, st *stor
 	if err := st.RecordLog(ctx, now); err != nil {
 		return err
 	}
-	log.Recorded(b.Floor)
 	if now.Settled+b.Pending >= b.Last {
 		return nil
 	}

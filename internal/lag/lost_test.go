@@ -307,6 +307,43 @@ func TestResetIsNoLoss(t *testing.T) {
 	require.Nil(t, w.observe())
 }
 
+// TestResetBesideAMeter: a reading counts the deliveries before the reset or those after it,
+// never some of both.
+func TestResetBesideAMeter(t *testing.T) {
+	t.Parallel()
+	w := stopped(t)
+	js, err := jetstream.New(w.nc)
+	require.NoError(t, err)
+	for range 5 {
+		hold(t, js, 1)
+		log, err := eventlog.Open(t.Context(), testkit.Connect(t, w.server), eventlog.Options{Exclusive: true})
+		require.NoError(t, err)
+		w.log = log
+		m := w.meter()
+		ctx, cancel := context.WithCancel(t.Context())
+		var meters sync.WaitGroup
+		for range 3 {
+			meters.Go(func() {
+				for ctx.Err() == nil {
+					m.Measure(context.WithoutCancel(ctx))
+				}
+			})
+		}
+		require.NoError(t, m.CheckLog(t.Context()))
+		p := w.worker("first", w.store.Apply)
+		w.settle()
+		cancel()
+		meters.Wait()
+		require.Nil(t, w.observe())
+		w.emit(3, 0)
+		w.settle()
+		require.Nil(t, w.observe())
+		w.stop(p)
+		w.emit(3, 0)
+		log.Close()
+	}
+}
+
 // hold takes events from the consumer and never acknowledges them.
 func hold(t *testing.T, js jetstream.JetStream, n int) {
 	t.Helper()

@@ -38,6 +38,8 @@ func TestKilledBetweenCommitAndAck(t *testing.T) {
 		open := func() *eventlog.Log {
 			log, err := eventlog.Open(context.Background(), w.nc, eventlog.Options{Exclusive: true})
 			require.NoError(r, err)
+			_, err = log.TakeBack(context.Background())
+			require.NoError(r, err)
 			return log
 		}
 		log := open()
@@ -108,6 +110,8 @@ func TestRedeliveredEventsAreCounted(t *testing.T) {
 	log, err := eventlog.Open(t.Context(), w.nc, eventlog.Options{Exclusive: true})
 	require.NoError(t, err)
 	t.Cleanup(log.Close)
+	_, err = log.TakeBack(t.Context())
+	require.NoError(t, err)
 	r := w.start(func(o *Options) { o.Log = log })
 	w.awaitDrained()
 	testkit.Eventually(t, "they are counted", func() (bool, any) {
