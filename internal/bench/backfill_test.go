@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -40,6 +41,12 @@ const clerkUsers = "CLERKSYNC_BENCH_CLERK_USERS"
 func TestMain(m *testing.M) {
 	if n, err := strconv.Atoi(os.Getenv(clerkUsers)); err == nil {
 		serveClerk(n)
+		return
+	}
+	if database := os.Getenv(thinHandler); database != "" {
+		if err := serveThin(database); err != nil {
+			log.Fatal(err)
+		}
 		return
 	}
 	os.Exit(m.Run())

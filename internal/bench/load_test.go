@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -82,27 +81,48 @@ func post(tb testing.TB, addr string, requests [][]byte) time.Duration {
 }
 
 func postAll(addr string, requests [][]byte) error {
-	conn, err := net.Dial("tcp", addr)
+	conn, err := dial(addr)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	r := bufio.NewReader(conn)
 	for _, request := range requests {
-		if _, err := conn.Write(request); err != nil {
+		if err := conn.post(request); err != nil {
 			return err
 		}
-		status, err := r.ReadString('\n')
-		if err != nil {
+	}
+	return nil
+}
+
+// connection is a keep-alive connection to a server.
+type connection struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func dial(addr string) (*connection, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return &connection{conn, bufio.NewReader(conn)}, nil
+}
+
+// post sends a request and reads the answer, which must be a 204.
+func (c *connection) post(request []byte) error {
+	if _, err := c.Write(request); err != nil {
+		return err
+	}
+	status, err := c.r.ReadString('\n')
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(status, "HTTP/1.1 204 ") {
+		return fmt.Errorf("answered with %s", status)
+	}
+	for line := status; line != "\r\n"; {
+		if line, err = c.r.ReadString('\n'); err != nil {
 			return err
-		}
-		if !strings.HasPrefix(status, "HTTP/1.1 204 ") {
-			return fmt.Errorf("answered with %s", status)
-		}
-		for line := status; line != "\r\n"; {
-			if line, err = r.ReadString('\n'); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -139,18 +159,21 @@ func timeOf(tb testing.TB, pid int) time.Duration {
 // processorTime returns the processor time of this process and its children.
 func processorTime(tb testing.TB) time.Duration {
 	tb.Helper()
-	var self syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &self); err != nil {
+	return treeTime(tb, os.Getpid())
+}
+
+// treeTime returns the processor time of a process and its children, the ended ones too.
+func treeTime(tb testing.TB, pid int) time.Duration {
+	tb.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
 		tb.Fatal(err)
 	}
-	total := time.Duration(self.Utime.Nano() + self.Stime.Nano())
-	parents := map[string]bool{strconv.Itoa(os.Getpid()): true}
 	type process struct {
 		parent string
 		ticks  int64
 	}
 	processes := map[string]process{}
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, file := range stats {
 		data, err := os.ReadFile(file)
 		if err != nil {
@@ -165,13 +188,15 @@ func processorTime(tb testing.TB) time.Duration {
 		}
 		processes[filepath.Base(filepath.Dir(file))] = process{fields[1], ticks}
 	}
+	root := strconv.Itoa(pid)
+	total, members := processes[root].ticks, map[string]bool{root: true}
 	for range 3 { // postmaster, backends
 		for pid, p := range processes {
-			if parents[p.parent] && !parents[pid] {
-				parents[pid] = true
-				total += time.Duration(p.ticks) * 10 * time.Millisecond
+			if members[p.parent] && !members[pid] {
+				members[pid] = true
+				total += p.ticks
 			}
 		}
 	}
-	return total
+	return time.Duration(total) * 10 * time.Millisecond
 }

@@ -1,17 +1,13 @@
 package bench
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -31,44 +27,7 @@ func serveMemory(b *testing.B, rate, rounds int) {
 		perRound = 20_000
 	}
 	st := startPostgres(b)
-	dir := b.TempDir()
-	program := build(b, dir)
-	config := st.Pool().Config().ConnConfig
-	data := filepath.Join(dir, "data")
-	serve := exec.Command(program, "serve", "--migrate")
-	serve.Env = append(os.Environ(), "CLERK_WEBHOOK_SIGNING_SECRET="+secret, "CLERKSYNC_ADDR=127.0.0.1:0", "CLERKSYNC_ADMIN_ADDR=127.0.0.1:0",
-		"CLERKSYNC_DATA_DIR="+data, "DATABASE_URL="+config.ConnString())
-	serve.Stderr = os.Stderr
-	if err := serve.Start(); err != nil {
-		b.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- serve.Wait() }()
-	defer func() {
-		serve.Process.Signal(syscall.SIGTERM)
-		<-ended
-	}()
-
-	var running struct{ Endpoint string }
-	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
-	defer cancel()
-	for running.Endpoint == "" {
-		file, err := os.ReadFile(filepath.Join(data, "running.json"))
-		if err == nil {
-			err = json.Unmarshal(file, &running)
-		}
-		select {
-		case e := <-ended:
-			b.Fatalf("serve ended: %v", e)
-		case <-ctx.Done():
-			b.Fatalf("serve is not ready: %v", err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	endpoint, err := url.Parse(running.Endpoint)
-	if err != nil {
-		b.Fatal(err)
-	}
+	program := serveProgram(b, st.Pool().Config().ConnConfig.ConnString())
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	var took time.Duration
@@ -77,12 +36,12 @@ func serveMemory(b *testing.B, rate, rounds int) {
 		if rate > 0 {
 			<-second.C
 		}
-		took += post(b, endpoint.Host, all)
+		took += post(b, program.addr, all)
 	}
 	if rate == 0 {
 		b.ReportMetric(float64(rounds*perRound)/took.Seconds(), "events/s")
 	}
-	peak, err := resident(serve.Process.Pid)
+	peak, err := resident(program.pid)
 	if err != nil {
 		b.Fatal(err)
 	}
