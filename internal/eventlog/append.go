@@ -64,25 +64,15 @@ func (l *Log) append(ctx context.Context, msg *nats.Msg) (Stored, error) {
 	if err := l.checkSize(msg); err != nil {
 		return Stored{}, err
 	}
-	if o.group != nil {
-		return o.group.commit(ctx, msg)
+	if l.disk != nil {
+		if err := l.disk.check(); err != nil {
+			return Stored{}, err
+		}
 	}
-	if l.disk == nil {
+	if o.group == nil {
 		return l.publish(ctx, msg)
 	}
-	if err := l.disk.check(); err != nil {
-		return Stored{}, err
-	}
-	l.disk.announce()
-	stored, err := l.publish(ctx, msg)
-	if err != nil {
-		l.disk.leave()
-		return Stored{}, l.disk.explain(err)
-	}
-	if err := l.disk.await(ctx); err != nil {
-		return Stored{}, err
-	}
-	return stored, nil
+	return o.group.commit(ctx, msg)
 }
 
 // checkSize returns [ErrTooLarge] when the server would not take a message.

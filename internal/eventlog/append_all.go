@@ -2,19 +2,12 @@ package eventlog
 
 import (
 	"context"
-	"fmt"
-	"strconv"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/clerksync/clerksync/internal/clerk"
 )
-
-// answerTimeout is longer than the time limit of a single event: nobody answers a webhook
-// by it, and a server with a busy disk can pause for many seconds.
-const answerTimeout = 30 * time.Second
 
 // AppendAll stores events as [Log.Append] does, with one wait for all of them: a few
 // hundred at a time, of a few MB together, so that they do not hold up the webhooks.
@@ -34,80 +27,27 @@ func (l *Log) AppendAll(ctx context.Context, events []*clerk.Event) ([]Stored, e
 		}
 	}
 	switch {
+	case l.disk != nil:
+		if err := l.disk.check(); err != nil {
+			return nil, err
+		}
+		return l.publishAll(ctx, msgs) // not in a group: webhooks need not wait for all of them
 	case o.group != nil:
 		return o.group.commitAll(ctx, msgs)
 	case l.replicated.Load(): // a cluster without batches: each message is sent again while there is no leader
 		return l.publishEach(ctx, msgs)
-	case l.disk == nil:
-		return l.publishAll(ctx, msgs)
 	}
-	if err := l.disk.check(); err != nil {
-		return nil, err
-	}
-	stored, err := l.publishAll(ctx, msgs)
-	if err != nil {
-		return nil, l.disk.explain(err)
-	}
-	if err := l.Sync(ctx); err != nil { // announced only now: webhooks need not wait for all of them
-		return nil, err
-	}
-	return stored, nil
+	return l.publishAll(ctx, msgs)
 }
 
-// publishAll publishes messages one behind the other, and then reads the answers: a round
-// trip for each would take most of the time.
 func (l *Log) publishAll(ctx context.Context, msgs []*nats.Msg) ([]Stored, error) {
-	inbox := l.nc.NewInbox() + "."
-	answers, err := l.nc.SubscribeSync(inbox + "*")
+	s, err := newSender(l)
 	if err != nil {
-		return nil, fmt.Errorf("%w: publish: %w", ErrUnavailable, err)
+		return nil, err
 	}
-	defer answers.Unsubscribe()
-	up, cancel := l.link.whileUp(ctx, answerTimeout)
-	defer cancel()
-	for i, msg := range msgs {
-		if up.Err() != nil { // publishing would only fill the client's buffer
-			return nil, fmt.Errorf("%w: publish: %w", ErrUnavailable, context.Cause(up))
-		}
-		msg.Reply = inbox + strconv.Itoa(i)
-		if err := l.nc.PublishMsg(msg); err != nil {
-			return nil, fmt.Errorf("%w: publish: %w", ErrUnavailable, err)
-		}
-	}
-	stored := make([]Stored, len(msgs))
-	var failed error
-	for range msgs {
-		answer, err := l.nextAnswer(ctx, answers)
-		if err != nil {
-			return stored, err
-		}
-		ack, err := readAck(answer)
-		i, notOurs := strconv.Atoi(answer.Subject[len(inbox):])
-		switch {
-		case err != nil:
-			failed = err
-		case notOurs != nil || i < 0 || i >= len(msgs):
-			failed = fmt.Errorf("%w: an answer to something else", ErrUnavailable)
-		default:
-			stored[i] = Stored{Seq: ack.Seq, Duplicate: ack.Duplicate}
-		}
-	}
-	return stored, failed
-}
-
-// nextAnswer waits for an answer. The limit is for one, not for all: a busy server takes
-// its time, and is there as long as it answers.
-func (l *Log) nextAnswer(ctx context.Context, answers *nats.Subscription) (*nats.Msg, error) {
-	ctx, cancel := l.link.whileUp(ctx, answerTimeout)
-	defer cancel()
-	answer, err := answers.NextMsgWithContext(ctx)
-	if err == nil {
-		return answer, nil
-	}
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
-	}
-	return nil, fmt.Errorf("%w: publish: %w", ErrUnavailable, err)
+	defer s.answers.Unsubscribe()
+	stored, errs := s.publishAll(ctx, msgs)
+	return stored, firstOf(errs)
 }
 
 // publishEach publishes messages concurrently, each with its own retries.

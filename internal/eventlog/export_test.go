@@ -47,7 +47,7 @@ func RetryLikeACluster(o Options) Options {
 }
 
 // Atomic reports whether groups are committed as atomic batches.
-func (l *Log) Atomic() bool { return l.opened.Load().group != nil }
+func (l *Log) Atomic() bool { return l.opened.Load().group != nil && l.disk == nil }
 
 // Subjects returns the subjects to read.
 func (f *Filter) Subjects(prefix string, resources []string) []string {

@@ -60,10 +60,17 @@ func (k *link) watch(closing <-chan struct{}) {
 
 // whileUp returns a context that ends after limit, or with the connection.
 func (k *link) whileUp(parent context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	ctx, _, cancel := k.whileAnswering(parent, limit)
+	return ctx, cancel
+}
+
+// whileAnswering returns a context that ends with the connection, or when answered was not
+// called for the time of limit.
+func (k *link) whileAnswering(parent context.Context, limit time.Duration) (ctx context.Context, answered func(), cancel context.CancelFunc) {
 	ctx, end := context.WithCancelCause(parent)
 	timer := time.AfterFunc(limit, func() { end(noAnswer(limit)) })
 	detach := context.AfterFunc(k.life.Load().ctx, func() { end(errLost) })
-	return ctx, func() {
+	return ctx, func() { timer.Reset(limit) }, func() {
 		timer.Stop()
 		detach()
 		end(nil)

@@ -69,7 +69,7 @@ type Log struct {
 	replicated atomic.Bool // a cluster keeps the streams
 
 	link  *link
-	disk  *syncer                                                                    // nil when the server itself provides durability
+	disk  *disk                                                                      // nil when the server itself provides durability
 	erase func(stream string, seqs []uint64, remove func(seqs []uint64) error) error // nil: see [Options]
 
 	fatal   chan error // why the log refuses everything until a restart
@@ -141,7 +141,7 @@ func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(context.
 	l.replicated.Store(o.testOnlyReplicated)
 	l.close = sync.OnceFunc(func() { close(l.closing) })
 	if o.Sync != nil {
-		l.disk = newSyncer(o, l.fatal)
+		l.disk = newDisk(o, l.fatal)
 	}
 	open := func(ctx context.Context) error {
 		if err := prepare(ctx, l); err != nil {
@@ -165,7 +165,6 @@ func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(context.
 				return nil, err
 			}
 		}
-		l.loops.Go(func() { l.disk.run(l.closing) })
 		if err := l.serveOwner(syncSubject, func(ctx context.Context, _ []byte) error { return l.Sync(ctx) }); err != nil {
 			return nil, err
 		}

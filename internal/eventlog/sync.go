@@ -16,8 +16,7 @@ const syncSubject = "clerk.sync"
 // own, the acknowledgement of an event is all that there is, and Sync does nothing.
 func (l *Log) Sync(ctx context.Context) error {
 	if l.disk != nil {
-		l.disk.announce()
-		return l.disk.await(ctx)
+		return l.disk.force(Stream)
 	}
 	if l.replicated.Load() {
 		return nil

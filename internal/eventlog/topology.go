@@ -146,9 +146,13 @@ func (l *Log) open(ctx context.Context) error {
 	if info.Config.Replicas > 1 {
 		l.replicated.Store(true)
 	}
-	if l.disk == nil && info.Config.AllowAtomicPublish {
-		o.group = newGrouper(l)
-		l.loops.Go(o.group.run)
+	if l.disk != nil || info.Config.AllowAtomicPublish {
+		group, err := newGrouper(l)
+		if err != nil {
+			return err
+		}
+		o.group = group
+		l.loops.Go(group.run)
 	}
 	l.opened.Store(o)
 	return nil
