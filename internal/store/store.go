@@ -74,6 +74,7 @@ func poolConfig(o Options, settings map[string]string) (*pgxpool.Config, error) 
 			params[key] = value
 		}
 	}
+	config.AfterConnect = registerArrays
 	params["search_path"] = pgx.Identifier{o.Schema}.Sanitize()
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = 10 * time.Second
