@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -41,9 +42,10 @@ type streamFiles struct {
 	dir string
 
 	mu       sync.Mutex
-	last     int       // number of the last block, when the folder was last read
-	modified time.Time // modification time of the folder then
-	certain  bool      // a block created since would change it
+	last     int         // number of the last block, when the folder was last read
+	first    os.FileInfo // of the first block then
+	modified time.Time   // modification time of the folder then
+	certain  bool        // a block created or replaced since would change it
 
 	testOnlySyncing func(block string) // called before a block is synced
 }
@@ -52,6 +54,8 @@ type streamFiles struct {
 // within the same tick of the clock would not show.
 const trustedAfter = time.Second
 
+// sync forces what the stream's files have onto the disk. Usually that is one fsync, of the
+// last block: the disk flushes its cache at each, changed or not.
 func (f *streamFiles) sync() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -70,7 +74,8 @@ func (f *streamFiles) sync() error {
 }
 
 // syncBlocks reads which blocks there are, and syncs those that may have changed: the
-// first time all files of the stream, later the first block, the last and those after it.
+// first time all files of the stream, later the last block and those after it, and the
+// first one if a purge has written what was left of it into a new file.
 func (f *streamFiles) syncBlocks(msgs string, modified time.Time) error {
 	if f.last == 0 {
 		if err := syncTree(f.dir); err != nil {
@@ -81,7 +86,7 @@ func (f *streamFiles) syncBlocks(msgs string, modified time.Time) error {
 	if err != nil {
 		return err
 	}
-	first, last := f.last, 0
+	first, last := math.MaxInt, 0
 	for _, e := range entries {
 		number, isBlock := strings.CutSuffix(e.Name(), ".blk")
 		n, err := strconv.Atoi(number)
@@ -96,17 +101,29 @@ func (f *streamFiles) syncBlocks(msgs string, modified time.Time) error {
 			}
 		}
 	}
-	// A purge writes what is left of the first block into a new file.
-	if first < f.last {
+	info, err := os.Stat(f.block(first))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	replaced := !same(f.first, info)
+	if replaced && first < f.last {
 		if err := f.syncBlock(first); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	if err := syncPath(msgs); err != nil {
-		return err
+	if replaced || last != f.last {
+		if err := syncPath(msgs); err != nil {
+			return err
+		}
 	}
-	f.last, f.modified, f.certain = last, modified, time.Since(modified) > trustedAfter
+	f.first, f.last, f.modified, f.certain = info, last, modified, time.Since(modified) > trustedAfter
 	return nil
+}
+
+// same reports whether a file that is not written to any more is as it was.
+func same(was, is os.FileInfo) bool {
+	return was != nil && is != nil && os.SameFile(was, is) &&
+		was.Size() == is.Size() && was.ModTime().Equal(is.ModTime()) && time.Since(is.ModTime()) > trustedAfter
 }
 
 func (f *streamFiles) syncBlock(n int) error {
