@@ -2,8 +2,12 @@ package cli
 
 import (
 	"fmt"
+	"log/slog"
+	"math"
 	"os"
 	"runtime/debug"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
@@ -73,11 +77,26 @@ func collectGarbageAt(percent int) {
 	}
 }
 
+// limitMemory has the garbage collector keep below four fifths of what provider says the
+// process may use, unless the environment sets GOMEMLIMIT. The rest is for what it does not
+// count, and for a peak.
+func limitMemory(provider memlimit.Provider, logger *slog.Logger) {
+	limit, err := memlimit.Set(memlimit.WithProvider(provider), memlimit.WithRatio(0.8))
+	if err != nil { // not in a cgroup
+		logger.Debug("no memory limit is known", "err", err)
+		return
+	}
+	if limit != math.MaxInt64 {
+		logger.Debug("memory limit", "bytes", limit)
+	}
+}
+
 // run starts an app, calls ready, and stops the app on a signal or a fatal error.
 func (s *session) run(o app.Options, ready func(*app.App)) error {
 	// Most of the memory is NATS's cache of the last seconds' events, which is not garbage:
 	// half as much on top is enough.
 	collectGarbageAt(50)
+	limitMemory(memlimit.FromCgroup, s.logger)
 	captureOpenTelemetry(s.logger)
 	a, err := app.Start(s.ctx, o)
 	if err != nil {
