@@ -437,12 +437,7 @@ func BenchmarkLoneEvent(b *testing.B) {
 		if err := postAll(addr, all[i:i+1]); err != nil {
 			b.Fatal(err)
 		}
-		for found := false; !found; {
-			err := st.Pool().QueryRow(b.Context(), "SELECT EXISTS (SELECT FROM users WHERE clerk_id = $1)", fmt.Sprintf("user_L%09d", i)).Scan(&found)
-			if err != nil {
-				b.Fatal(err)
-			}
-		}
+		awaitUser(b, st, fmt.Sprintf("user_L%09d", i))
 		took[i] = time.Since(started)
 	}
 	slices.Sort(took)
