@@ -29,12 +29,13 @@ var Origins = []Origin{OriginWebhook, OriginBackfill, OriginReconcile, OriginRea
 const (
 	ProbeResource = "clerksync"
 	ProbeType     = ProbeResource + ".probe"
+	ProbeID       = "probe" // the entity that a probe names; an event of a load test names another
 )
 
 // ProbeBody returns the body of a probe. All probes name one entity, and so share one
 // subject, since every subject costs the server memory. Their svix-ids differ.
 func ProbeBody(at time.Time) []byte {
-	return fmt.Appendf(nil, `{"object":"event","type":%q,"timestamp":%d,"data":{"object":"probe","id":"probe"}}`, ProbeType, at.UnixMilli())
+	return fmt.Appendf(nil, `{"object":"event","type":%q,"timestamp":%d,"data":{"object":"probe","id":%q}}`, ProbeType, at.UnixMilli(), ProbeID)
 }
 
 // Event is one verified delivery: the body as received, byte for byte, and its headers.

@@ -91,9 +91,10 @@ func (l *Log) FirstSince(ctx context.Context, t time.Time) (first, last uint64, 
 }
 
 // FindProbe reads the probe with a svix-id that was stored after a sequence. The error
-// is [ErrNotFound] when it is not there.
+// is [ErrNotFound] when it is not there. The events of a load test, which can be millions,
+// have another entity and are not read.
 func (l *Log) FindProbe(ctx context.Context, id string, after uint64) (*Message, error) {
-	for m, err := range l.under(ctx, Stream, after+1, Subject+"."+clerk.ProbeType+".>") {
+	for m, err := range l.under(ctx, Stream, after+1, Subject+"."+clerk.ProbeType+"."+clerk.ProbeID+".>") {
 		if err != nil || m.Event.ID == id {
 			return m, err
 		}

@@ -13,7 +13,8 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// TestFindProbe finds a probe among other events, and none before the given sequence.
+// TestFindProbe finds a probe among other events, those of a load test too, and none before
+// the given sequence.
 func TestFindProbe(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
@@ -22,6 +23,9 @@ func TestFindProbe(t *testing.T) {
 		e := event(i)
 		if i != 2 {
 			e.ID, e.Envelope.Type, e.Envelope.EntityID, e.Envelope.UserID = fmt.Sprint("probe_", i), "clerksync.probe", "probe", ""
+		}
+		if i == 1 {
+			e.Envelope.EntityID = "loadtest"
 		}
 		_, err := l.Append(t.Context(), e)
 		require.NoError(t, err)
@@ -32,7 +36,7 @@ func TestFindProbe(t *testing.T) {
 	m, err = l.FindProbe(t.Context(), "probe_4", 4)
 	require.NoError(t, err)
 	require.EqualValues(t, 5, m.Seq)
-	for id, after := range map[string]uint64{"probe_0": 1, "probe_9": 0, "msg_2": 0, "probe_4": 5} {
+	for id, after := range map[string]uint64{"probe_0": 1, "probe_1": 0, "probe_9": 0, "msg_2": 0, "probe_4": 5} {
 		_, err = l.FindProbe(t.Context(), id, after)
 		require.ErrorIs(t, err, eventlog.ErrNotFound, id)
 	}
