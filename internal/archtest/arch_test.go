@@ -67,6 +67,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/erasure":           {"internal/background", "internal/clerk", "internal/eventlog", "internal/lag", "internal/store", "internal/store/db"},
 		"internal/lag":               {"internal/background", "internal/clerk", "internal/eventlog", "internal/signing", "internal/store", "internal/units"},
 		"internal/probe":             {"internal/background", "internal/clerk", "internal/eventlog", "internal/lag", "internal/receiver", "internal/signing"},
+		"internal/loadtest":          {"internal/clerk", "internal/eventlog", "internal/lag", "internal/probe", "internal/receiver", "internal/signing", "internal/tail", "internal/units"},
 		"internal/tail":              {"internal/clerk", "internal/eventlog", "internal/receiver", "internal/store"},
 		"internal/alert":             {"internal/background", "internal/lag", "internal/signing"},
 		"internal/doctor":            {"internal/alert", "internal/config", "internal/eventlog", "internal/lag", "internal/probe", "internal/source", "internal/store", "internal/token", "internal/units"},
@@ -77,7 +78,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		},
 		"internal/cli": {
 			"internal/alert", "internal/app", "internal/archive", "internal/clerk", "internal/config", "internal/doctor", "internal/erasure", "internal/eventlog", "internal/fakeclerk",
-			"internal/lag", "internal/probe", "internal/receiver", "internal/replay", "internal/schema", "internal/signing", "internal/source", "internal/store", "internal/store/db", "internal/tail", "internal/units",
+			"internal/lag", "internal/loadtest", "internal/probe", "internal/receiver", "internal/replay", "internal/schema", "internal/signing", "internal/source", "internal/store", "internal/store/db", "internal/tail", "internal/units",
 		},
 		"internal/testkit": {
 			"internal/clerk", "internal/embedded/nats", "internal/embedded/postgres", "internal/eventlog", "internal/store", "internal/store/db",

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/loadtest"
 	"github.com/clerksync/clerksync/internal/probe"
 	"github.com/clerksync/clerksync/internal/schema"
 )
@@ -36,6 +38,7 @@ type commands struct {
 	Dashboard dashboardCmd `cmd:"" help:"Print a link that logs in to the dashboard once, and open it."`
 	Tail      tailCmd      `cmd:"" help:"Follow events as they arrive and are applied, one line each."`
 	Probe     probeCmd     `cmd:"" help:"Send a signed probe through the public URL and follow it to the worker."`
+	Loadtest  loadtestCmd  `cmd:"" help:"Send signed synthetic events to your own deployment, and measure it."`
 	Doctor    doctorCmd    `cmd:"" help:"Check every hop and print a fix for each failure."`
 	Events    eventsCmd    `cmd:"" help:"List, show, export and import the stored events."`
 	Backfill  backfillCmd  `cmd:"" help:"Read all users, organizations and memberships from Clerk."`
@@ -84,7 +87,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		kong.Name("clerksync"),
 		kong.Description(description),
 		kong.Vars(config.Variables()),
-		kong.Vars{"origins": eventlog.OriginNames(), "reasons": reasonNames(), "probe_timeout": probe.DefaultTimeout.String(), "tools": strings.Join(schema.Tools, ",")},
+		kong.Vars{"origins": eventlog.OriginNames(), "reasons": reasonNames(), "probe_timeout": probe.DefaultTimeout.String(), "tools": strings.Join(schema.Tools, ","), "load_elsewhere": strconv.Itoa(loadtest.MostElsewhere)},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(status int) { exit = status }), // after --help
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
