@@ -232,7 +232,7 @@ func pendingLeft(r *loadtest.Result) string {
 	switch {
 	case *r.Pending == 0:
 	case r.SettledAfter == nil:
-		text += ", and not all settled in 30 s"
+		text += ", and not all were settled at the end"
 	default:
 		text += ", all settled " + units.Seconds(*r.SettledAfter) + " later"
 	}

@@ -207,12 +207,12 @@ func TestNoRoom(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(log.Close)
 	o := d.options()
-	o.Rate, o.For = 100, 3*time.Second
+	o.Rate, o.For = 100, 4*time.Second
 	r, err := run(t, t.Context(), o)
 	require.Nil(t, r)
 	failure, ok := errors.AsType[*Failure](err)
 	require.True(t, ok, "%v", err)
-	require.Regexp(t, `^nothing was sent: the events would take 510 kB of the event log, which has room for 1\.0 MB$`, failure.Cause)
+	require.Regexp(t, `^nothing was sent: the events would take 560 kB of the event log, which has room for 1\.0 MB$`, failure.Cause)
 	require.Equal(t, "lower --rate, --for or --body-size: a full log refuses Clerk's events too", failure.Fix)
 }
 

@@ -78,7 +78,7 @@ func judge(r *Result, f facts) {
 		if r.SettledPerSecond != nil {
 			r.Verdict += fmt.Sprintf(", while %s are settled", units.Rate(*r.SettledPerSecond))
 		}
-		r.Fix = "run more workers, or a faster PostgreSQL; until then they wait in the event log and are not lost"
+		r.Fix = "clerksync lag tells why; run more workers, or a faster PostgreSQL. Events that wait are in the event log and are not lost"
 	case r.Held != nil:
 		r.Verdict = fmt.Sprintf("held: %s", rate)
 	case r.Complete:
