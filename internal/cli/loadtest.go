@@ -26,6 +26,7 @@ type loadtestCmd struct {
 	BodySize      int           `name:"body-size" default:"2048" help:"Size of a body in bytes. Clerk's users take 2 to 4 KB."`
 	Users         int           `name:"users" placeholder:"N" help:"Send user events of N made-up people instead of probes: rows are written, and deleted at the end."`
 	InstanceID    string        `name:"instance-id" env:"CLERK_INSTANCE_ID" placeholder:"INS" help:"Clerk instance that the user events name, where the endpoint takes those of one only."`
+	Delete        string        `name:"delete" placeholder:"RUN" help:"Send nothing but the deletes of the --users people of an earlier run that was killed, user_loadtest_RUN_…."`
 	Unlimited     bool          `name:"unlimited" help:"Allow more than ${load_elsewhere} events per second to a host other than this machine."`
 	Yes           bool          `name:"yes" help:"Do not ask before sending to a host other than this machine."`
 	deploymentLog `embed:""`
@@ -101,6 +102,9 @@ func (c *loadtestCmd) Run(s *session) error {
 	if err != nil {
 		return usageError(err.Error())
 	}
+	if c.Delete != "" {
+		return c.deletePeople(s, test)
+	}
 	stop := c.progressOf(s, "events", uint64(o.Rate*o.For.Seconds()), "sent").showLoad(test)
 	r, err := test.Run(s.ctx)
 	stop()
@@ -113,21 +117,45 @@ func (c *loadtestCmd) Run(s *session) error {
 			printLoad(s.stdout, r)
 		}
 	}
-	var failure *loadtest.Failure
 	switch {
-	case errors.As(err, &failure):
-		return withHint(failure, "%s", failure.Fix)
 	case err != nil:
-		return errStopped
+		return loadError(err)
 	case r.Left.Alive > 0:
-		return withHint(fmt.Errorf("%d made-up people could not be deleted", r.Left.Alive),
-			"when the endpoint answers again: clerksync erase each of SELECT clerk_id FROM users WHERE clerk_id LIKE 'user_loadtest_%s_%%' AND deleted_at IS NULL", r.Left.Run)
+		return c.notDeleted(r.Left)
 	case r.Limit != "":
 		return errNotHeld // the verdict says why
 	case r.Failed > 0:
 		return fmt.Errorf("%d of %d events were not accepted", r.Failed, r.Sent)
 	}
 	return nil
+}
+
+// loadError returns the error of a run as the user sees it.
+func loadError(err error) error {
+	if failure, ok := errors.AsType[*loadtest.Failure](err); ok {
+		return withHint(failure, "%s", failure.Fix)
+	}
+	return errStopped
+}
+
+// deletePeople deletes the people of an earlier run.
+func (c *loadtestCmd) deletePeople(s *session, test *loadtest.Test) error {
+	left, err := test.Delete(s.ctx, c.Delete)
+	switch {
+	case err != nil:
+		return loadError(err)
+	case left.Alive > 0:
+		return c.notDeleted(left)
+	case c.JSON:
+		return s.printJSON(left)
+	}
+	_, err = fmt.Fprintf(s.stdout, "%s of the run %s deleted.\n", units.Count(left.Tombstones, "made-up person", "made-up people"), left.Run)
+	return err
+}
+
+func (c *loadtestCmd) notDeleted(left loadtest.Left) error {
+	return withHint(fmt.Errorf("%d made-up people could not be deleted", left.Alive),
+		"when the endpoint answers again: clerksync loadtest URL --users %d --delete %s", c.Users, left.Run)
 }
 
 // check checks the flags.
@@ -143,6 +171,8 @@ func (c *loadtestCmd) check() error {
 		return usageError(fmt.Sprintf("--connections is from 1 to %d", loadtest.MostConnections))
 	case c.BodySize < 0 || c.BodySize > clerk.MaxBody:
 		return usageError(fmt.Sprintf("--body-size is at most %d: the endpoint takes no larger body", clerk.MaxBody))
+	case c.Delete != "" && (c.Users == 0 || !clerk.ValidToken(c.Delete)):
+		return usageError("--delete takes the run from the ids user_loadtest_RUN_…, and --users the number of people it had")
 	case c.Users < 0 || c.Users > loadtest.MostPeople:
 		return usageError(fmt.Sprintf("--users is at most %d: each leaves a tombstone, and memory in the event log", loadtest.MostPeople))
 	}
@@ -173,11 +203,11 @@ func (c *loadtestCmd) allow(s *session, o loadtest.Options) error {
 func (p *progress) showLoad(test *loadtest.Test) (stop func()) {
 	line := func() string {
 		now := test.Progress()
-		return fmt.Sprintf("clerksync: %d answered, p99 %s, %d failed", now.Answered, units.Duration(now.P99), now.Failed)
+		return fmt.Sprintf("clerksync: %s: %d answered, p99 %s, %d failed", now.Phase, now.Answered, units.Duration(now.P99), now.Failed)
 	}
 	return p.followLong(line, func() (uint64, uint64) {
 		now := test.Progress()
-		p.bar.Describe(fmt.Sprintf("sent, p99 %s, %d failed", units.Duration(now.P99), now.Failed))
+		p.bar.Describe(fmt.Sprintf("%s, p99 %s, %d failed", now.Phase, units.Duration(now.P99), now.Failed))
 		return now.Answered, 0
 	})
 }

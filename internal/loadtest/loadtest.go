@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/clerksync/clerksync/internal/clerk"
@@ -66,6 +67,7 @@ func IsLoopback(raw string) bool {
 // Test is a run.
 type Test struct {
 	o       Options
+	phase   atomic.Value // string
 	sender  *sender
 	traffic *traffic
 	tally   *tally
@@ -79,11 +81,13 @@ func New(o Options) (*Test, error) {
 		return nil, err
 	}
 	t := &Test{o: o, sender: newSender(&o, signer), traffic: newTraffic(&o), tally: newTally()}
+	t.phase.Store("sent")
 	return t, nil
 }
 
 // Progress is what a run has done so far.
 type Progress struct {
+	Phase            string // a word for what it does now: sent, settling, deleting
 	Answered, Failed uint64
 	P99              time.Duration // of the answers
 }
@@ -93,7 +97,7 @@ func (t *Test) Progress() Progress {
 	t.tally.mu.Lock()
 	defer t.tally.mu.Unlock()
 	accepted := t.tally.accepted()
-	return Progress{t.tally.service.n, t.tally.service.n - accepted, t.tally.latency.quantile(.99)}
+	return Progress{t.phase.Load().(string), t.tally.service.n, t.tally.service.n - accepted, t.tally.latency.quantile(.99)}
 }
 
 // Run tests the way with a probe, sends the events, and waits until they are settled. When
@@ -125,6 +129,7 @@ func (t *Test) Run(ctx context.Context) (*Result, error) {
 	useless := t.sendAll(ctx)
 	r := t.result(ctx.Err() == nil && useless == nil && !t.tally.tooManyFailures())
 	if t.follow != nil {
+		t.phase.Store("settling")
 		t.settle(ctx, r, before)
 	}
 	if t.follow != nil {
@@ -134,7 +139,8 @@ func (t *Test) Run(ctx context.Context) (*Result, error) {
 	if t.follow != nil {
 		r.EndToEnd, r.NoEndToEnd = t.follow.endToEnd()
 	}
-	r.Left = t.cleanUp(ctx)
+	r.Left = t.cleanUp(ctx, min(t.traffic.people, t.tally.taken))
+	r.Left.Events += r.Accepted
 	judge(r, t.facts())
 	switch {
 	case useless != nil:
@@ -262,13 +268,22 @@ func (t *Test) settle(ctx context.Context, r *Result, before backlog) {
 	r.SettledPerSecond = new(float64(after.settled-min(before.settled, after.settled)) / after.at.Sub(t.tally.began).Seconds())
 }
 
-// cleanUp deletes the made-up people. It goes on when ctx has ended.
-func (t *Test) cleanUp(ctx context.Context) Left {
-	left := Left{Events: t.tally.accepted()}
-	n := min(t.traffic.people, t.tally.taken)
+// Delete deletes the first n people of an earlier run that was killed, as the end of that
+// run would have done. The error is a [Failure].
+func (t *Test) Delete(ctx context.Context, run string) (Left, error) {
+	if err := t.probe(ctx, "nothing was sent"); err != nil {
+		return Left{}, err
+	}
+	t.traffic.run = run
+	return t.cleanUp(ctx, t.traffic.people), ctx.Err()
+}
+
+// cleanUp deletes the first n made-up people. It goes on when ctx has ended.
+func (t *Test) cleanUp(ctx context.Context, n uint64) (left Left) {
 	if n == 0 {
 		return left
 	}
+	t.phase.Store("deleting")
 	left.Run, left.Tombstones = t.traffic.run, n
 	people := make([]uint64, n)
 	for i := range people {
@@ -279,6 +294,9 @@ func (t *Test) cleanUp(ctx context.Context) Left {
 		deletes := newTally()
 		deletes.keep = true
 		p := plan{rate: t.o.Rate, events: uint64(len(people))}
+		if p.rate > 0 { // nobody waits long for it
+			p.rate = max(p.rate, MostElsewhere)
+		}
 		p.event = func(n uint64, due time.Time) (string, []byte) { return t.traffic.deletion(people[n], due) }
 		t.sender.send(ctx, p, deletes)
 		left.Events += deletes.accepted()

@@ -39,12 +39,14 @@ func TestProbesChangeNoRow(t *testing.T) {
 	require.Zero(t, heads)
 }
 
-// TestPeopleAreDeleted: their rows are written, and what stays are tombstones.
+// TestPeopleAreDeleted: their rows are written, and what stays are tombstones, even when the
+// endpoint refuses some of the deletes at first.
 func TestPeopleAreDeleted(t *testing.T) {
 	t.Parallel()
 	d := deploy(t, func(o *receiver.Options) { o.InstanceID = "ins_2abc" })
 	o := d.options()
 	o.People, o.InstanceID = 3, "ins_2abc"
+	d.busy.Store(2)
 	r, err := run(t, t.Context(), o)
 	require.NoError(t, err)
 	require.Equal(t, "users", r.Traffic)

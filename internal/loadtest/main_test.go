@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,6 +34,7 @@ type deployment struct {
 	server *httptest.Server
 	front  atomic.Pointer[func(w http.ResponseWriter, n int64) bool] // answers the n-th event of a run instead; probes pass
 	seen   atomic.Int64
+	busy   atomic.Int64 // so many deletes are refused first
 }
 
 func deploy(t *testing.T, change ...func(*receiver.Options)) *deployment {
@@ -49,6 +51,10 @@ func deploy(t *testing.T, change ...func(*receiver.Options)) *deployment {
 	r, err := receiver.New(o)
 	require.NoError(t, err)
 	d.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if strings.HasPrefix(req.Header.Get("Svix-Id"), "loadend_") && d.busy.Add(-1) >= 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		if front := d.front.Load(); front != nil && req.Header.Get("Svix-Id")[:5] == "load_" && (*front)(w, d.seen.Add(1)) {
 			return
 		}
