@@ -22,7 +22,7 @@ func TestPrintLoad(t *testing.T) {
 		Left: loadtest.Left{Events: 14401, Run: "abc", Tombstones: 1},
 	}
 	var out strings.Builder
-	printLoad(&out, r)
+	printLoad(&out, r, true)
 	require.Equal(t, `480/s accepted, but events wait before the worker: 9000 at the end
   → run more workers
 

@@ -24,8 +24,8 @@ const (
 	readTimeout = 3 * time.Second
 )
 
-// follower measures the lag of the events that the feed of clerksync tail shows: up to 200 a
-// second of each worker. Both ends of a lag are read from this machine's clock.
+// follower measures the lag of the marked events, which the feed of clerksync tail shows.
+// Both ends of a lag are read from this machine's clock.
 type follower struct {
 	traffic *traffic
 
@@ -57,7 +57,7 @@ func (f *follower) follow(ctx context.Context, log *eventlog.Log) (stop func(), 
 }
 
 func (f *follower) take(e tail.Event, now time.Time) {
-	due, ours := f.traffic.dueAt(e.SvixID)
+	due, marked, ours := f.traffic.dueAt(e.SvixID)
 	if !ours {
 		return
 	}
@@ -68,7 +68,7 @@ func (f *follower) take(e tail.Event, now time.Time) {
 		f.parked[e.Reason]++
 	case e.Outcome == tail.Ignored && e.Seq == 0:
 		f.unstored++
-	case e.Seq != 0 && e.Outcome != tail.Stored:
+	case e.Seq != 0 && e.Outcome != tail.Stored && marked:
 		f.lag.add(now.Sub(due))
 	}
 }

@@ -105,8 +105,8 @@ func (t *Test) Progress() Progress {
 // the run ended early; there may be a result too. What is wrong with the deployment is a
 // [Failure]; how it bears the load is the result.
 func (t *Test) Run(ctx context.Context) (*Result, error) {
-	if err := t.probe(ctx, "nothing was sent"); err != nil {
-		return nil, err
+	if failure := t.probe(ctx, "nothing was sent"); failure != nil {
+		return nil, failure
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -146,14 +146,16 @@ func (t *Test) Run(ctx context.Context) (*Result, error) {
 	case useless != nil:
 		return r, useless
 	case t.tally.tooManyFailures():
-		return r, t.explainFailures(ctx)
+		failure := t.explainFailures(ctx)
+		r.Verdict, r.Fix = failure.Cause, failure.Fix
+		return r, failure
 	}
 	return r, nil
 }
 
 // probe sends a probe and returns what is wrong on the way. Without a log, that it is
 // acknowledged is enough.
-func (t *Test) probe(ctx context.Context, sent string) error {
+func (t *Test) probe(ctx context.Context, sent string) *Failure {
 	p := probe.Probe{URL: t.o.URL, Secret: t.o.Secret, NoLog: t.o.NoLog}
 	if t.o.Log != nil {
 		p.Log, p.Workers = t.o.Log, func() ([]lag.Worker, error) { return lag.Workers(t.o.Log) }
@@ -271,8 +273,8 @@ func (t *Test) settle(ctx context.Context, r *Result, before backlog) {
 // Delete deletes the first n people of an earlier run that was killed, as the end of that
 // run would have done. The error is a [Failure].
 func (t *Test) Delete(ctx context.Context, run string) (Left, error) {
-	if err := t.probe(ctx, "nothing was sent"); err != nil {
-		return Left{}, err
+	if failure := t.probe(ctx, "nothing was sent"); failure != nil {
+		return Left{}, failure
 	}
 	t.traffic.run = run
 	return t.cleanUp(ctx, t.traffic.people), ctx.Err()
@@ -317,10 +319,10 @@ func (t *Test) cleanUp(ctx context.Context, n uint64) (left Left) {
 
 // explainFailures returns why the run ended: what a probe finds, or else the answer that
 // came most.
-func (t *Test) explainFailures(ctx context.Context) error {
+func (t *Test) explainFailures(ctx context.Context) *Failure {
 	const sent = "the run was ended by its failures"
-	if err := t.probe(ctx, sent); err != nil {
-		return err
+	if failure := t.probe(ctx, sent); failure != nil {
+		return failure
 	}
 	var most answer
 	for _, a := range slices.SortedFunc(maps.Keys(t.tally.answers), compareAnswers) {

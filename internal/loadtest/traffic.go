@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/clerksync/clerksync/internal/clerk"
+	"github.com/clerksync/clerksync/internal/tail"
 )
 
 // A traffic makes the events of one run.
@@ -18,7 +20,13 @@ type traffic struct {
 	people     uint64    // 0: probes
 	instanceID string
 	pad        string
+
+	mark atomic.Int64 // the last interval in which an event was marked, counted from begin
 }
+
+// markEvery is the time for which one event is marked: the feed shows it, and its lag counts.
+// So the sample is even, whatever happens to the rate.
+const markEvery = 10 * time.Millisecond
 
 // newTraffic makes the traffic of a run with bodies of a size, or the least size that is
 // possible.
@@ -32,18 +40,23 @@ func newTraffic(o *Options) *traffic {
 // event returns the svix-id and the body of the n-th event. The id says when the event was
 // due, which measures the lag when a worker names it.
 func (t *traffic) event(n uint64, due time.Time) (id string, body []byte) {
-	return fmt.Sprintf("%s%s_%d", t.prefix(), strconv.FormatInt(due.Sub(t.begin).Microseconds(), 36), n), t.body(n, due)
+	after := due.Sub(t.begin)
+	id = fmt.Sprintf("%s%s_%d", t.prefix(), strconv.FormatInt(after.Microseconds(), 36), n)
+	if now, last := int64(after/markEvery)+1, t.mark.Load(); now > last && t.mark.CompareAndSwap(last, now) {
+		id += tail.Marked
+	}
+	return id, t.body(n, due)
 }
 
 func (t *traffic) prefix() string { return "load_" + t.run + "_" }
 
-// dueAt returns when the event with a svix-id was due. It reports false for an event of
-// somebody else.
-func (t *traffic) dueAt(id string) (time.Time, bool) {
+// dueAt returns when the event with a svix-id was due, and whether it is marked. It reports
+// false for an event of somebody else.
+func (t *traffic) dueAt(id string) (due time.Time, marked, ours bool) {
 	rest, ours := strings.CutPrefix(id, t.prefix())
 	offset, _, _ := strings.Cut(rest, "_")
 	micros, err := strconv.ParseInt(offset, 36, 64)
-	return t.begin.Add(time.Duration(micros) * time.Microsecond), ours && err == nil
+	return t.begin.Add(time.Duration(micros) * time.Microsecond), strings.HasSuffix(id, tail.Marked), ours && err == nil
 }
 
 // body returns the body of the n-th event: a probe, or an event of the person whose turn it

@@ -75,14 +75,29 @@ func TestIDsSayWhenTheyWereDue(t *testing.T) {
 	tr := newTraffic(&Options{People: 1})
 	for _, after := range []time.Duration{0, time.Microsecond, 90 * time.Minute} {
 		id, _ := tr.event(7, tr.begin.Add(after))
-		due, ours := tr.dueAt(id)
+		due, _, ours := tr.dueAt(id)
 		require.True(t, ours)
 		require.Equal(t, after, due.Sub(tr.begin))
 	}
 	deletion, _ := tr.deletion(0, tr.begin)
 	another, _ := newTraffic(&Options{}).event(0, time.Now())
 	for _, id := range []string{"", "msg_1", deletion, another, tr.prefix(), tr.prefix() + "!_1"} {
-		_, ours := tr.dueAt(id)
+		_, _, ours := tr.dueAt(id)
 		require.False(t, ours, id)
+	}
+}
+
+// TestOneEventInTenMillisecondsIsMarked: whatever the rate.
+func TestOneEventInTenMillisecondsIsMarked(t *testing.T) {
+	t.Parallel()
+	for interval, want := range map[time.Duration]int{time.Millisecond: 100, 100 * time.Microsecond: 100, 25 * time.Millisecond: 40} {
+		tr, marked := newTraffic(&Options{}), 0
+		for n := range uint64(time.Second / interval) {
+			id, _ := tr.event(n, tr.begin.Add(time.Duration(n)*interval))
+			if _, is, ours := tr.dueAt(id); ours && is {
+				marked++
+			}
+		}
+		require.Equal(t, want, marked, interval)
 	}
 }

@@ -154,7 +154,7 @@ func TestFloodIsCounted(t *testing.T) {
 	_, shown, _ := watch(t, n)
 	at := time.Now().UTC()
 	for range 1000 {
-		f.publish(Event{At: at, Outcome: Refused})
+		f.publish(Event{At: at, Outcome: Refused, SvixID: "msg" + Marked})
 		f.publish(Event{At: at, Outcome: Stored, SvixID: "msg_1", Seq: 1})
 	}
 	for i := range 5 {
@@ -171,6 +171,24 @@ func TestFloodIsCounted(t *testing.T) {
 }
 
 // TestNoPersonalData: what Clerk and Svix would not send as an id is left out.
+// TestMarkedEventsAreShown: in a flood too, once a worker is done with them.
+func TestMarkedEventsAreShown(t *testing.T) {
+	t.Parallel()
+	n := testkit.NATS(t)
+	f := newFeed(t, n)
+	_, shown, _ := watch(t, n)
+	at := time.Now().UTC()
+	for range perSecond {
+		f.publish(Event{At: at, Outcome: Ignored, Seq: 1})
+	}
+	f.publish(Event{At: at, Outcome: Ignored, Seq: 1})
+	f.publish(Event{At: at, Outcome: Ignored, Seq: 2, SvixID: "load_1" + Marked})
+	for range perSecond {
+		next(t, shown)
+	}
+	require.EqualValues(t, 2, next(t, shown).Seq)
+}
+
 func TestNoPersonalData(t *testing.T) {
 	t.Parallel()
 	e := newEvent(&clerk.Event{ID: "ada@example.com", Envelope: clerk.Envelope{
