@@ -83,10 +83,13 @@ func TestUselessEvents(t *testing.T) {
 // TestNothingIsSentToAWrongPlace: the probe that goes first finds it.
 func TestNothingIsSentToAWrongPlace(t *testing.T) {
 	t.Parallel()
-	d := deploy(t)
-	d.put(func(w http.ResponseWriter, _ int64) bool { panic("an event was sent") })
+	d, full := deploy(t), deploy(t, func(o *receiver.Options) { o.Log = fullLog{} })
+	for _, d := range []*deployment{d, full} {
+		d.put(func(w http.ResponseWriter, _ int64) bool { panic("an event was sent") })
+	}
 	for stop, change := range map[string]func(*Options){
 		"unauthorized: the signature does not match: the secret is another, or a proxy changes the body": func(o *Options) { o.Secret = secret[:len(secret)-4] + "AAAA" },
+		"unavailable: the receiver answers but cannot store events: its event log is down or full":       func(o *Options) { o.URL = full.options().URL },
 		"connect: 127.0.0.1:1 refuses connections: nothing listens there":                                func(o *Options) { o.URL = "http://127.0.0.1:1" + clerk.WebhookPath },
 	} {
 		o := d.options()
@@ -96,6 +99,13 @@ func TestNothingIsSentToAWrongPlace(t *testing.T) {
 		require.EqualError(t, err, "nothing was sent: the probe stopped at "+stop)
 		require.NotEmpty(t, err.(*Failure).Fix)
 	}
+}
+
+// fullLog takes no event.
+type fullLog struct{ receiver.Log }
+
+func (fullLog) Append(context.Context, *clerk.Event) (eventlog.Stored, error) {
+	return eventlog.Stored{}, eventlog.ErrUnavailable
 }
 
 // TestAHandfulOfFailures: what no load causes ends the run at once, and what it can cause
@@ -169,7 +179,7 @@ func TestARateThatIsNotHeld(t *testing.T) {
 	d := deploy(t)
 	d.put(func(http.ResponseWriter, int64) bool { <-time.After(50 * time.Millisecond); return false })
 	o := d.options()
-	o.Rate, o.Connections = 1000, 1
+	o.Rate, o.For, o.Connections = 1000, 300*time.Millisecond, 1
 	r, err := run(t, t.Context(), o)
 	require.NoError(t, err)
 	require.Equal(t, new(false), r.Held)

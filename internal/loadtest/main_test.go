@@ -80,7 +80,7 @@ func (d *deployment) put(front func(w http.ResponseWriter, n int64) bool) { d.fr
 
 // options are those of a short run in a closed loop.
 func (d *deployment) options() Options {
-	return Options{URL: d.server.URL + clerk.WebhookPath, Secret: secret, For: 300 * time.Millisecond, Connections: 4, BodySize: 1000, Log: d.log}
+	return Options{URL: d.server.URL + clerk.WebhookPath, Secret: secret, For: time.Second, Connections: 4, BodySize: 1000, Log: d.log}
 }
 
 // run runs a test and checks what holds for every result.
