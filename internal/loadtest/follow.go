@@ -2,7 +2,6 @@ package loadtest
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -28,6 +27,7 @@ const (
 // Both ends of a lag are read from this machine's clock.
 type follower struct {
 	traffic *traffic
+	useless func(error) // called with a [Failure] when the events of the run cannot be applied
 
 	mu       sync.Mutex
 	lag      histogram
@@ -65,12 +65,24 @@ func (f *follower) take(e tail.Event, now time.Time) {
 	defer f.mu.Unlock()
 	switch {
 	case e.Outcome == tail.Parked:
-		f.parked[e.Reason]++
+		if f.parked[e.Reason]++; f.parked[e.Reason] == mostWrong {
+			f.useless(parkedFailure(e.Reason))
+		}
 	case e.Outcome == tail.Ignored && e.Seq == 0:
-		f.unstored++
+		if f.unstored++; f.unstored == mostWrong {
+			f.useless(&Failure{"the endpoint acknowledges the events of users and does not store them", "take user.* into CLERKSYNC_STORE_EVENTS there, or send probes"})
+		}
 	case e.Seq != 0 && e.Outcome != tail.Stored && marked:
 		f.lag.add(now.Sub(due))
 	}
+}
+
+func parkedFailure(reason string) *Failure {
+	fix := "clerksync dead ls, then dead discard"
+	if reason == "wrong_instance" {
+		fix = "give --instance-id as CLERK_INSTANCE_ID is there; " + fix
+	}
+	return &Failure{"the events become dead letters: " + reason, fix}
 }
 
 // await waits for the first lag: a worker tells of an event after it has settled it.
@@ -98,26 +110,6 @@ func (f *follower) endToEnd() (*lag.Quantiles, string) {
 		return nil, f.lost.Error()
 	}
 	return nil, "no worker told of an event of this run"
-}
-
-// useless returns why the events of the run cannot be applied, nil when they can.
-func (f *follower) useless() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.unstored >= mostWrong {
-		return &Failure{"the endpoint acknowledges the events of users and does not store them", "take user.* into CLERKSYNC_STORE_EVENTS there, or send probes"}
-	}
-	for reason, n := range f.parked {
-		if n < mostWrong {
-			continue
-		}
-		fix := "clerksync dead ls, then dead discard"
-		if reason == "wrong_instance" {
-			fix = "give --instance-id as CLERK_INSTANCE_ID is there; " + fix
-		}
-		return &Failure{fmt.Sprintf("the events become dead letters: %s", reason), fix}
-	}
-	return nil
 }
 
 // backlog is how far the workers are behind at one moment.

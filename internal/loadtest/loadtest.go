@@ -105,7 +105,7 @@ func (t *Test) Progress() Progress {
 // the run ended early; there may be a result too. What is wrong with the deployment is a
 // [Failure]; how it bears the load is the result.
 func (t *Test) Run(ctx context.Context) (*Result, error) {
-	if failure := t.probe(ctx, "nothing was sent"); failure != nil {
+	if failure := t.probe(ctx, "nothing was sent", t.o.Log); failure != nil {
 		return nil, failure
 	}
 	if ctx.Err() != nil {
@@ -114,61 +114,55 @@ func (t *Test) Run(ctx context.Context) (*Result, error) {
 	if err := t.checkRoom(ctx); err != nil {
 		return nil, err
 	}
+	sending, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	var before backlog
 	unfollow := func() {}
 	if t.o.Log != nil {
 		var err error
 		if before, err = readBacklog(ctx, t.o.Log); err == nil {
-			t.follow = &follower{traffic: t.traffic, parked: map[string]uint64{}}
+			t.follow = &follower{traffic: t.traffic, useless: stop, parked: map[string]uint64{}}
 			unfollow, err = t.follow.follow(ctx, t.o.Log)
 		}
 		if err != nil {
-			t.o.Log, t.o.NoLog, t.follow = nil, err.Error(), nil
+			t.o.NoLog, t.follow = err.Error(), nil
 		}
 	}
-	useless := t.sendAll(ctx)
-	r := t.result(ctx.Err() == nil && useless == nil && !t.tally.tooManyFailures())
+	p := plan{rate: t.o.Rate, events: t.o.events(), limit: t.o.For, event: t.traffic.event}
+	if p.rate > 0 { // what was due in time may be late
+		p.limit += min(t.o.For/20, time.Second)
+	}
+	t.sender.send(sending, p, t.tally)
+	r := t.result(sending.Err() == nil && !t.tally.tooManyFailures())
 	if t.follow != nil {
 		t.phase.Store("settling")
-		t.settle(ctx, r, before)
-	}
-	if t.follow != nil {
-		t.follow.await(ctx)
-	}
-	unfollow()
-	if t.follow != nil {
+		t.settle(sending, r, before)
+		t.follow.await(sending)
+		unfollow()
 		r.EndToEnd, r.NoEndToEnd = t.follow.endToEnd()
 	}
 	r.Left = t.cleanUp(ctx, min(t.traffic.people, t.tally.taken))
 	r.Left.Events += r.Accepted
 	judge(r, t.facts())
-	switch {
-	case useless != nil:
-		return r, useless
-	case t.tally.tooManyFailures():
-		failure := t.explainFailures(ctx)
+	failure, _ := context.Cause(sending).(*Failure)
+	if failure == nil && t.tally.tooManyFailures() {
+		failure = t.explainFailures(ctx)
+	}
+	if failure != nil {
 		r.Verdict, r.Fix = failure.Cause, failure.Fix
 		return r, failure
 	}
 	return r, nil
 }
 
-// probe sends a probe and returns what is wrong on the way. Without a log, that it is
-// acknowledged is enough.
-func (t *Test) probe(ctx context.Context, sent string) *Failure {
-	p := probe.Probe{URL: t.o.URL, Secret: t.o.Secret, NoLog: t.o.NoLog}
-	if t.o.Log != nil {
-		p.Log, p.Workers = t.o.Log, func() ([]lag.Worker, error) { return lag.Workers(t.o.Log) }
+// probe sends a probe and returns what is wrong on the way, to the worker if there is a log.
+func (t *Test) probe(ctx context.Context, sent string, log *eventlog.Log) *Failure {
+	p := probe.Probe{URL: t.o.URL, Secret: t.o.Secret, NoLog: "not asked"}
+	if log != nil {
+		p.Log, p.NoLog, p.Workers = log, "", func() ([]lag.Worker, error) { return lag.Workers(log) }
 	}
 	r := p.Run(ctx)
-	switch {
-	case r.OK || ctx.Err() != nil:
-		return nil
-	case r.StoppedAt == probe.AtLog:
-		t.o.Log = nil
-		if t.o.NoLog == "" {
-			t.o.NoLog = r.Cause
-		}
+	if r.OK || ctx.Err() != nil || r.StoppedAt == probe.AtLog { // acknowledged, which is enough
 		return nil
 	}
 	return &Failure{fmt.Sprintf("%s: the probe stopped at %s: %s", sent, r.StoppedAt, r.Cause), r.Fix}
@@ -219,40 +213,6 @@ func (t *Test) checkRoom(ctx context.Context) error {
 	return nil
 }
 
-// sendAll sends the events of the run. It returns an error when they turn out to be useless.
-func (t *Test) sendAll(ctx context.Context) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	if t.follow != nil {
-		done := make(chan struct{})
-		defer close(done)
-		go func() {
-			tick := time.NewTicker(100 * time.Millisecond)
-			defer tick.Stop()
-			for {
-				select {
-				case <-done:
-					return
-				case <-tick.C:
-					if err := t.follow.useless(); err != nil {
-						stop(err)
-						return
-					}
-				}
-			}
-		}()
-	}
-	p := plan{rate: t.o.Rate, events: t.o.events(), limit: t.o.For, event: t.traffic.event}
-	if p.rate > 0 { // what was due in time may be late
-		p.limit += min(t.o.For/20, time.Second)
-	}
-	t.sender.send(ctx, p, t.tally)
-	if failure, is := context.Cause(ctx).(*Failure); is {
-		return failure
-	}
-	return nil
-}
-
 // settle waits for the workers, unless the user has ended the run, and completes the result.
 func (t *Test) settle(ctx context.Context, r *Result, before backlog) {
 	at, err := readBacklog(context.WithoutCancel(ctx), t.o.Log)
@@ -273,7 +233,7 @@ func (t *Test) settle(ctx context.Context, r *Result, before backlog) {
 // Delete deletes the first n people of an earlier run that was killed, as the end of that
 // run would have done. The error is a [Failure].
 func (t *Test) Delete(ctx context.Context, run string) (Left, error) {
-	if failure := t.probe(ctx, "nothing was sent"); failure != nil {
+	if failure := t.probe(ctx, "nothing was sent", nil); failure != nil {
 		return Left{}, failure
 	}
 	t.traffic.run = run
@@ -321,7 +281,7 @@ func (t *Test) cleanUp(ctx context.Context, n uint64) (left Left) {
 // came most.
 func (t *Test) explainFailures(ctx context.Context) *Failure {
 	const sent = "the run was ended by its failures"
-	if failure := t.probe(ctx, sent); failure != nil {
+	if failure := t.probe(ctx, sent, nil); failure != nil {
 		return failure
 	}
 	var most answer

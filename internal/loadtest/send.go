@@ -12,8 +12,8 @@ import (
 	"github.com/clerksync/clerksync/internal/signing"
 )
 
-// farewell is how long answers are awaited after the user has ended the run.
-const farewell = 2 * time.Second
+// stopTimeout is how long answers are awaited after the user has ended the run.
+const stopTimeout = 2 * time.Second
 
 // sender posts events over keep-alive connections, HTTP/1.1 as Svix uses.
 type sender struct {
@@ -58,7 +58,7 @@ func (s *sender) send(ctx context.Context, p plan, t *tally) {
 	began := t.begin()
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(farewell, cut) })()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopTimeout, cut) })()
 	sending, stop := context.WithCancel(ctx)
 	defer stop()
 	if p.limit > 0 {
