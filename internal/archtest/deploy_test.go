@@ -2,6 +2,7 @@ package archtest
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"reflect"
 	"regexp"
@@ -236,20 +237,27 @@ func TestDashboardIsWhole(t *testing.T) {
 }
 
 // TestComposePassesEverySetting: what .env sets reaches clerksync. The exceptions are
-// fixed by the containers: their ports, their volumes, and one NATS server with a password.
+// fixed by the containers: their ports, their volumes, and NATS servers with a password.
 func TestComposePassesEverySetting(t *testing.T) {
-	var file struct {
-		Services map[string]struct {
-			Environment map[string]any `yaml:"environment"`
-		} `yaml:"services"`
-	}
-	readYAML(t, "../../deploy/compose.yaml", &file)
-	passed := file.Services["clerksync"].Environment
-	fixed := []string{"CLERKSYNC_ADDR", "CLERKSYNC_DATA_DIR", "CLERKSYNC_SCHEMA", "CLERKSYNC_NATS_CREDS", "CLERKSYNC_LOG_REPLICAS"}
-	for _, field := range reflect.VisibleFields(reflect.TypeFor[config.Config]()) {
-		env, isSetting := field.Tag.Lookup("env")
-		if _, ok := passed[env]; isSetting && !ok && !slices.Contains(fixed, env) {
-			t.Errorf("deploy/compose.yaml does not pass %s", env)
+	for name, fixed := range map[string][]string{
+		"compose.yaml":         {"CLERKSYNC_ADDR", "CLERKSYNC_DATA_DIR", "CLERKSYNC_SCHEMA", "CLERKSYNC_NATS_CREDS", "CLERKSYNC_LOG_REPLICAS"},
+		"compose.cluster.yaml": {"CLERKSYNC_ADDR", "CLERKSYNC_DATA_DIR", "CLERKSYNC_SCHEMA", "CLERKSYNC_NATS_CREDS"},
+	} {
+		var file struct {
+			Services map[string]struct {
+				Environment map[string]any `yaml:"environment"`
+			} `yaml:"services"`
+		}
+		readYAML(t, "../../deploy/"+name, &file)
+		passed := map[string]any{}
+		for _, s := range file.Services {
+			maps.Copy(passed, s.Environment)
+		}
+		for _, field := range reflect.VisibleFields(reflect.TypeFor[config.Config]()) {
+			env, isSetting := field.Tag.Lookup("env")
+			if _, ok := passed[env]; isSetting && !ok && !slices.Contains(fixed, env) {
+				t.Errorf("deploy/%s does not pass %s", name, env)
+			}
 		}
 	}
 }
