@@ -36,7 +36,7 @@ b build --quiet --pull=never --format docker --platform "linux/$(go env GOARCH)"
 of() { b inspect --type image --format "$1" clerksync; }
 expect user "$(of '{{.OCIv1.Config.User}}')" 65532:65532
 expect command "$(of '{{.OCIv1.Config.Entrypoint}} {{.OCIv1.Config.Cmd}}')" '[/clerksync] [serve]'
-expect volumes "$(of '{{.OCIv1.Config.Volumes}}')" 'map[/data:{}]'
+expect volumes "$(of '{{.OCIv1.Config.Volumes}}')" 'map[]' # see the Dockerfile
 label() { of "{{index .OCIv1.Config.Labels \"org.opencontainers.image.$1\"}}"; }
 expect title "$(label title)" clerksync
 expect source "$(label source)" https://github.com/clerksync/clerksync
