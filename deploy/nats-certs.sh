@@ -7,6 +7,7 @@
 # FOLDER/NAME is for that server, FOLDER/ca for clerksync. The key of the CA is thrown
 # away: to replace a certificate, run it again and replace all.
 set -eu
+[ $# -ge 2 ] || { echo "usage: nats-certs.sh FOLDER NAME[,ADDRESS…]…" >&2; exit 2; }
 umask 022
 folder=$1
 shift
