@@ -124,4 +124,9 @@ SELECT COALESCE(primary_email, '') FROM users WHERE clerk_id = @clerk_id;
 
 -- name: UserFindByEmail :many
 -- Returns the users that claim an address, its holder first.
-SELECT clerk_id FROM users WHERE primary_email = @address::text ORDER BY email IS NULL, clerk_id;
+SELECT clerk_id FROM (
+    SELECT h.clerk_id, 1 AS place FROM users h WHERE h.email = @address::text
+    UNION ALL
+    SELECT w.clerk_id, 2 FROM users w WHERE w.primary_email || '' = @address::text AND w.email IS DISTINCT FROM w.primary_email
+) AS claims
+ORDER BY place, clerk_id;

@@ -53,7 +53,12 @@ func (q *Queries) UserEmailRelease(ctx context.Context, db DBTX, arg *UserEmailR
 }
 
 const userFindByEmail = `-- name: UserFindByEmail :many
-SELECT clerk_id FROM users WHERE primary_email = $1::text ORDER BY email IS NULL, clerk_id
+SELECT clerk_id FROM (
+    SELECT h.clerk_id, 1 AS place FROM users h WHERE h.email = $1::text
+    UNION ALL
+    SELECT w.clerk_id, 2 FROM users w WHERE w.primary_email || '' = $1::text AND w.email IS DISTINCT FROM w.primary_email
+) AS claims
+ORDER BY place, clerk_id
 `
 
 // Returns the users that claim an address, its holder first.
