@@ -22,10 +22,9 @@ const (
 // size is the number of events in the batch; attempt counts from 1.
 //
 // No number of attempts makes it give up: an event that PostgreSQL does not refuse for its
-// content is applied as soon as PostgreSQL is healthy. A collision that does not end is a
-// refusal: it would hold the whole batch, and PostgreSQL's health does not end it.
+// content is applied as soon as PostgreSQL is healthy.
 func decide(err error, size, attempt int) (action, time.Duration) {
-	refused := errors.Is(err, store.ErrRefused) || errors.Is(err, store.ErrCollision) && attempt >= collisions
+	refused := errors.Is(err, store.ErrRefused)
 	switch {
 	case err == nil:
 		return settle, 0
@@ -36,10 +35,6 @@ func decide(err error, size, attempt int) (action, time.Duration) {
 	}
 	return retry, backoff(attempt)
 }
-
-// collisions is the number of attempts that may end with a collision. The second finds a
-// row that was committed during the first.
-const collisions = 3
 
 const (
 	minBackoff = 20 * time.Millisecond // by then a deadlock or a race between two batches is over

@@ -15,7 +15,6 @@ import (
 func TestDecide(t *testing.T) {
 	t.Parallel()
 	refused := fmt.Errorf("apply batch: %w by PostgreSQL", store.ErrRefused)
-	collision := fmt.Errorf("apply batch: %w", store.ErrCollision)
 	for _, tt := range []struct {
 		err           error
 		size, attempt int
@@ -27,11 +26,6 @@ func TestDecide(t *testing.T) {
 		{refused, 2, 7, halve},
 		{refused, 1, 1, park},
 		{refused, 1, 1000, park},
-		{collision, 500, 1, retry},
-		{collision, 500, 2, retry},
-		{collision, 500, 3, halve},
-		{collision, 1, 2, retry},
-		{collision, 1, 3, park},
 		{errors.New("deadlock detected (SQLSTATE 40P01)"), 1, 1, retry},
 		{errors.New("deadlock detected (SQLSTATE 40P01)"), 500, 1, retry},
 		{errors.New("connection refused"), 1, 1_000_000, retry}, // never given up

@@ -13,11 +13,6 @@ var (
 	// ErrRefused means that PostgreSQL refuses the content of an event: a retry would not
 	// help. Every other error of [Store.Apply] is worth a retry.
 	ErrRefused = errors.New("refused")
-
-	// ErrCollision means that an address is in users.email of a row that the lookup of its
-	// holder did not find. A retry helps when an operator wrote it meanwhile. It does not
-	// when a trigger changes addresses, or row-level security hides the row.
-	ErrCollision = errors.New("the address is taken in users.email by a row that clerksync does not find")
 )
 
 // wrap turns PostgreSQL's errors into this package's. Of an error about content it keeps
@@ -31,8 +26,8 @@ func wrap(doing string, err error) error {
 	switch {
 	case errors.As(err, &connect) || !errors.As(err, &pg):
 		return &lineError{doing, err}
-	case collides(err):
-		return fmt.Errorf("%s: %w", doing, ErrCollision)
+	case collides(err): // again and again: a trigger changes addresses, or row-level security hides the row
+		return fmt.Errorf("%s: %w: the address is taken in users.email by a row that clerksync does not find", doing, ErrRefused)
 	case !refused(pg):
 		return &serverError{doing, pg.Message, pg.Code}
 	}

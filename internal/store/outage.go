@@ -30,8 +30,6 @@ func Outage(err error) string {
 		return "migrations are pending"
 	case errors.Is(err, ErrNewer):
 		return ErrNewer.Error()
-	case errors.Is(err, ErrCollision):
-		return "an address that an event claims is taken in users.email by a row that clerksync does not find"
 	case errors.As(err, &refusal):
 		return outageOf(refusal.code)
 	case errors.As(err, &pg):
