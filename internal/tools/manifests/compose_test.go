@@ -29,7 +29,7 @@ func TestComposeFiles(t *testing.T) {
 	for _, required := range regexp.MustCompile(`(?m)^([A-Z_]+)=$`).FindAllStringSubmatch(string(example), -1) {
 		env = append(env, required[1]+"=0letters")
 	}
-	ofGo := map[string][]string{"compose.yaml": {"GOMEMLIMIT"}, "compose.cluster.yaml": {"SSL_CERT_DIR"}}
+	ofGo := map[string][]string{"compose.cluster.yaml": {"SSL_CERT_DIR"}}
 	for _, file := range []string{"compose.yaml", "compose.cluster.yaml"} {
 		o, err := cli.NewProjectOptions([]string{deploy + "/" + file}, cli.WithWorkingDirectory(deploy), cli.WithEnv(env))
 		if err != nil {
