@@ -137,7 +137,7 @@ func TestErrorsOfPostgreSQLStayInTheStore(t *testing.T) {
 
 // TestGoModHasNoReplace: importers of the module ignore it.
 func TestGoModHasNoReplace(t *testing.T) {
-	for _, file := range []string{"../../go.mod", "../tools/go.mod", "../tools/oldnats/go.mod", "../tools/manifests/go.mod", "../../deploy/examples/microservices/go/go.mod"} {
+	for _, file := range []string{"../../go.mod", "../tools/go.mod", "../tools/oldnats/go.mod", "../tools/manifests/go.mod", "../../deploy/examples/microservices/go/go.mod", "../../deploy/helm/test/go.mod"} {
 		data, err := os.ReadFile(file)
 		require.NoError(t, err)
 		require.NotContains(t, string(data), "\nreplace ")

@@ -45,7 +45,7 @@ var (
 // it when it names one.
 func TestLinksOfThePagesResolve(t *testing.T) {
 	var pages []string
-	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../docs/architectures/*.md", "../../deploy/*.md", "../../deploy/examples/*.md", "../../deploy/examples/*/*.md"} {
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../docs/architectures/*.md", "../../deploy/*.md", "../../deploy/examples/*.md", "../../deploy/examples/*/*.md", "../../deploy/helm/*/*.md"} {
 		found, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		pages = append(pages, found...)
