@@ -12,13 +12,16 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/v2/lint"
 	"helm.sh/helm/v4/pkg/chart/v2/lint/support"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/strvals"
 )
 
 // TestLint: no warning of helm lint, for all values.
 func TestLint(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob(chart + "/ci/*-values.yaml")
 	require.NoError(t, err)
 	for _, file := range files {
@@ -30,6 +33,7 @@ func TestLint(t *testing.T) {
 
 // TestWrongValuesAreRefused: by name, before anything reaches the cluster.
 func TestWrongValuesAreRefused(t *testing.T) {
+	t.Parallel()
 	for set, want := range map[string]string{
 		"recevier.replicas=3":                               "'recevier' not allowed",
 		"receiver.replicas=0":                               "at '/receiver/replicas': minimum: got 0, want 1",
@@ -67,6 +71,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 
 // TestMissingValuesAreNamed: all that an installation needs, at once.
 func TestMissingValuesAreNamed(t *testing.T) {
+	t.Parallel()
 	_, err := render(t, nil)
 	for _, name := range []string{"/image/repository", "NATS_URL", "CLERK_WEBHOOK_SIGNING_SECRET", "DATABASE_URL", "CLERKSYNC_ADMIN_TOKEN", "/migration/databaseURL/existingSecret"} {
 		require.ErrorContains(t, err, name)
@@ -76,6 +81,7 @@ func TestMissingValuesAreNamed(t *testing.T) {
 // TestEverySettingHasItsPlace: each variable of serve is in settings or in secrets of the
 // schema, or is the chart's own.
 func TestEverySettingHasItsPlace(t *testing.T) {
+	t.Parallel()
 	var schema struct {
 		Properties struct {
 			Settings, Secrets struct{ Properties map[string]any }
@@ -114,6 +120,7 @@ func variables(t *testing.T, command ...string) []string {
 
 // TestEveryValueIsExplained: README.md has a row with each value and its default.
 func TestEveryValueIsExplained(t *testing.T) {
+	t.Parallel()
 	page := readFile(t, chart+"/README.md")
 	var explain func(path string, value any)
 	explain = func(path string, value any) {
@@ -144,6 +151,7 @@ func TestEveryValueIsExplained(t *testing.T) {
 // TestRulesAreThoseOfPrometheus: the chart needs a copy, since a chart has no files outside
 // its folder.
 func TestRulesAreThoseOfPrometheus(t *testing.T) {
+	t.Parallel()
 	const original, copied = "deploy/prometheus/clerksync.rules.yaml", "deploy/helm/clerksync/files/clerksync.rules.yaml"
 	require.Equal(t, readFile(t, root+"/"+original), readFile(t, root+"/"+copied), "run: cp %s %s", original, copied)
 	rules := mustRender(t, chart+"/ci/everything-values.yaml").rules
@@ -155,6 +163,7 @@ func TestRulesAreThoseOfPrometheus(t *testing.T) {
 
 // TestNotes: they name objects that exist.
 func TestNotes(t *testing.T) {
+	t.Parallel()
 	eachRelease(t, func(t *testing.T, r *release) {
 		var names []string
 		for _, d := range r.deployments {
@@ -168,4 +177,24 @@ func TestNotes(t *testing.T) {
 		require.NotContains(t, r.notes, "<no value>")
 		require.Contains(t, r.notes, "/api/webhooks/clerk")
 	})
+}
+
+// TestPageIsRight: the values in docs/kubernetes.md are those of the chart.
+func TestPageIsRight(t *testing.T) {
+	t.Parallel()
+	var values map[string]any
+	blocks := regexp.MustCompile("(?s)\n( *)```yaml\n(.*?)\n *```").FindAllStringSubmatch(readFile(t, root+"/docs/kubernetes.md"), -1)
+	for _, block := range blocks {
+		text := strings.ReplaceAll("\n"+block[2], "\n"+block[1], "\n")
+		if strings.HasPrefix(text, "\nconfig:") { // of NATS' chart
+			continue
+		}
+		read, err := common.ReadValues([]byte(text))
+		require.NoError(t, err)
+		values = loader.MergeMaps(values, read)
+	}
+	require.Contains(t, values, "image")
+	require.Contains(t, values, "worker")
+	_, err := render(t, values)
+	require.NoError(t, err)
 }

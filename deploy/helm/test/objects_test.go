@@ -1,6 +1,7 @@
 package test
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,6 +26,7 @@ func matching(t *testing.T, r *release, s *metav1.LabelSelector) []pod {
 
 // TestSelectorsMatch: what selects pods selects those of its role and no others.
 func TestSelectorsMatch(t *testing.T) {
+	t.Parallel()
 	eachRelease(t, func(t *testing.T, r *release) {
 		only := func(name string, s *metav1.LabelSelector, role string) {
 			t.Helper()
@@ -54,6 +56,7 @@ func TestSelectorsMatch(t *testing.T) {
 
 // TestPodsAreConfined: the restricted standard of Kubernetes, and a bit more.
 func TestPodsAreConfined(t *testing.T) {
+	t.Parallel()
 	eachRelease(t, func(t *testing.T, r *release) {
 		for _, p := range r.pods() {
 			spec := p.Spec
@@ -87,6 +90,7 @@ func TestPodsAreConfined(t *testing.T) {
 
 // TestSecretsAreReferences: a secret is never a value, and only those who need it have it.
 func TestSecretsAreReferences(t *testing.T) {
+	t.Parallel()
 	needed := map[string][]string{
 		"CLERK_WEBHOOK_SIGNING_SECRET": {"receiver"},
 		"CLERKSYNC_ADMIN_TOKEN":        {"receiver", "worker", "api"},
@@ -151,6 +155,7 @@ func requireMounted(t *testing.T, p pod, file string) {
 // TestStopsInTime: a pod has more time to stop than clerksync takes, which compose.yaml
 // knows, after the Services have let go of it.
 func TestStopsInTime(t *testing.T) {
+	t.Parallel()
 	var compose struct {
 		Services map[string]struct {
 			StopGracePeriod string `json:"stop_grace_period"`
@@ -178,6 +183,7 @@ func TestStopsInTime(t *testing.T) {
 
 // TestScaling: every scaler has its Deployment, which then leaves the number to it.
 func TestScaling(t *testing.T) {
+	t.Parallel()
 	eachRelease(t, func(t *testing.T, r *release) {
 		scaled := map[string]bool{}
 		for _, h := range r.hpas {
@@ -209,6 +215,7 @@ func TestScaling(t *testing.T) {
 
 // TestLagIsThatOfTheProjector: KEDA asks for the stream and the consumer of the event log.
 func TestLagIsThatOfTheProjector(t *testing.T) {
+	t.Parallel()
 	source := readFile(t, root+"/internal/eventlog/topology.go")
 	name := func(constant string) string {
 		t.Helper()
@@ -231,6 +238,7 @@ func TestLagIsThatOfTheProjector(t *testing.T) {
 // TestPortsAreConnected: Services, probes, the Ingress, policies and the ServiceMonitor name
 // ports of the containers, and the addresses in the environment are these ports.
 func TestPortsAreConnected(t *testing.T) {
+	t.Parallel()
 	eachRelease(t, func(t *testing.T, r *release) {
 		ports := map[string]map[string]int32{} // by role and name
 		for _, p := range r.pods() {
@@ -295,6 +303,7 @@ func TestPortsAreConnected(t *testing.T) {
 
 // TestPoliciesAllowWhatIsNeeded: of a pod that is denied everything by default.
 func TestPoliciesAllowWhatIsNeeded(t *testing.T) {
+	t.Parallel()
 	eachRelease(t, func(t *testing.T, r *release) {
 		if len(r.policies) == 0 {
 			return // networkPolicy.enabled=false
@@ -329,28 +338,30 @@ func TestPoliciesAllowWhatIsNeeded(t *testing.T) {
 			}
 			require.ElementsMatch(t, want, names, p.role)
 
-			var ports []int32
+			var ports []string
 			for _, rule := range policy.Spec.Egress {
 				for _, port := range rule.Ports {
-					ports = append(ports, port.Port.IntVal)
+					ports = append(ports, fmt.Sprintf("%s %d", *port.Protocol, port.Port.IntVal))
 				}
 			}
-			reaches := func(port int32, why bool) {
+			reaches := func(port string, why bool) {
 				t.Helper()
-				require.Equal(t, why, slices.Contains(ports, port), "%s, port %d", p.role, port)
+				require.Equal(t, why, slices.Contains(ports, port), "%s, port %s", p.role, port)
 			}
 			has := func(variable string) bool { return p.env(variable) != nil }
-			reaches(53, true)
-			reaches(5432, has("DATABASE_URL"))
-			reaches(4222, p.role == "receiver" || p.role == "worker" || p.role == "api" && has("CLERK_SECRET_KEY"))
-			reaches(443, has("CLERK_SECRET_KEY") || p.role == "receiver" && has("CLERKSYNC_PROBE_URL") || p.role == "api" && !has("CLERK_JWT_KEY"))
-			reaches(4318, has("OTEL_EXPORTER_OTLP_ENDPOINT"))
+			reaches("UDP 53", true)
+			reaches("TCP 53", true)
+			reaches("TCP 5432", has("DATABASE_URL"))
+			reaches("TCP 4222", p.role == "receiver" || p.role == "worker" || p.role == "api" && has("CLERK_SECRET_KEY"))
+			reaches("TCP 443", has("CLERK_SECRET_KEY") || p.role == "receiver" && has("CLERKSYNC_PROBE_URL") || p.role == "api" && !has("CLERK_JWT_KEY"))
+			reaches("TCP 4318", has("OTEL_EXPORTER_OTLP_ENDPOINT"))
 		}
 	})
 }
 
 // TestMigrationComesFirst: as a hook, with the owner's database, and its policy before it.
 func TestMigrationComesFirst(t *testing.T) {
+	t.Parallel()
 	r := mustRender(t, chart+"/ci/everything-values.yaml")
 	require.Len(t, r.jobs, 1)
 	job := r.jobs[0]

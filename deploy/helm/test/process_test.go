@@ -53,6 +53,7 @@ func environment(t *testing.T, p pod) []string {
 
 // TestEveryVariableIsKnown: a misspelt one would be ignored.
 func TestEveryVariableIsKnown(t *testing.T) {
+	t.Parallel()
 	known := map[string][]string{"serve": variables(t, "serve"), "migrate": variables(t, "migrate", "up")}
 	eachRelease(t, func(t *testing.T, r *release) {
 		for _, p := range r.pods() {
@@ -68,6 +69,7 @@ func TestEveryVariableIsKnown(t *testing.T) {
 // TestContainersStart: clerksync takes the arguments and the environment of every
 // container, answers its probes and the paths of the Ingress, writes no file, and stops.
 func TestContainersStart(t *testing.T) {
+	t.Parallel()
 	eachRelease(t, func(t *testing.T, r *release) {
 		for _, p := range r.pods() {
 			t.Run(p.role, func(t *testing.T) {
