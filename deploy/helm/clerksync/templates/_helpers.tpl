@@ -101,17 +101,14 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{/* The image declares /data as a volume, which would be writable otherwise. */}}
+{{/* Mounts and volumes that all pods have, if any. */}}
 {{- define "clerksync.mounts" -}}
-- {name: data, mountPath: /data, readOnly: true}
 {{- if .Values.trustedCA.configMap }}
 - {name: trusted-ca, mountPath: /etc/clerksync/ca, readOnly: true}
 {{- end }}
 {{- end -}}
 
 {{- define "clerksync.volumes" -}}
-- name: data
-  emptyDir: {}
 {{- with .Values.trustedCA.configMap }}
 - name: trusted-ca
   configMap: {name: {{ . }}}
