@@ -19,6 +19,10 @@ import (
 // maxBatchBytes bounds a batch of large events.
 const maxBatchBytes = 8 << 20
 
+// ready is how many events wait between the log and the next batch. Few, since nothing
+// bounds their size: the log keeps more of them ready, up to some MB.
+const ready = 16
+
 // Log is the source of events and the store of dead letters.
 type Log interface {
 	// Consume delivers events until ctx ends or there are no more, and then returns nil.
@@ -96,7 +100,7 @@ func New(o Options) *Projector {
 		p.logger = slog.New(slog.DiscardHandler)
 	}
 	p.registerState(o.Registry)
-	p.feed = make(chan *eventlog.Message, p.batch)
+	p.feed = make(chan *eventlog.Message, ready)
 	p.abort, p.cut = context.WithCancel(context.Background())
 	p.stopping, p.stop = context.WithCancel(p.abort)
 	return p
@@ -184,8 +188,8 @@ func (p *Projector) dispatch() {
 	var bytes, busy int
 	var began time.Time // the last batch
 	done := make(chan struct{}, p.appliers)
-	ready := time.NewTimer(0)
-	defer ready.Stop()
+	begin := time.NewTimer(0)
+	defer begin.Stop()
 	for feed := p.feed; feed != nil || len(batch) > 0 || busy > 0; {
 		full := len(batch) >= p.batch || bytes >= maxBatchBytes || feed == nil
 		early := linger - time.Since(began)
@@ -208,8 +212,8 @@ func (p *Projector) dispatch() {
 			more = nil
 		}
 		if len(batch) > 0 && busy < p.appliers {
-			ready.Reset(early)
-			wake = ready.C
+			begin.Reset(early)
+			wake = begin.C
 		}
 		select {
 		case m, ok := <-more:
