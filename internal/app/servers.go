@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"time"
 
@@ -82,12 +81,6 @@ func (a *App) connectNATS(context.Context) (_ stopFunc, err error) {
 			}
 		}),
 		nats.ReconnectHandler(func(*nats.Conn) { logger.Info("connected to NATS") }),
-		// The client gives up when the server refuses it twice.
-		nats.ClosedHandler(func(nc *nats.Conn) {
-			if err := nc.LastError(); refusesUser(err) {
-				a.fatal <- natsRefused(err)
-			}
-		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			logger.Warn("NATS reported an error", "err", err)
 		}),
@@ -95,21 +88,11 @@ func (a *App) connectNATS(context.Context) (_ stopFunc, err error) {
 	if a.server != nil {
 		a.nc, err = a.server.Connect(options...)
 	} else {
-		if c.NATSCreds != "" {
-			options = append(options, nats.UserCredentials(c.NATSCreds))
-		}
-		a.nc, err = nats.Connect(c.NATSURL.Reveal(), options...)
-		var file *fs.PathError // of the credentials
-		switch {
-		case err == nil:
-		case refusesUser(err):
-			err = natsRefused(err)
-		case !errors.As(err, &file):
+		access, refused := Access(c.NATSURL, c.NATSAccess), func(err error) { a.fatal <- err }
+		a.nc, err = eventlog.Connect(access, refused, options...)
+		if _, final := errors.AsType[*eventlog.Refusal](err); err != nil && !final {
 			logger.Warn("NATS cannot be reached yet, waiting for it: is NATS_URL right, and is the server running?", "err", err)
-			a.nc, err = nats.Connect(c.NATSURL.Reveal(), append(options, nats.RetryOnFailedConnect(true))...)
-		}
-		if err != nil {
-			err = fmt.Errorf("connect to NATS: %w", err)
+			a.nc, err = eventlog.Connect(access, refused, append(options, nats.RetryOnFailedConnect(true))...)
 		}
 	}
 	if err != nil {
@@ -122,12 +105,17 @@ func (a *App) connectNATS(context.Context) (_ stopFunc, err error) {
 	}, nil
 }
 
-func refusesUser(err error) bool {
-	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked)
+// Access returns how the settings say to reach NATS.
+func Access(url config.Secret, a config.NATSAccess) eventlog.Access {
+	return eventlog.Access{URL: url.Reveal(), Creds: a.NATSCreds, NKey: a.NATSNKey, CA: a.NATSCA, Cert: a.NATSCert, Key: a.NATSKey}
 }
 
-func natsRefused(err error) error {
-	return fmt.Errorf("%w: NATS refuses the user or the password of NATS_URL, or CLERKSYNC_NATS_CREDS", err)
+// LogOptions returns how the settings say to keep the log, but for who stores what in it.
+func LogOptions(c *config.Log) eventlog.Options {
+	return eventlog.Options{
+		Domain: c.NATSDomain, Replicas: c.Replicas, Cluster: c.Cluster, Tags: c.LogTags(), Compression: c.Compression,
+		MaxBytes: c.MaxBytes, DeadMaxAge: c.DeadMaxAge, DeadMaxBytes: c.DeadMaxBytes,
+	}
 }
 
 // openLog opens the event log, which may be away. A fatal error of the log ends the app.
@@ -136,15 +124,8 @@ func (a *App) openLog(ctx context.Context) (stopFunc, error) {
 		return nil, nil
 	}
 	c := a.o.Config
-	o := eventlog.Options{
-		Replicas:     c.Replicas,
-		MaxBytes:     c.MaxBytes,
-		DeadMaxAge:   c.DeadMaxAge,
-		DeadMaxBytes: c.DeadMaxBytes,
-		StoreEvents:  c.StoreEvents,
-		Late:         a.server == nil,
-		Logger:       a.logger("eventlog"),
-	}
+	o := LogOptions(&c.Log)
+	o.StoreEvents, o.Late, o.Logger = c.StoreEvents, a.server == nil, a.logger("eventlog")
 	if a.server != nil {
 		o.Sync, o.Room, o.Erase, o.Exclusive = a.server.Sync, a.server.Room, a.server.Erase, true
 	}

@@ -46,8 +46,8 @@ type local struct {
 }
 
 type natsFlags struct {
-	NATSURL   config.Secret `name:"nats-url" env:"NATS_URL" placeholder:"URL" help:"NATS server with the event log. Without it, that of the clerksync running here."`
-	NATSCreds string        `name:"nats-creds" env:"CLERKSYNC_NATS_CREDS" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
+	NATSURL           config.Secret `name:"nats-url" env:"NATS_URL" placeholder:"URL" help:"NATS server with the event log. Without it, that of the clerksync running here."`
+	config.NATSAccess `embed:""`
 }
 
 // open opens the database and the event log. The returned function closes both.
@@ -168,8 +168,12 @@ func (l *local) openLog(s *session, n natsFlags) (*eventlog.Log, func(), error) 
 	if err := config.CheckNATSURL(n.NATSURL); err != nil {
 		return nil, nil, usageError("NATS_URL is " + err.Error())
 	}
-	url, unreachable := n.NATSURL.Reveal(), "start the NATS server, or correct NATS_URL"
-	if url == "" {
+	access, domain, unreachable := app.Access(n.NATSURL, n.NATSAccess), n.NATSDomain, "start the NATS server, or correct NATS_URL"
+	if n.NATSURL != "" {
+		if err := n.Check(); err != nil {
+			return nil, nil, err
+		}
+	} else {
 		running, err := l.running()
 		if errors.Is(err, app.ErrNotRunning) {
 			return nil, nil, withHint(fmt.Errorf("no event log: NATS_URL is not set, and clerksync is %w", err), "set NATS_URL, or start clerksync")
@@ -177,7 +181,7 @@ func (l *local) openLog(s *session, n natsFlags) (*eventlog.Log, func(), error) 
 		if err != nil {
 			return nil, nil, err
 		}
-		url, unreachable = running.NATSURL, "see the log of the clerksync running here, or set NATS_URL"
+		access, domain, unreachable = eventlog.Access{URL: running.NATSURL}, "", "see the log of the clerksync running here, or set NATS_URL"
 	}
 	options := []nats.Option{
 		nats.Name("clerksync command"), nats.Timeout(5 * time.Second),
@@ -188,23 +192,23 @@ func (l *local) openLog(s *session, n natsFlags) (*eventlog.Log, func(), error) 
 			s.logger.Debug("NATS reported an error", "err", err)
 		}),
 	}
-	if n.NATSCreds != "" {
-		options = append(options, nats.UserCredentials(n.NATSCreds))
+	refused := func(err error) error {
+		if r, ok := errors.AsType[*eventlog.Refusal](err); ok {
+			return withHint(r.Err, "%s", r.Fix)
+		}
+		return err
 	}
-	nc, err := nats.Connect(url, options...)
-	switch {
-	case errors.Is(err, nats.ErrAuthorization):
-		return nil, nil, withHint(fmt.Errorf("connect to NATS: %w", err), "correct the user, the password, or CLERKSYNC_NATS_CREDS")
-	case err != nil:
-		return nil, nil, withHint(fmt.Errorf("connect to NATS: %w", err), "%s", unreachable)
+	nc, err := eventlog.Connect(access, nil, options...)
+	if err != nil {
+		return nil, nil, refused(withHint(err, "%s", unreachable))
 	}
-	log, err := eventlog.Attach(s.ctx, nc)
+	log, err := eventlog.Attach(s.ctx, nc, domain)
 	if err != nil {
 		nc.Close()
 		if errors.Is(err, eventlog.ErrNoLog) {
 			err = withHint(err, "start clerksync serve, or correct NATS_URL")
 		}
-		return nil, nil, err
+		return nil, nil, refused(err)
 	}
 	return log, func() { log.Close(); nc.Close() }, nil
 }

@@ -56,7 +56,8 @@ func flagsOfDev(parser *kong.Kong) {
 			continue
 		}
 		command.Flags = slices.DeleteFunc(command.Flags, func(f *kong.Flag) bool {
-			return slices.Contains([]string{"database-url", "nats-url", "nats-creds", "log-replicas"}, f.Name)
+			return f.Name == "database-url" || strings.HasPrefix(f.Name, "nats-") ||
+				slices.Contains([]string{"log-replicas", "log-cluster", "log-tags", "log-compression"}, f.Name)
 		})
 		for _, f := range command.Flags {
 			switch f.Name {

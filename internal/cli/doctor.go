@@ -9,7 +9,6 @@ import (
 	"github.com/clerksync/clerksync/internal/app"
 	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/doctor"
-	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/probe"
 	"github.com/clerksync/clerksync/internal/source"
@@ -41,8 +40,8 @@ unchecked), seen, and fix.`
 }
 
 func (c *doctorCmd) Run(s *session) error {
-	o := doctor.Options{Roles: rolesOf(c.Role, &c.Config), Tokens: c.Tokens, Faults: c.CheckSet(), Warning: config.ShortAge(c.MaxAge), Want: c.wanted(), Logger: s.logger, Process: doctor.Process{Folder: c.DataDir}}
-	d := &deployment{local: local{DataDir: c.DataDir}, Database: c.Database, natsFlags: natsFlags{NATSURL: c.NATSURL, NATSCreds: c.NATSCreds}}
+	o := doctor.Options{Roles: rolesOf(c.Role, &c.Config), Tokens: c.Tokens, Faults: c.CheckSet(), Warning: config.ShortAge(c.MaxAge), Want: app.LogOptions(&c.Log), Logger: s.logger, Process: doctor.Process{Folder: c.DataDir}}
+	d := &deployment{local: local{DataDir: c.DataDir}, Database: c.Database, natsFlags: natsFlags{NATSURL: c.NATSURL, NATSAccess: c.NATSAccess}}
 	running, err := c.find(d, &o.Process)
 	if err != nil {
 		return err
@@ -135,11 +134,6 @@ func notOpened(name string, err error) *doctor.Check {
 		return &doctor.Check{Name: name, Status: doctor.Unchecked, Seen: "DATABASE_URL is not set; only a receiver can do without"}
 	}
 	return &doctor.Check{Name: name, Status: doctor.Failed, Seen: err.Error(), Fix: hintOf(err)}
-}
-
-// wanted returns how the log is to be kept.
-func (c *doctorCmd) wanted() eventlog.Options {
-	return eventlog.Options{Replicas: c.Replicas, MaxBytes: c.MaxBytes, DeadMaxAge: c.DeadMaxAge, DeadMaxBytes: c.DeadMaxBytes}
 }
 
 // probe returns the probe to send, nil for none.

@@ -21,9 +21,12 @@ type Database struct {
 
 // Log configures the event log.
 type Log struct {
-	NATSURL      Secret        `name:"nats-url" env:"NATS_URL" placeholder:"URL" help:"NATS server or cluster with JetStream, comma-separated. Without it, JetStream runs in this process and keeps its files in the data folder."`
-	NATSCreds    string        `name:"nats-creds" env:"CLERKSYNC_NATS_CREDS" type:"path" placeholder:"FILE" help:"Credentials file for NATS."`
+	NATSURL      Secret `name:"nats-url" env:"NATS_URL" placeholder:"URL" help:"NATS server or cluster with JetStream, comma-separated. Without it, JetStream runs in this process and keeps its files in the data folder."`
+	NATSAccess   `embed:""`
 	Replicas     int           `name:"log-replicas" env:"CLERKSYNC_LOG_REPLICAS" default:"${log_replicas}" help:"Replicas of the streams in a NATS cluster: 1, 3 or 5."`
+	Cluster      string        `name:"log-cluster" env:"CLERKSYNC_LOG_CLUSTER" placeholder:"NAME" help:"NATS cluster that keeps the streams, of a supercluster."`
+	Tags         []string      `name:"log-tags" env:"CLERKSYNC_LOG_TAGS" sep:"," placeholder:"TAG" help:"Tags of the NATS servers that keep the streams, comma-separated."`
+	Compression  string        `name:"log-compression" env:"CLERKSYNC_LOG_COMPRESSION" placeholder:"none|s2" help:"Compression of the streams' files on the NATS server: none, or s2. Without it, that of an existing stream stays."`
 	MaxAge       time.Duration `name:"log-max-age" env:"CLERKSYNC_LOG_MAX_AGE" default:"${log_max_age}" help:"How long applied events are kept; the default is ${log_max_age_days} days. What is not applied is kept until it is."`
 	MaxBytes     int64         `name:"log-max-bytes" env:"CLERKSYNC_LOG_MAX_BYTES" help:"Size limit of the event log. When it is full, webhooks are answered with 503 and Svix retries. 0: as much as the disk holds."`
 	DeadMaxAge   time.Duration `name:"dead-max-age" env:"CLERKSYNC_DEAD_MAX_AGE" default:"${dead_max_age}" help:"How long dead letters are kept."`
@@ -285,6 +288,31 @@ func (v *validation) log(c *Config, roles Roles) {
 		v.fault("CLERKSYNC_LOG_REPLICAS", fmt.Sprintf("%d is not 1, 3 or 5", r), "")
 	} else if r > 1 && c.NATSURL == "" {
 		v.fault("CLERKSYNC_LOG_REPLICAS", fmt.Sprintf("%d copies need a NATS cluster", r), "set NATS_URL")
+	}
+	if c.Compression != "" && c.Compression != "none" && c.Compression != "s2" {
+		v.fault("CLERKSYNC_LOG_COMPRESSION", "not none or s2", "")
+	}
+	if c.NATSURL == "" {
+		for _, set := range []struct {
+			variable string
+			is       bool
+		}{
+			{"CLERKSYNC_NATS_CREDS", c.NATSCreds != ""},
+			{"CLERKSYNC_NATS_NKEY", c.NATSNKey != ""},
+			{"CLERKSYNC_NATS_CA", c.NATSCA != ""},
+			{"CLERKSYNC_NATS_CERT", c.NATSCert != ""},
+			{"CLERKSYNC_NATS_KEY", c.NATSKey != ""},
+			{"CLERKSYNC_NATS_DOMAIN", c.NATSDomain != ""},
+			{"CLERKSYNC_LOG_CLUSTER", c.Cluster != ""},
+			{"CLERKSYNC_LOG_TAGS", len(items(c.Tags)) > 0},
+			{"CLERKSYNC_LOG_COMPRESSION", c.Compression != ""},
+		} {
+			if set.is {
+				v.fault(set.variable, "set, and NATS_URL is not", "set NATS_URL too")
+			}
+		}
+	} else {
+		v.access(c.NATSAccess)
 	}
 	if c.MaxAge < time.Hour {
 		v.fault("CLERKSYNC_LOG_MAX_AGE", fmt.Sprintf("%s is less than an hour", c.MaxAge), "Svix alone retries for 28")

@@ -104,7 +104,7 @@ func TestOneNATS(t *testing.T) {
 	nc, err := nats.Connect(url)
 	require.NoError(t, err)
 	defer nc.Close()
-	l, err := eventlog.Attach(t.Context(), nc)
+	l, err := eventlog.Attach(t.Context(), nc, "")
 	require.NoError(t, err)
 	defer l.Close()
 	_, err = l.Append(t.Context(), testkit.Event("msg_last", "user.created", 1767225600000, testkit.UserData("user_last", "", "Last", 1, 1)))
@@ -181,7 +181,7 @@ func TestNATSCluster(t *testing.T) {
 			return len(copies) == 2 && copies[0].Current && copies[1].Current, copies
 		})
 	}
-	l, err := eventlog.Attach(t.Context(), nc)
+	l, err := eventlog.Attach(t.Context(), nc, "")
 	require.NoError(t, err)
 	defer l.Close()
 	require.NoError(t, servers[0].cmd.Process.Kill())

@@ -46,11 +46,7 @@ func checkLog(ctx context.Context, r *Report, o Options) {
 		checkWorkers(r, roll.Workers)
 	}
 	checkRoom(r, i, roll.Receivers)
-	if i.ClockOff == nil {
-		r.unchecked("a server before 2.10 does not tell its time", clock)
-	} else {
-		checkClock(r, clock, "the NATS server", *i.ClockOff)
-	}
+	checkClock(r, clock, "the NATS server", i.ClockOff)
 }
 
 // checkSettings checks the differences that ours selects.
@@ -61,11 +57,7 @@ func checkSettings(r *Report, name, fine string, i *eventlog.Inspection, ours fu
 		if !ours(d) {
 			continue
 		}
-		want := d.Want
-		if want == "" {
-			want = "none"
-		}
-		seen = append(seen, fmt.Sprintf("%s: %s is %s and should be %s", d.Of, d.Setting, d.Is, want))
+		seen = append(seen, d.String())
 		if !d.Limit {
 			status = Failed
 		}

@@ -122,7 +122,7 @@ func TestAppendAllEndsWithTheConnection(t *testing.T) {
 	direct := testkit.Connect(t, n)
 	open(t, direct, eventlog.Options{Sync: n.Sync})
 	way := newLink(t, n)
-	l, err := eventlog.Attach(t.Context(), way.connect(t))
+	l, err := eventlog.Attach(t.Context(), way.connect(t), "")
 	require.NoError(t, err)
 	t.Cleanup(l.Close)
 	all := events(0, 300)

@@ -43,14 +43,11 @@ func testAppend(t *testing.T, nc *nats.Conn) {
 func TestAppendSharesCommits(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
-	messages, commits, batches := testAppendMany(t, nc)
-	require.Equal(t, messages, 64*16)
-	require.Less(t, commits, messages/2)
-	require.Positive(t, batches)
+	testAppendMany(t, nc)
 }
 
 // testAppendMany appends from 64 goroutines, and counts what they publish.
-func testAppendMany(t *testing.T, nc *nats.Conn) (messages, commits, batches int) {
+func testAppendMany(t *testing.T, nc *nats.Conn) {
 	const writers, each = 64, 16
 	l := open(t, nc, eventlog.Options{})
 	w := watch(t, nc)
@@ -85,7 +82,10 @@ func testAppendMany(t *testing.T, nc *nats.Conn) (messages, commits, batches int
 		require.IsIncreasing(t, seqs[writer*each:(writer+1)*each])
 	}
 	w.await(t, len(all))
-	return w.counts()
+	messages, commits, batches := w.counts()
+	require.Equal(t, messages, len(all))
+	require.Less(t, commits, messages/2)
+	require.Positive(t, batches)
 }
 
 func TestGroupIsCommittedAtOnce(t *testing.T) {

@@ -166,7 +166,7 @@ func TestLeaderKilledWhileAppending(t *testing.T) {
 	delete(c.urls, former)
 	var l *eventlog.Log
 	testkit.Eventually(t, "the log is open", func() (bool, any) {
-		l, err = eventlog.Attach(t.Context(), connect(strings.Join(slices.Collect(maps.Values(c.urls)), ",")))
+		l, err = eventlog.Attach(t.Context(), connect(strings.Join(slices.Collect(maps.Values(c.urls)), ",")), "")
 		return err == nil, err
 	})
 	t.Cleanup(l.Close)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -26,11 +27,17 @@ const (
 // Consume delivers events that are not settled, roughly in the order of the log, until
 // ctx ends. It calls deliver for one event after the other, and waits while it blocks.
 //
-// It survives the loss of the connection, and of the consumer itself.
+// It survives the loss of the connection, and of the consumer itself. A [*Refusal] it
+// reports to [Log.Fatal].
 func (l *Log) Consume(ctx context.Context, deliver func(*Message)) error {
 	for {
 		err := l.consume(ctx, deliver)
 		if ctx.Err() != nil {
+			return nil
+		}
+		if isRefusal(err) {
+			l.end(err)
+			<-ctx.Done()
 			return nil
 		}
 		l.logger.Warn("the consumer stopped and is set up again", "err", err, "delay", restartDelay)
@@ -71,6 +78,15 @@ func (l *Log) consume(ctx context.Context, deliver func(*Message)) error {
 		return err
 	}
 	failed := make(chan error, 1)
+	// Without one of these permissions, nothing arrives, or the same again and again.
+	defer l.permitted.listen(func(d *deniedError) {
+		if strings.Contains(d.subject, ".CONSUMER.MSG.NEXT."+Stream+"."+ConsumerName) || strings.HasPrefix(d.subject, "$JS.ACK.") {
+			select {
+			case failed <- d:
+			default:
+			}
+		}
+	})()
 	run, err := consumer.Consume(
 		func(msg jetstream.Msg) {
 			m, err := newMessage(msg)

@@ -98,7 +98,7 @@ var erasers = map[string]func(*testing.T, *embeddednats.Server) *eventlog.Log{
 
 func attach(t *testing.T, server *embeddednats.Server) *eventlog.Log {
 	t.Helper()
-	l, err := eventlog.Attach(t.Context(), testkit.Connect(t, server))
+	l, err := eventlog.Attach(t.Context(), testkit.Connect(t, server), "")
 	require.NoError(t, err)
 	t.Cleanup(l.Close)
 	return l

@@ -123,7 +123,7 @@ func TestIDOfAnOlderLog(t *testing.T) {
 	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: eventlog.Stream, Subjects: []string{"clerk.events.>"}})
 	require.NoError(t, err)
 	want := "created-" + stream.CachedInfo().Created.UTC().Format("20060102T150405.000000000Z")
-	l, err := eventlog.Attach(t.Context(), nc)
+	l, err := eventlog.Attach(t.Context(), nc, "")
 	require.NoError(t, err)
 	l.Close()
 	require.Equal(t, want, l.ID())

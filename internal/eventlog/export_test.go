@@ -88,6 +88,7 @@ var ErrorCodes = map[string]jetstream.ErrorCode{
 	"JSClusterNoPeersErrF":            codeClusterNoPeers,
 	"JSInsufficientResourcesErr":      codeInsufficientResources,
 	"JSMaximumStreamsLimitErr":        codeMaximumStreams,
+	"JSMaximumConsumersLimitErr":      codeMaximumConsumers,
 	"JSStorageResourcesExceededErr":   codeStorageExceeded,
 	"JSStreamInvalidConfigF":          codeInvalidConfig,
 	"JSStreamSubjectOverlapErr":       codeSubjectOverlap,

@@ -18,10 +18,21 @@ type Difference struct {
 	Is      string
 	Want    string
 
-	// Limit means that the setting bounds how much is kept, or for how long: a matter of
-	// choice, while a difference in anything else can lose events or hold them up.
+	// Limit means that the setting bounds how much is kept, where, or for how long: a matter
+	// of choice, while a difference in anything else can lose events or hold them up.
 	Limit bool
 }
+
+func (d Difference) text() string {
+	want := d.Want
+	if want == "" {
+		want = "none"
+	}
+	return fmt.Sprintf("%s is %s and should be %s", d.Setting, d.Is, want)
+}
+
+// String names the difference in a sentence.
+func (d Difference) String() string { return d.Of + ": " + d.text() }
 
 // Inspection describes the server's side of the log.
 type Inspection struct {
@@ -31,9 +42,7 @@ type Inspection struct {
 	Used, Storage uint64 // of all that the account may store; Storage 0: no limit
 	HasConsumer   bool   // false: no worker was ever started
 
-	// ClockOff is how far the server's clock is ahead of ours; nil before 2.10, which does
-	// not tell.
-	ClockOff *time.Duration
+	ClockOff time.Duration // how far the server's clock is ahead of ours
 
 	Differences []Difference
 }
@@ -46,17 +55,17 @@ func (l *Log) Inspect(ctx context.Context, o Options) (*Inspection, error) {
 		return nil, err
 	}
 	answered := time.Now()
-	i := &Inspection{ServerVersion: l.nc.ConnectedServerVersion(), Bytes: info.State.Bytes, MaxBytes: uint64(max(info.Config.MaxBytes, 0))}
-	if !info.TimeStamp.IsZero() {
-		i.ClockOff = new(info.TimeStamp.Sub(asked.Add(answered.Sub(asked) / 2)))
+	i := &Inspection{
+		ServerVersion: l.nc.ConnectedServerVersion(), Bytes: info.State.Bytes, MaxBytes: uint64(max(info.Config.MaxBytes, 0)),
+		ClockOff: info.TimeStamp.Sub(asked.Add(answered.Sub(asked) / 2)),
 	}
-	account, err := l.js.AccountInfo(ctx)
+	account, err := l.accountInfo(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("ask JetStream for its limits: %w", err)
+		return nil, err
 	}
 	i.Used, i.Storage = account.Store, uint64(max(account.Limits.MaxStore, 0))
 
-	events, dead := streamConfigs(o.filled(), account.API.Level)
+	events, dead := streamConfigs(o.filled())
 	i.Differences = compareStreams(info.Config, events)
 	switch info, err := l.streamInfo(ctx, DeadStream); {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
@@ -91,11 +100,11 @@ func (d *differences) add(setting string, is, want any, limit bool) {
 
 func compareStreams(is, want jetstream.StreamConfig) []Difference {
 	d := &differences{of: want.Name}
-	d.add("subjects", strings.Join(is.Subjects, " "), strings.Join(want.Subjects, " "), false)
+	d.add("subjects", list(is.Subjects), list(want.Subjects), false)
 	d.add("storage", is.Storage, want.Storage, false)
 	d.add("retention", is.Retention, want.Retention, false)
 	d.add("discard", is.Discard, want.Discard, false)
-	d.add("duplicate window", is.Duplicates, want.Duplicates, false)
+	d.add("duplicate window", is.Duplicates, want.Duplicates, true) // what is stored twice is applied once
 	d.add("acknowledgements", !is.NoAck, true, false)
 	d.add("sealed", is.Sealed, false, false)
 	d.add("deny purge", is.DenyPurge, false, false) // erasure needs it
@@ -105,6 +114,13 @@ func compareStreams(is, want jetstream.StreamConfig) []Difference {
 	d.add("max message size", unlimited(int64(is.MaxMsgSize)), "no limit", false)
 	d.add("max consumers", unlimited(int64(is.MaxConsumers)), "no limit", false) // a scan is one or several
 	d.add("replicas", is.Replicas, want.Replicas, true)
+	if p := want.Placement; p != nil {
+		if is.Placement == nil {
+			is.Placement = &jetstream.Placement{}
+		}
+		d.add("placement cluster", is.Placement.Cluster, p.Cluster, true)
+		d.add("placement tags", list(is.Placement.Tags), list(p.Tags), true)
+	}
 	// Age would drop events that are not applied. Of dead letters it is a choice.
 	d.add("max age", age(is.MaxAge), age(want.MaxAge), is.Name == DeadStream)
 	d.add("max bytes", unlimited(is.MaxBytes), unlimited(want.MaxBytes), true)
@@ -122,6 +138,9 @@ func compareConsumers(info *jetstream.ConsumerInfo) []Difference {
 	d.add("filter", strings.Join(slices.DeleteFunc(append([]string{is.FilterSubject}, is.FilterSubjects...), func(s string) bool { return s == "" }), " "), "", false)
 	return d.all
 }
+
+// list joins the words of a setting.
+func list(words []string) string { return strings.Join(words, " ") }
 
 func age(d time.Duration) string {
 	if d <= 0 {

@@ -53,7 +53,7 @@ func TestInspect(t *testing.T) {
 		want   eventlog.Difference
 	}{
 		"discard":    {func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld }, eventlog.Difference{Setting: "discard", Is: "DiscardOld", Want: "DiscardNew"}},
-		"duplicates": {func(c *jetstream.StreamConfig) { c.Duplicates = time.Minute }, eventlog.Difference{Setting: "duplicate window", Is: "1m0s", Want: "10m0s"}},
+		"duplicates": {func(c *jetstream.StreamConfig) { c.Duplicates = time.Minute }, eventlog.Difference{Setting: "duplicate window", Is: "1m0s", Want: "10m0s", Limit: true}},
 		"no ack":     {func(c *jetstream.StreamConfig) { c.NoAck = true }, eventlog.Difference{Setting: "acknowledgements", Is: "false", Want: "true"}},
 		"age":        {func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }, eventlog.Difference{Setting: "max age", Is: "1h0m0s", Want: "no limit"}},
 		"size":       {func(c *jetstream.StreamConfig) { c.MaxMsgSize = 1024 }, eventlog.Difference{Setting: "max message size", Is: "1024", Want: "no limit"}},

@@ -26,7 +26,11 @@ var ErrNoLog = fmt.Errorf("no event log: there is no stream %s on this NATS serv
 
 // Options say how the log is kept.
 type Options struct {
+	Domain       string        // of JetStream; "" is that of the server
 	Replicas     int           // 0 is 1
+	Cluster      string        // that keeps the streams; "" and no Tags leave an existing one where it is
+	Tags         []string      // of the servers that keep the streams
+	Compression  string        // of the streams, none or s2; "" leaves that of an existing one
 	MaxBytes     int64         // 0 is no limit but the disk
 	DeadMaxAge   time.Duration // of the dead letters; 0 is no limit. Events have none, see Expire
 	DeadMaxBytes int64         // of the dead letters, as MaxBytes
@@ -65,6 +69,7 @@ type Log struct {
 	exclusive bool
 	opened    atomic.Pointer[opened] // nil while the server is away
 	admitting sync.Mutex             // one change of the stream's metadata at a time, see Admit
+	permitted permissions
 
 	replicated atomic.Bool // a cluster keeps the streams
 
@@ -96,8 +101,10 @@ const (
 // errNotOpen means that the log is not open yet.
 var errNotOpen = fmt.Errorf("%w: not open yet, the server is away", ErrUnavailable)
 
-// Open creates or updates the streams on the server and opens the log. The caller closes
-// the connection, after the log.
+// Open creates or updates the streams on the server and opens the log. Streams that the
+// account may not change are only checked. The caller closes the connection, after the log.
+//
+// The error is a [*Refusal] when the settings and the server do not fit.
 func Open(ctx context.Context, nc *nats.Conn, o Options) (*Log, error) {
 	o = o.filled()
 	if o.Sync == nil && o.Replicas == 1 && o.Logger != nil {
@@ -121,13 +128,17 @@ func (o Options) filled() Options {
 }
 
 // Attach opens an existing log as it is: for the commands, which use it while another
-// process keeps it. The error is [ErrNoLog] when there is none.
-func Attach(ctx context.Context, nc *nats.Conn) (*Log, error) {
-	return newLog(ctx, nc, Options{}, func(context.Context, *Log) error { return nil })
+// process keeps it. domain is that of JetStream, "" the server's. The error is [ErrNoLog]
+// when there is none, or a [*Refusal].
+func Attach(ctx context.Context, nc *nats.Conn, domain string) (*Log, error) {
+	return newLog(ctx, nc, Options{Domain: domain}, func(context.Context, *Log) error { return nil })
 }
 
 func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(context.Context, *Log) error) (*Log, error) {
 	js, err := jetstream.New(nc)
+	if o.Domain != "" {
+		js, err = jetstream.NewWithDomain(nc, o.Domain)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
@@ -138,12 +149,16 @@ func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(context.
 		nc: nc, js: js, logger: o.Logger, exclusive: o.Exclusive,
 		link: newLink(nc), erase: o.Erase, fatal: make(chan error, 1), closing: make(chan struct{}),
 	}
+	l.permitted.follow(nc)
 	l.replicated.Store(o.testOnlyReplicated)
 	l.close = sync.OnceFunc(func() { close(l.closing) })
 	if o.Sync != nil {
 		l.disk = newDisk(o, l.fatal)
 	}
 	open := func(ctx context.Context) error {
+		if err := l.checkServer(ctx, o.Domain); err != nil {
+			return err
+		}
 		if err := prepare(ctx, l); err != nil {
 			return err
 		}
@@ -189,7 +204,7 @@ func within(ctx context.Context, d time.Duration, f func(context.Context) error)
 func away(err error) bool {
 	var refusal *jetstream.APIError
 	switch {
-	case err == nil, errors.Is(err, ErrNoLog), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+	case err == nil, isRefusal(err), errors.Is(err, ErrNoLog):
 		return false
 	case errors.As(err, &refusal):
 		return refusal.Code == http.StatusServiceUnavailable
@@ -217,7 +232,7 @@ func (l *Log) openLater(open func(context.Context) error) {
 			l.logger.Info("the event log is open")
 			return
 		case !away(err):
-			l.fatal <- err
+			l.end(err)
 			return
 		default:
 			l.logger.Debug("the event log is not there yet", "err", err)
@@ -237,6 +252,14 @@ func (l *Log) Conn() *nats.Conn { return l.nc }
 
 // Fatal delivers the reason when the log refuses all events until the process restarts.
 func (l *Log) Fatal() <-chan error { return l.fatal }
+
+// end delivers the reason to Fatal, unless there is one already.
+func (l *Log) end(err error) {
+	select {
+	case l.fatal <- err:
+	default:
+	}
+}
 
 // Check returns an error unless the log can be reached and takes events.
 func (l *Log) Check(ctx context.Context) error {

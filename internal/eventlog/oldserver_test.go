@@ -20,98 +20,47 @@ import (
 func TestOldServer(t *testing.T) {
 	t.Parallel()
 	binary := buildOldServer(t)
-	start := func(t *testing.T) string {
-		t.Parallel()
-		return startOldServer(t, binary)
+	for name, test := range map[string]func(t *testing.T, nc *nats.Conn){
+		"Append":              testAppend,
+		"AppendMany":          testAppendMany,
+		"Duplicates":          testDuplicates,
+		"Consume":             testConsume,
+		"Park":                testPark,
+		"ParkAgain":           testParkAgain,
+		"Letters":             testLetter,
+		"ScanOfWhatIsLeft":    testWhatIsLeft,
+		"ScanByTime":          func(t *testing.T, nc *nats.Conn) { testByTime(t, nc) },
+		"PersonalEvents":      testPersonalEvents,
+		"Expire":              testExpire,
+		"ID":                  testID,
+		"SurvivesTheConsumer": testSurvivesTheConsumer,
+		"Scan":                func(t *testing.T, nc *nats.Conn) { testScanIsTheFilterOfTheWholeLog(t, nc, nil) },
+		"Return": func(t *testing.T, nc *nats.Conn) {
+			other, err := nats.Connect(nc.ConnectedUrl())
+			require.NoError(t, err)
+			t.Cleanup(other.Close)
+			testReturn(t, nc, other)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, connectOldServer(t, startOldServer(t, binary, t.TempDir())))
+		})
 	}
-	connect := func(t *testing.T, url string) *nats.Conn {
-		nc, err := nats.Connect(url)
-		require.NoError(t, err)
-		t.Cleanup(nc.Close)
-		require.Equal(t, "2.9.25", nc.ConnectedServerVersion())
-		return nc
-	}
-
-	t.Run("Append", func(t *testing.T) {
-		testAppend(t, connect(t, start(t)))
-	})
-	t.Run("AppendMany", func(t *testing.T) {
-		messages, commits, batches := testAppendMany(t, connect(t, start(t)))
-		require.Equal(t, messages, commits, "each event is published by itself")
-		require.Zero(t, batches)
-	})
-	t.Run("Duplicates", func(t *testing.T) {
-		nc := connect(t, start(t))
-		testDuplicates(t, nc)
-		require.False(t, open(t, nc, eventlog.Options{}).Atomic())
-	})
-	t.Run("Consume", func(t *testing.T) {
-		testConsume(t, connect(t, start(t)))
-	})
-	t.Run("Return", func(t *testing.T) {
-		url := start(t)
-		// 2.9 offers the first returned event to the request of the client that leaves.
-		// When that fails, it steps back by one in the log, although the event was not
-		// new (consumer.go, "We will redo this one"): the last event is delivered twice,
-		// and this one after ackWait.
-		testReturn(t, connect(t, url), connect(t, url), 489)
-	})
-	t.Run("Park", func(t *testing.T) {
-		testPark(t, connect(t, start(t)))
-	})
-	t.Run("ParkAgain", func(t *testing.T) {
-		testParkAgain(t, connect(t, start(t)))
-	})
-	t.Run("Letters", func(t *testing.T) {
-		testLetter(t, connect(t, start(t)))
-	})
-	t.Run("Scan", func(t *testing.T) {
-		testScanIsTheFilterOfTheWholeLog(t, connect(t, start(t)), []string{"user.*"}, false) // see ScanOfWhatIsLeft
-	})
-	t.Run("ScanOfWhatIsLeft", func(t *testing.T) {
-		testWhatIsLeft(t, connect(t, start(t)))
-	})
-	t.Run("ScanByTime", func(t *testing.T) {
-		testByTime(t, connect(t, start(t)))
-	})
-	t.Run("PersonalEvents", func(t *testing.T) {
-		testPersonalEvents(t, connect(t, start(t)))
-	})
 	t.Run("Erase", func(t *testing.T) {
 		t.Parallel()
 		dir := t.TempDir()
-		nc := connect(t, startOldServerIn(t, binary, dir))
-		testErase(t, open(t, nc, eventlog.Options{}), dir)
+		testErase(t, open(t, connectOldServer(t, startOldServer(t, binary, dir)), eventlog.Options{}), dir)
 	})
-	t.Run("Resources", func(t *testing.T) { // it keeps no metadata
-		nc := connect(t, start(t))
-		for range 2 {
-			require.Equal(t, []string{"*"}, open(t, nc, eventlog.Options{StoreEvents: []string{"user.*"}}).Resources())
-		}
-	})
-	t.Run("Expire", func(t *testing.T) {
-		testExpire(t, connect(t, start(t)))
-	})
-	t.Run("ID", func(t *testing.T) {
-		testID(t, connect(t, start(t)))
-	})
-	t.Run("SurvivesTheConsumer", func(t *testing.T) {
-		testSurvivesTheConsumer(t, connect(t, start(t)))
-	})
-	t.Run("Exclusive", func(t *testing.T) { // it cannot reset a consumer, and works all the same
-		l := open(t, connect(t, start(t)), eventlog.Options{Exclusive: true})
-		appendAll(t, l, events(0, 10))
-		ch := make(chan *eventlog.Message)
-		stop := consume(t, l, into(ch))
-		take(t, ch, 10, prompt) // and settles nothing
-		stop()
-		_, err := l.TakeBack(t.Context())
-		require.NoError(t, err)
-		appendAll(t, l, events(10, 15))
-		ch = make(chan *eventlog.Message)
-		consume(t, l, into(ch))
-		require.Equal(t, upTo(15)[10:], seqsOf(take(t, ch, 5, prompt)))
-	})
+}
+
+func connectOldServer(t *testing.T, url string) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	require.Equal(t, "2.12.1", nc.ConnectedServerVersion())
+	return nc
 }
 
 // buildOldServer builds the server that internal/tools/oldnats pins.
@@ -128,12 +77,7 @@ func buildOldServer(t *testing.T) string {
 
 // startOldServer starts a server for one test and returns its URL. The server chooses
 // the port and writes it into a file.
-func startOldServer(t *testing.T, binary string) string {
-	t.Helper()
-	return startOldServerIn(t, binary, t.TempDir())
-}
-
-func startOldServerIn(t *testing.T, binary, dir string) string {
+func startOldServer(t *testing.T, binary, dir string) string {
 	t.Helper()
 	var log bytes.Buffer
 	cmd := exec.Command(binary, "-a", "127.0.0.1", "-p", "-1", "-js", "-sd", filepath.Join(dir, "data"), "--ports_file_dir", dir)

@@ -79,10 +79,8 @@ func (l *Log) scan(ctx context.Context, name, prefix string, resources []string,
 // firstSince returns the sequence of the first message that was stored at or after t,
 // one more than the last when there is none.
 //
-// It does not use DeliverByStartTimePolicy, for which 2.9 starts at the beginning of the
-// log where events at the end of a block are erased. Nor does it use the stream's
-// LastTime, which is zero when the server was killed after the last event was erased, up
-// to 2.15 at least.
+// It does not use the stream's LastTime, which is zero when the server was killed after the
+// last event was erased, up to 2.15 at least.
 func (l *Log) firstSince(ctx context.Context, info *jetstream.StreamInfo, t time.Time) (uint64, error) {
 	first, last := max(info.State.FirstSeq, 1), info.State.LastSeq
 	var failed error

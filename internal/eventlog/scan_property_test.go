@@ -27,13 +27,13 @@ func TestScanIsTheFilterOfTheWholeLog(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			testScanIsTheFilterOfTheWholeLog(t, testkit.Connect(t, testkit.NATS(t)), stored, true)
+			testScanIsTheFilterOfTheWholeLog(t, testkit.Connect(t, testkit.NATS(t)), stored)
 		})
 	}
 }
 
 // testScanIsTheFilterOfTheWholeLog purges and refills one log.
-func testScanIsTheFilterOfTheWholeLog(t *testing.T, nc *nats.Conn, stored []string, erase bool) {
+func testScanIsTheFilterOfTheWholeLog(t *testing.T, nc *nats.Conn, stored []string) {
 	l := open(t, nc, eventlog.Options{StoreEvents: stored})
 	stream := streamOf(t, nc, eventlog.Stream)
 	ctx := t.Context()
@@ -42,7 +42,7 @@ func testScanIsTheFilterOfTheWholeLog(t *testing.T, nc *nats.Conn, stored []stri
 		info, err := stream.Info(ctx)
 		require.NoError(t, err)
 		before := info.State.LastSeq
-		there, times := randomLog(t, ctx, l, stream, before, erase)
+		there, times := randomLog(t, ctx, l, stream, before)
 		for range 2 {
 			f := randomFilter(t, before, times)
 			require.NoError(t, f.Validate())
@@ -93,7 +93,7 @@ func rest(ctx context.Context, s *eventlog.Scan) ([]*eventlog.Message, error) {
 
 // randomLog stores events, erases some and purges some. It returns those that are left,
 // read one by one, and the times at which any was stored.
-func randomLog(t *rapid.T, ctx context.Context, l *eventlog.Log, stream jetstream.Stream, before uint64, erase bool) (there []*eventlog.Message, times []time.Time) {
+func randomLog(t *rapid.T, ctx context.Context, l *eventlog.Log, stream jetstream.Stream, before uint64) (there []*eventlog.Message, times []time.Time) {
 	n := uint64(rapid.IntRange(0, 40).Draw(t, "events"))
 	var all []*clerk.Event
 	for i := range n {
@@ -111,7 +111,7 @@ func randomLog(t *rapid.T, ctx context.Context, l *eventlog.Log, stream jetstrea
 		there, times = append(there, m), append(times, m.StoredAt)
 	}
 	gone := map[uint64]bool{}
-	if n > 0 && erase && rapid.Bool().Draw(t, "erase") {
+	if n > 0 && rapid.Bool().Draw(t, "erase") {
 		for _, seq := range rapid.SliceOfN(rapid.Uint64Range(1, n), 1, int(n)).Draw(t, "erased") {
 			require.NoError(t, l.Erase(ctx, before+seq))
 			gone[before+seq] = true

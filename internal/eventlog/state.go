@@ -43,7 +43,7 @@ func (l *Log) State(ctx context.Context) (State, error) {
 // Backlog is the part of the log that is not applied yet. The server counts it, so it is
 // right whether or not events arrive and workers run.
 type Backlog struct {
-	At time.Time // when it was read, by the server's clock if it tells
+	At time.Time // when it was read, by the server's clock
 
 	LogID                   string    // as [Log.ID], of the log that is there now
 	Created                 time.Time // of the log
@@ -95,9 +95,6 @@ func (l *Log) Backlog(ctx context.Context) (*Backlog, error) {
 		Events: info.State.Msgs, Bytes: info.State.Bytes, First: info.State.FirstSeq, Last: info.State.LastSeq,
 		MaxBytes: uint64(max(info.Config.MaxBytes, 0)), Pending: info.State.Msgs,
 	}
-	if b.At.IsZero() { // before 2.10
-		b.At = time.Now()
-	}
 	consumer, err := l.consumerInfo(ctx)
 	if err != nil {
 		return nil, err
@@ -138,11 +135,22 @@ func (l *Log) DeadLetters(ctx context.Context) (uint64, error) {
 
 // streamInfo reads the current info of a stream.
 func (l *Log) streamInfo(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
-	stream, err := l.js.Stream(ctx, name)
+	stream, err := l.readStream(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return stream.CachedInfo(), nil
+}
+
+func (l *Log) readStream(ctx context.Context, name string) (stream jetstream.Stream, err error) {
+	err = l.permitted.ask(ctx, ".API.STREAM.INFO."+name, func(ctx context.Context) (err error) {
+		stream, err = l.js.Stream(ctx, name)
+		return err
+	})
 	if err != nil {
 		return nil, readError(name, err)
 	}
-	return stream.CachedInfo(), nil
+	return stream, nil
 }
 
 func readError(stream string, err error) error { return fmt.Errorf("read stream %s: %w", stream, err) }
@@ -150,7 +158,11 @@ func readError(stream string, err error) error { return fmt.Errorf("read stream 
 // consumerInfo reads the current info of the projector's consumer: nil when no worker
 // was ever started.
 func (l *Log) consumerInfo(ctx context.Context) (*jetstream.ConsumerInfo, error) {
-	consumer, err := l.js.Consumer(ctx, Stream, ConsumerName)
+	var consumer jetstream.Consumer
+	err := l.permitted.ask(ctx, ".API.CONSUMER.INFO."+Stream+".", func(ctx context.Context) (err error) {
+		consumer, err = l.js.Consumer(ctx, Stream, ConsumerName)
+		return err
+	})
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
 		return nil, nil

@@ -29,7 +29,7 @@ func TestSyncReachesTheOwner(t *testing.T) {
 	}})
 	require.NoError(t, err)
 	t.Cleanup(owner.Close)
-	command, err := eventlog.Attach(t.Context(), testkit.Connect(t, server))
+	command, err := eventlog.Attach(t.Context(), testkit.Connect(t, server), "")
 	require.NoError(t, err)
 	t.Cleanup(command.Close)
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/clerksync/clerksync/internal/clerk"
@@ -38,9 +39,10 @@ const (
 	// workers; each has up to prefetch events in flight.
 	maxAckPending = 20_000
 
-	// levelAtomicPublish is the API level of the servers that publish batches
-	// atomically, 2.12 and newer.
-	levelAtomicPublish = 2
+	// oldestServer is the oldest NATS server that clerksync works with, and oldestLevel
+	// its API level.
+	oldestServer = "2.12"
+	oldestLevel  = 2
 )
 
 // The keys in the stream's metadata.
@@ -53,9 +55,8 @@ const (
 	metaID = "clerksync_log_id"
 )
 
-// streamConfigs returns the configurations of the two streams, for a server of an API
-// level.
-func streamConfigs(o Options, level int) (events, dead jetstream.StreamConfig) {
+// streamConfigs returns the configurations of the two streams.
+func streamConfigs(o Options) (events, dead jetstream.StreamConfig) {
 	config := jetstream.StreamConfig{
 		Storage:    jetstream.FileStorage,
 		Retention:  jetstream.LimitsPolicy,
@@ -66,7 +67,13 @@ func streamConfigs(o Options, level int) (events, dead jetstream.StreamConfig) {
 		Discard:     jetstream.DiscardNew,
 		AllowDirect: true,
 		// Where Sync forces many messages at once, a batch would only cost its files.
-		AllowAtomicPublish: level >= levelAtomicPublish && o.Sync == nil,
+		AllowAtomicPublish: o.Sync == nil,
+	}
+	if o.Cluster != "" || len(o.Tags) > 0 {
+		config.Placement = &jetstream.Placement{Cluster: o.Cluster, Tags: o.Tags}
+	}
+	if o.Compression == "s2" {
+		config.Compression = jetstream.S2Compression
 	}
 	events, dead = config, config
 	events.Name, events.Subjects = Stream, []string{Subject + ".>"}
@@ -78,45 +85,143 @@ func streamConfigs(o Options, level int) (events, dead jetstream.StreamConfig) {
 	return events, dead
 }
 
+// checkServer returns an error unless the server has a JetStream that clerksync can use.
+func (l *Log) checkServer(ctx context.Context, domain string) error {
+	account, err := l.accountInfo(ctx)
+	switch {
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled) && domain != "":
+		return &Refusal{fmt.Errorf("no JetStream answers in the domain %s", domain), "correct CLERKSYNC_NATS_DOMAIN; if the domain is behind a leaf node, check its connection"}
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
+		return &Refusal{errors.New("the NATS server has no JetStream"), "add jetstream {} to its configuration; if another server has it, CLERKSYNC_NATS_DOMAIN names that one's domain"}
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return &Refusal{errors.New("JetStream is not enabled for the NATS account"), "enable it (jetstream: enabled, or nsc edit account), or name a user of another account in NATS_URL, CLERKSYNC_NATS_CREDS or CLERKSYNC_NATS_NKEY"}
+	case err != nil:
+		return err
+	case account.API.Level < oldestLevel:
+		return &Refusal{fmt.Errorf("the NATS server %s is too old", l.nc.ConnectedServerVersion()), "clerksync needs " + oldestServer + " or newer: upgrade the server"}
+	}
+	return nil
+}
+
+func (l *Log) accountInfo(ctx context.Context) (account *jetstream.AccountInfo, err error) {
+	err = l.permitted.ask(ctx, ".API.INFO", func(ctx context.Context) (err error) {
+		account, err = l.js.AccountInfo(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ask JetStream for its limits: %w", err)
+	}
+	return account, nil
+}
+
 // ensureStreams creates the streams, or updates existing ones to the configuration.
 func (l *Log) ensureStreams(ctx context.Context, o Options) error {
-	account, err := l.js.AccountInfo(ctx)
-	if err != nil {
-		return fmt.Errorf("ask JetStream for its limits: %w", err)
-	}
-	events, dead := streamConfigs(o, account.API.Level)
+	events, dead := streamConfigs(o)
 	resources := resourcesOf(o.StoreEvents)
 	if len(resources) > 0 {
 		resources = append(resources, clerk.ProbeResource) // stored whatever the setting
 	}
-	fail := func(name string, err error) error {
-		return fmt.Errorf("create or update stream %s: %w%s", name, err, remedy(err))
-	}
-	info, err := l.streamInfo(ctx, Stream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		events.Metadata = metadata(resources, strings.ToLower(rand.Text()))
-		_, err = l.js.CreateStream(ctx, events)
-		switch {
-		case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse): // by another process, just now: the identity is its
-			info, err = l.streamInfo(ctx, Stream)
-		case err != nil:
-			return fail(Stream, err)
+	err := l.ensureStream(ctx, o, events, func(info *jetstream.StreamInfo) map[string]string {
+		if info == nil {
+			return metadata(resources, strings.ToLower(rand.Text()))
 		}
+		return metadata(append(resources, readResources(info.Config)...), readID(info))
+	})
+	if err == nil {
+		err = l.ensureStream(ctx, o, dead, func(*jetstream.StreamInfo) map[string]string { return nil })
+	}
+	if err != nil || o.Sync != nil {
+		return err
+	}
+	for _, subject := range []string{Subject, DeadSubject} {
+		if err := l.checkPublish(ctx, subject); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ensureStream creates or updates a stream. meta returns its metadata, given what it is now,
+// nil before it is there.
+func (l *Log) ensureStream(ctx context.Context, o Options, want jetstream.StreamConfig, meta func(*jetstream.StreamInfo) map[string]string) error {
+	info, err := l.streamInfo(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		want.Metadata = meta(nil)
+		err = l.permitted.ask(ctx, ".API.STREAM.CREATE."+want.Name, func(ctx context.Context) error {
+			_, err := l.js.CreateStream(ctx, want)
+			return err
+		})
+		switch {
+		case isDenied(err):
+			return &Refusal{fmt.Errorf("there is no stream %s, and the NATS user may not create it", want.Name), "create it (docs/configuration.md, NATS of your own), or let the user publish to $JS.API.STREAM.CREATE." + want.Name}
+		case !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse): // by another process, just now: the identity is its
+			return refused("create or update stream "+want.Name, err)
+		}
+		info, err = l.streamInfo(ctx, want.Name)
 	}
 	if err != nil {
 		return err
 	}
-	configs := []jetstream.StreamConfig{dead}
-	if info != nil {
-		events.Metadata = metadata(append(resources, readResources(info.Config)...), readID(info))
-		configs = append(configs, events)
+	is := info.Config
+	prefix := strings.TrimSuffix(want.Subjects[0], ">")
+	if i := slices.IndexFunc(is.Subjects, func(subject string) bool { return !strings.HasPrefix(subject, prefix) }); i >= 0 || is.Mirror != nil || len(is.Sources) > 0 {
+		err := fmt.Errorf("stream %s is not clerksync's: its subjects are %s, and should be %s", want.Name, list(is.Subjects), want.Subjects[0])
+		return &Refusal{err, "delete or rename that stream, or use another NATS account"}
 	}
-	for _, config := range slices.Backward(configs) {
-		if _, err := l.js.CreateOrUpdateStream(ctx, config); err != nil {
-			return fail(config.Name, err)
+	want.Metadata = meta(info)
+	if want.Placement == nil {
+		want.Placement = is.Placement
+	}
+	if o.Compression == "" {
+		want.Compression = is.Compression
+	}
+	err = l.permitted.ask(ctx, ".API.STREAM.UPDATE."+want.Name, func(ctx context.Context) error {
+		_, err := l.js.UpdateStream(ctx, want)
+		return err
+	})
+	if isDenied(err) {
+		return l.accept("stream "+want.Name, compareStreams(is, want), "nats stream edit "+want.Name+", or let the NATS user publish to $JS.API.STREAM.UPDATE."+want.Name)
+	}
+	return refused("create or update stream "+want.Name, err)
+}
+
+// accept checks a stream or consumer that the NATS user may not change. A difference that
+// can lose events or hold them up is a [*Refusal], another is logged.
+func (l *Log) accept(of string, all []Difference, fix string) error {
+	var bad []string
+	for _, d := range all {
+		text := d.text()
+		if d.Limit {
+			l.logger.Warn("NATS keeps "+of+" in another way than the settings say, and the user may not change it", "difference", text)
+		} else {
+			bad = append(bad, text)
 		}
 	}
+	if bad != nil {
+		return &Refusal{fmt.Errorf("%s cannot be used as it is, and the NATS user may not change it: %s", of, strings.Join(bad, "; ")), "change it: " + fix}
+	}
 	return nil
+}
+
+// checkPublish returns an error unless the user may publish below a subject. The message
+// names a stream that does not take it, so that nothing is stored.
+func (l *Log) checkPublish(ctx context.Context, subject string) error {
+	msg := nats.NewMsg(subject + ".clerksync.check.-.-.-")
+	msg.Header.Set(jetstream.ExpectedStreamHeader, "none")
+	err := l.permitted.ask(ctx, msg.Subject, func(ctx context.Context) error {
+		_, err := l.request(ctx, msg)
+		return err
+	})
+	if d, ok := errors.AsType[*deniedError](err); ok {
+		if !d.reply() {
+			d.subject = subject + ".>"
+		}
+		return d
+	}
+	if _, answered := errors.AsType[*refusedError](err); answered && !leaderless(err) {
+		return nil
+	}
+	return err
 }
 
 // metadata returns the metadata of the stream of events.
@@ -128,11 +233,11 @@ func metadata(resources []string, id string) map[string]string {
 func (l *Log) open(ctx context.Context) error {
 	o := &opened{streams: map[string]jetstream.Stream{}}
 	for _, name := range []string{Stream, DeadStream} {
-		stream, err := l.js.Stream(ctx, name)
+		stream, err := l.readStream(ctx, name)
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound): // Inspect reports a missing DeadStream
 		case err != nil:
-			return readError(name, err)
+			return err
 		default:
 			o.streams[name] = stream
 		}
@@ -167,8 +272,9 @@ func (l *Log) ID() string {
 	return ""
 }
 
-// readID returns the identity of a stream. Without metadata, on a server before 2.10, it is
-// the time of the stream's creation. A stream that gets metadata later keeps that.
+// readID returns the identity of a stream. Without metadata, of one that somebody else made
+// since we may not, it is the time of its creation. A stream that gets metadata later keeps
+// that.
 func readID(info *jetstream.StreamInfo) string {
 	if id := info.Config.Metadata[metaID]; id != "" {
 		return id
@@ -215,8 +321,12 @@ func (l *Log) Admit(ctx context.Context, types []string) error {
 	}
 	if known := readResources(info.Config); !holdsAll(known, types) {
 		info.Config.Metadata[metaResources] = strings.Join(sortedSet(append(resourcesOf(types), known...)), " ")
-		if _, err := l.js.UpdateStream(ctx, info.Config); err != nil {
-			return fmt.Errorf("update stream %s: %w%s", Stream, err, remedy(err))
+		err := l.permitted.ask(ctx, ".API.STREAM.UPDATE."+Stream, func(ctx context.Context) error {
+			_, err := l.js.UpdateStream(ctx, info.Config)
+			return err
+		})
+		if err != nil {
+			return refused("update stream "+Stream, err)
 		}
 	}
 	declared := *l.opened.Load() // a copy: others read the one before
@@ -249,7 +359,7 @@ func (l *Log) Types() []string {
 }
 
 // readResources returns the resources that the events of a stream can be about. A stream
-// without them, on a server older than 2.10, can hold any.
+// without them, as [readID] knows it, can hold any.
 func readResources(config jetstream.StreamConfig) []string {
 	resources := strings.Fields(config.Metadata[metaResources])
 	if len(resources) == 0 || slices.Contains(resources, anyResource) {
@@ -270,6 +380,7 @@ const (
 	codeAccountResourcesExceeded jetstream.ErrorCode = 10002 // JSAccountResourcesExceededErr
 	codeClusterNoPeers           jetstream.ErrorCode = 10005 // JSClusterNoPeersErrF
 	codeInsufficientResources    jetstream.ErrorCode = 10023 // JSInsufficientResourcesErr
+	codeMaximumConsumers         jetstream.ErrorCode = 10026 // JSMaximumConsumersLimitErr
 	codeMaximumStreams           jetstream.ErrorCode = 10027 // JSMaximumStreamsLimitErr
 	codeStorageExceeded          jetstream.ErrorCode = 10047 // JSStorageResourcesExceededErr
 	codeInvalidConfig            jetstream.ErrorCode = 10052 // JSStreamInvalidConfigF
@@ -279,7 +390,21 @@ const (
 	codeMaxStreamBytesExceeded   jetstream.ErrorCode = 10122 // JSStreamMaxStreamBytesExceeded
 )
 
-// remedy says what to do when JetStream refuses the configuration of a stream.
+// refused returns the error of a request to create or change something: a [*Refusal] when
+// it is known what to do about it, nil without an error.
+func refused(request string, err error) error {
+	if err == nil {
+		return nil
+	}
+	fix := remedy(err)
+	err = fmt.Errorf("%s: %w", request, err)
+	if fix == "" {
+		return err
+	}
+	return &Refusal{err, fix}
+}
+
+// remedy says what to do when JetStream refuses a configuration, "" when that is not known.
 func remedy(err error) string {
 	var refusal *jetstream.APIError
 	if !errors.As(err, &refusal) {
@@ -287,18 +412,20 @@ func remedy(err error) string {
 	}
 	switch refusal.ErrorCode {
 	case codeSubjectOverlap:
-		return "; another stream takes " + Subject + ".> or " + DeadSubject + ".>: delete it, or use another NATS account"
+		return "another stream takes " + Subject + ".> or " + DeadSubject + ".>: delete it, or use another NATS account"
 	case codeReplicasNotSupported, codeClusterNoPeers:
-		return "; CLERKSYNC_LOG_REPLICAS asks for more copies than there are servers with JetStream"
+		return "CLERKSYNC_LOG_REPLICAS asks for more copies than there are servers with JetStream, or than CLERKSYNC_LOG_CLUSTER and CLERKSYNC_LOG_TAGS leave"
 	case codeStorageExceeded, codeInsufficientResources, codeAccountResourcesExceeded, codeMaxStreamBytesExceeded:
-		return "; CLERKSYNC_LOG_MAX_BYTES or CLERKSYNC_DEAD_MAX_BYTES asks for more than the server or the account has"
+		return "CLERKSYNC_LOG_MAX_BYTES or CLERKSYNC_DEAD_MAX_BYTES asks for more than the server or the account has"
 	case codeMaxBytesRequired:
-		return "; set CLERKSYNC_LOG_MAX_BYTES and CLERKSYNC_DEAD_MAX_BYTES: the account takes no stream without a limit"
+		return "set CLERKSYNC_LOG_MAX_BYTES and CLERKSYNC_DEAD_MAX_BYTES: the account takes no stream without a limit"
+	case codeMaximumConsumers:
+		return "the worker needs one consumer, and every command that reads events some more: let the account have more, or delete some"
 	case codeMaximumStreams:
-		return "; the log needs two streams, " + Stream + " and " + DeadStream + ": let the account have more, or delete some"
+		return "the log needs two streams, " + Stream + " and " + DeadStream + ": let the account have more, or delete some"
 	case codeInvalidConfig:
 		if strings.Contains(refusal.Description, "update can not") {
-			return "; JetStream cannot change this in place: export the events (clerksync events export), delete the stream, start, and import them"
+			return "JetStream cannot change this in place: export the events (clerksync events export), delete the stream, start, and import them"
 		}
 	}
 	return ""
@@ -329,9 +456,22 @@ func (l *Log) ensureConsumer(ctx context.Context) (jetstream.Consumer, error) {
 		was := existing.Config
 		config.DeliverPolicy, config.OptStartSeq, config.OptStartTime = was.DeliverPolicy, was.OptStartSeq, was.OptStartTime
 	}
-	consumer, err := l.js.CreateOrUpdateConsumer(ctx, Stream, config)
-	if err != nil {
-		return nil, fmt.Errorf("create or update consumer %s: %w", ConsumerName, err)
+	var consumer jetstream.Consumer
+	err = l.permitted.ask(ctx, ".CREATE."+Stream, func(ctx context.Context) (err error) {
+		consumer, err = l.js.CreateOrUpdateConsumer(ctx, Stream, config)
+		return err
+	})
+	const permit = "let the NATS user publish to $JS.API.CONSUMER.CREATE." + Stream + ".>"
+	switch {
+	case isDenied(err) && existing == nil:
+		return nil, &Refusal{fmt.Errorf("there is no consumer %s, and the NATS user may not create it", ConsumerName), "create it (docs/configuration.md, NATS of your own), or " + permit}
+	case isDenied(err):
+		if err := l.accept("consumer "+ConsumerName, compareConsumers(existing), "nats consumer edit "+Stream+" "+ConsumerName+", or "+permit); err != nil {
+			return nil, err
+		}
+		return l.js.Consumer(ctx, Stream, ConsumerName)
+	case err != nil:
+		return nil, refused("create or update consumer "+ConsumerName, err)
 	}
 	return consumer, nil
 }

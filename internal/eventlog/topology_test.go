@@ -58,7 +58,7 @@ func TestTheLogKnowsEveryResourceThatWasEverStored(t *testing.T) {
 		{[]string{"user.*"}, []string{"*"}},
 	} {
 		require.Equal(t, step.want, open(t, nc, eventlog.Options{StoreEvents: step.store}).Resources())
-		attached, err := eventlog.Attach(t.Context(), nc)
+		attached, err := eventlog.Attach(t.Context(), nc, "")
 		require.NoError(t, err)
 		attached.Close()
 		require.Equal(t, step.want, attached.Resources())
@@ -72,7 +72,7 @@ func TestALogThatDoesNotSayItsResourcesHasAny(t *testing.T) {
 	require.NoError(t, err)
 	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: eventlog.Stream, Subjects: []string{"clerk.events.>"}})
 	require.NoError(t, err)
-	l, err := eventlog.Attach(t.Context(), nc)
+	l, err := eventlog.Attach(t.Context(), nc, "")
 	require.NoError(t, err)
 	defer l.Close()
 	require.Equal(t, []string{"*"}, l.Resources())
@@ -101,7 +101,7 @@ func TestOpenSaysWhatToDoWhenJetStreamRefuses(t *testing.T) {
 	}
 	const (
 		replicas = "nats: API error: code=500 err_code=10074 description=replicas > 1 not supported in non-clustered mode" +
-			"; CLERKSYNC_LOG_REPLICAS asks for more copies than there are servers with JetStream"
+			"; CLERKSYNC_LOG_REPLICAS asks for more copies than there are servers with JetStream, or than CLERKSYNC_LOG_CLUSTER and CLERKSYNC_LOG_TAGS leave"
 		overlap = "nats: API error: code=400 err_code=10065 description=subjects overlap with an existing stream" +
 			"; another stream takes clerk.events.> or clerk.dead.>: delete it, or use another NATS account"
 		storage = "nats: API error: code=500 err_code=10047 description=insufficient storage resources available" +
@@ -119,14 +119,17 @@ func TestOpenSaysWhatToDoWhenJetStreamRefuses(t *testing.T) {
 	}
 	nc = with(jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"clerk.dead.x"}})
 	require.Equal(t, "create or update stream CLERK_DEAD: "+overlap, refusal(nc, eventlog.Options{}))
-	nc = with(jetstream.StreamConfig{Name: "CLERK_EVENTS", Subjects: []string{"mine"}}, jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"clerk.events.a.b.c.d.e"}})
+	nc = with(jetstream.StreamConfig{Name: "CLERK_EVENTS", Subjects: []string{"clerk.events.x"}}, jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"clerk.events.a.b.c.d.e"}})
 	require.Equal(t, "create or update stream CLERK_EVENTS: "+overlap, refusal(nc, eventlog.Options{}), "an existing stream of this name")
 
-	for _, name := range []string{"CLERK_EVENTS", "CLERK_DEAD"} {
-		nc = with(jetstream.StreamConfig{Name: name, Subjects: []string{"mine"}, Storage: jetstream.MemoryStorage})
+	for name, subject := range map[string]string{"CLERK_EVENTS": "clerk.events.>", "CLERK_DEAD": "clerk.dead.>"} {
+		nc = with(jetstream.StreamConfig{Name: name, Subjects: []string{subject, "mine"}})
+		require.Equal(t, "stream "+name+" is not clerksync's: its subjects are "+subject+" mine, and should be "+subject+"; delete or rename that stream, or use another NATS account",
+			refusal(nc, eventlog.Options{}))
+		nc = with(jetstream.StreamConfig{Name: name, Subjects: []string{subject}, Storage: jetstream.MemoryStorage})
 		require.Equal(t, "create or update stream "+name+": nats: API error: code=500 err_code=10052 description=stream configuration update can not change storage type"+inPlace,
 			refusal(nc, eventlog.Options{}))
-		nc = with(jetstream.StreamConfig{Name: name, Subjects: []string{"mine"}, Retention: jetstream.WorkQueuePolicy})
+		nc = with(jetstream.StreamConfig{Name: name, Subjects: []string{subject}, Retention: jetstream.WorkQueuePolicy})
 		require.Equal(t, "create or update stream "+name+": nats: API error: code=500 err_code=10052 description=stream configuration update can not change retention policy to/from workqueue"+inPlace,
 			refusal(nc, eventlog.Options{}))
 	}
@@ -174,7 +177,7 @@ func limited(t *testing.T, limits natsserver.JetStreamAccountLimits) *nats.Conn 
 func TestAttachNeedsALog(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
-	_, err := eventlog.Attach(t.Context(), nc)
+	_, err := eventlog.Attach(t.Context(), nc, "")
 	require.ErrorIs(t, err, eventlog.ErrNoLog)
 	require.EqualError(t, err, "no event log: there is no stream CLERK_EVENTS on this NATS server")
 	js, err := jetstream.New(nc)
@@ -192,7 +195,7 @@ func TestAttachChangesNothing(t *testing.T) {
 		return []jetstream.StreamConfig{streamOf(t, nc, eventlog.Stream).CachedInfo().Config, streamOf(t, nc, eventlog.DeadStream).CachedInfo().Config}
 	}
 	before := configs()
-	attached, err := eventlog.Attach(t.Context(), nc)
+	attached, err := eventlog.Attach(t.Context(), nc, "")
 	require.NoError(t, err)
 	defer attached.Close()
 	require.Equal(t, before, configs())
@@ -216,7 +219,7 @@ func TestAdmit(t *testing.T) {
 	t.Parallel()
 	nc := testkit.Connect(t, testkit.NATS(t))
 	open(t, nc, eventlog.Options{StoreEvents: []string{"user.*", "organization.*"}})
-	l, err := eventlog.Attach(t.Context(), nc)
+	l, err := eventlog.Attach(t.Context(), nc, "")
 	require.NoError(t, err)
 	t.Cleanup(l.Close)
 	config := streamOf(t, nc, eventlog.Stream).CachedInfo().Config
@@ -232,7 +235,7 @@ func TestAdmit(t *testing.T) {
 	e := event(1)
 	e.Envelope.Type, e.Envelope.EntityID = "session.created", "sess_1"
 	appendAll(t, l, []*clerk.Event{e})
-	again, err := eventlog.Attach(t.Context(), nc)
+	again, err := eventlog.Attach(t.Context(), nc, "")
 	require.NoError(t, err)
 	t.Cleanup(again.Close)
 	for _, l := range []*eventlog.Log{l, again} {
@@ -293,6 +296,7 @@ func TestErrorCodesAreTheServers(t *testing.T) {
 		"JSClusterNoPeersErrF":            natsserver.JSClusterNoPeersErrF,
 		"JSInsufficientResourcesErr":      natsserver.JSInsufficientResourcesErr,
 		"JSMaximumStreamsLimitErr":        natsserver.JSMaximumStreamsLimitErr,
+		"JSMaximumConsumersLimitErr":      natsserver.JSMaximumConsumersLimitErr,
 		"JSStorageResourcesExceededErr":   natsserver.JSStorageResourcesExceededErr,
 		"JSStreamInvalidConfigF":          natsserver.JSStreamInvalidConfigF,
 		"JSStreamSubjectOverlapErr":       natsserver.JSStreamSubjectOverlapErr,

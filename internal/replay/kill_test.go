@@ -40,7 +40,7 @@ func replayEverything(natsURL, databaseURL string) error {
 	if err != nil {
 		return err
 	}
-	log, err := eventlog.Attach(ctx, nc)
+	log, err := eventlog.Attach(ctx, nc, "")
 	if err != nil {
 		return err
 	}

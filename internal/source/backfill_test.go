@@ -286,7 +286,7 @@ func TestCheckpointsFollowTheDisk(t *testing.T) {
 	}})
 	require.NoError(t, err)
 	t.Cleanup(owner.Close)
-	command, err := eventlog.Attach(t.Context(), w.NC)
+	command, err := eventlog.Attach(t.Context(), w.NC, "")
 	require.NoError(t, err)
 	t.Cleanup(command.Close)
 	w.clerk.SetTraps(fakeclerk.Traps{Unlimited: true, BeforeRead: func(r *http.Request) {
