@@ -118,7 +118,8 @@ func (a Access) fix(err error) string {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "correct the certificate of the NATS server, or CLERKSYNC_NATS_CA"
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" { // a TLS alert
+	// The server's alert, or the connection that it closed after the handshake.
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" || errors.Is(err, nats.ErrTLS) {
 		if a.Cert == "" {
 			return "the server asks for a client certificate: set CLERKSYNC_NATS_CERT and CLERKSYNC_NATS_KEY"
 		}
