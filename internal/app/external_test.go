@@ -104,6 +104,33 @@ func TestSeveralServers(t *testing.T) {
 	awaitLag(t, a, "applied too", applied)
 }
 
+// TestServerIsReplacedWhileRunning by one with a certificate of another CA: the process
+// goes on by itself when the right one is back.
+func TestServerIsReplacedWhileRunning(t *testing.T) {
+	t.Parallel()
+	ca := testkit.NewAuthority(t)
+	address := func(ca *testkit.Authority) string {
+		s := testkit.ExternalNATS(t, func(o *natsserver.Options) { o.TLSConfig = ca.Server(time.Hour, false) })
+		return strings.TrimPrefix(s.ClientURL(), "tls://")
+	}
+	right, wrong := address(ca), address(testkit.NewAuthority(t))
+	p := testkit.NewProxy(t, right)
+	a := start(t, options(t, func(o *app.Options) {
+		o.Roles = config.RoleReceiver
+		o.Config.NATSURL, o.Config.NATSCA = config.Secret("tls://"+p.Addr()), ca.File
+	}))
+	post(t, a, "msg_1")
+	p.Cut()
+	p.Restore(wrong)
+	require.Equal(t, http.StatusServiceUnavailable, postStatus(t, a, "msg_2"))
+	p.Cut()
+	p.Restore(right)
+	testkit.Eventually(t, "it takes a delivery", func() (bool, any) {
+		status := postStatus(t, a, "msg_2")
+		return status == http.StatusNoContent, status
+	})
+}
+
 // leafOf starts a server without JetStream that is a leaf node of one with it.
 func leafOf(t *testing.T, domain string) *natsserver.Server {
 	t.Helper()

@@ -43,7 +43,7 @@ func serveNode(options string) error {
 		return err
 	}
 	s, err := natsserver.NewServer(&natsserver.Options{
-		ServerName: n.Name, Host: "127.0.0.1", Port: n.Port, JetStream: true, StoreDir: n.Dir, NoSigs: true,
+		ServerName: n.Name, Host: "127.0.0.1", Port: n.Port, JetStream: true, StoreDir: n.Dir, NoSigs: true, Tags: []string{"disk:ssd"},
 		Cluster: natsserver.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: n.Routes},
 		Routes:  natsserver.RoutesFromStr(n.ClusterRoutesComma),
 	})
@@ -140,12 +140,17 @@ func TestLeaderKilledWhileAppending(t *testing.T) {
 	}
 	nc := connect(strings.Join(slices.Collect(maps.Values(c.urls)), ","))
 	testkit.Eventually(t, "the cluster takes a log", func() (bool, any) {
-		l, err := eventlog.Open(t.Context(), nc, eventlog.Options{Replicas: 3})
+		l, err := eventlog.Open(t.Context(), nc, eventlog.Options{Replicas: 3, Cluster: "test", Tags: []string{"disk:ssd"}})
 		if err == nil {
 			l.Close()
 		}
 		return err == nil, err
 	})
+	placement := &jetstream.Placement{Cluster: "test", Tags: []string{"disk:ssd"}}
+	require.Equal(t, placement, streamOf(t, nc, eventlog.Stream).CachedInfo().Config.Placement)
+	_, err := eventlog.Open(t.Context(), nc, eventlog.Options{Replicas: 3, Tags: []string{"disk:tape"}})
+	require.ErrorContains(t, err, "than CLERKSYNC_LOG_CLUSTER and CLERKSYNC_LOG_TAGS leave")
+	require.Equal(t, placement, streamOf(t, nc, eventlog.DeadStream).CachedInfo().Config.Placement, "without a setting it stays")
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	leader := func() (string, error) {
