@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -187,9 +188,14 @@ func (l *local) openLog(s *session, n natsFlags) (*eventlog.Log, func(), error) 
 		nats.Name("clerksync command"), nats.Timeout(5 * time.Second),
 		// Wait for a server that restarts, but not for one that is gone.
 		nats.MaxReconnects(10), nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectBufSize(-1),
-		// By default they are printed. The command itself reports what they mean for it.
+		// By default they are printed. The command itself reports what they mean for it, but
+		// for a missing permission: the server does not answer then.
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			s.logger.Debug("NATS reported an error", "err", err)
+			level := slog.LevelDebug
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				level = slog.LevelWarn
+			}
+			s.logger.Log(s.ctx, level, "NATS reported an error", "err", err)
 		}),
 	}
 	refused := func(err error) error {

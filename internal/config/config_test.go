@@ -146,6 +146,23 @@ func TestValidate(t *testing.T) {
 		{name: "copies of an embedded log", roles: both, change: func(c *config.Config) { c.Replicas = 3 }, faults: []string{
 			"CLERKSYNC_LOG_REPLICAS: 3 copies need a NATS cluster; set NATS_URL",
 		}},
+		{name: "settings of NATS without NATS", roles: both, change: func(c *config.Config) {
+			c.NATSAccess = config.NATSAccess{NATSCreds: "a", NATSNKey: "a", NATSCA: "a", NATSCert: "a", NATSKey: "a", NATSDomain: "a"}
+			c.Cluster, c.Tags, c.Compression = "a", []string{"a"}, "s2"
+		}, faults: []string{
+			"CLERKSYNC_NATS_CREDS: set, and NATS_URL is not; set NATS_URL too",
+			"CLERKSYNC_NATS_NKEY: set, and NATS_URL is not; set NATS_URL too",
+			"CLERKSYNC_NATS_CA: set, and NATS_URL is not; set NATS_URL too",
+			"CLERKSYNC_NATS_CERT: set, and NATS_URL is not; set NATS_URL too",
+			"CLERKSYNC_NATS_KEY: set, and NATS_URL is not; set NATS_URL too",
+			"CLERKSYNC_NATS_DOMAIN: set, and NATS_URL is not; set NATS_URL too",
+			"CLERKSYNC_LOG_CLUSTER: set, and NATS_URL is not; set NATS_URL too",
+			"CLERKSYNC_LOG_TAGS: set, and NATS_URL is not; set NATS_URL too",
+			"CLERKSYNC_LOG_COMPRESSION: set, and NATS_URL is not; set NATS_URL too",
+		}},
+		{name: "bad compression", roles: both, change: func(c *config.Config) { c.NATSURL, c.Compression = "nats://a:4222", "zstd" }, faults: []string{
+			"CLERKSYNC_LOG_COMPRESSION: not none or s2",
+		}},
 		{name: "short age", roles: both, change: func(c *config.Config) { c.MaxAge = 59 * time.Minute }, faults: []string{
 			"CLERKSYNC_LOG_MAX_AGE: 59m0s is less than an hour; Svix alone retries for 28",
 		}},

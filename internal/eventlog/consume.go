@@ -79,13 +79,15 @@ func (l *Log) consume(ctx context.Context, deliver func(*Message)) error {
 	}
 	failed := make(chan error, 1)
 	// Without one of these permissions, nothing arrives, or the same again and again.
-	defer l.permitted.listen(func(d *deniedError) {
-		if strings.Contains(d.subject, ".CONSUMER.MSG.NEXT."+Stream+"."+ConsumerName) || strings.HasPrefix(d.subject, "$JS.ACK.") {
+	defer l.permitted.listen(func(d *deniedError) bool {
+		ours := strings.Contains(d.subject, ".CONSUMER.MSG.NEXT."+Stream+"."+ConsumerName) || strings.HasPrefix(d.subject, "$JS.ACK.")
+		if ours {
 			select {
 			case failed <- d:
 			default:
 			}
 		}
+		return ours
 	})()
 	run, err := consumer.Consume(
 		func(msg jetstream.Msg) {

@@ -14,30 +14,33 @@ import (
 // it reports it to the connection, with the subject.
 type permissions struct {
 	mu        sync.Mutex
-	listeners map[int]func(*deniedError)
+	listeners map[int]func(*deniedError) (handled bool)
 	next      int
 }
 
-// follow listens to the errors of the connection, beside its own handler.
+// follow listens to the errors of the connection. Its own handler gets those that nobody
+// handles here.
 func (p *permissions) follow(nc *nats.Conn) {
-	p.listeners = map[int]func(*deniedError){}
+	p.listeners = map[int]func(*deniedError) bool{}
 	before := nc.ErrorHandler()
 	nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		if d := denied(err); d != nil {
-			p.mu.Lock()
-			for _, tell := range p.listeners {
-				tell(d)
-			}
-			p.mu.Unlock()
-		}
-		if before != nil {
+		if d := denied(err); (d == nil || !p.tell(d)) && before != nil {
 			before(nc, sub, err)
 		}
 	})
 }
 
+func (p *permissions) tell(d *deniedError) (handled bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, tell := range p.listeners {
+		handled = tell(d) || handled
+	}
+	return handled
+}
+
 // listen has tell called for every permission that is missing, until stop.
-func (p *permissions) listen(tell func(*deniedError)) (stop func()) {
+func (p *permissions) listen(tell func(*deniedError) (handled bool)) (stop func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	id := p.next
@@ -55,10 +58,12 @@ func (p *permissions) listen(tell func(*deniedError)) (stop func()) {
 func (p *permissions) ask(ctx context.Context, part string, f func(context.Context) error) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	defer p.listen(func(d *deniedError) {
-		if d.reply() || strings.Contains(d.subject, part) {
+	defer p.listen(func(d *deniedError) bool {
+		ours := d.reply() || strings.Contains(d.subject, part)
+		if ours {
 			end(d)
 		}
+		return ours
 	})()
 	err := f(ctx)
 	if d := (*deniedError)(nil); err != nil && errors.As(context.Cause(ctx), &d) {

@@ -188,11 +188,12 @@ func (l *Log) ensureStream(ctx context.Context, o Options, want jetstream.Stream
 // accept checks a stream or consumer that the NATS user may not change. A difference that
 // can lose events or hold them up is a [*Refusal], another is logged.
 func (l *Log) accept(of string, all []Difference, fix string) error {
+	l.logger.Info("the NATS user may not change the " + of + ": it is checked only")
 	var bad []string
 	for _, d := range all {
 		text := d.text()
 		if d.Limit {
-			l.logger.Warn("NATS keeps "+of+" in another way than the settings say, and the user may not change it", "difference", text)
+			l.logger.Warn("the "+of+" is not as the settings say", "difference", text)
 		} else {
 			bad = append(bad, text)
 		}
