@@ -131,6 +131,22 @@ func TestServerIsReplacedWhileRunning(t *testing.T) {
 	})
 }
 
+// TestRefusedAfterAnOutage: a server that was away at the start and then refuses ends the
+// process.
+func TestRefusedAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	s := testkit.ExternalNATS(t, func(o *natsserver.Options) { o.JetStream, o.StoreDir = false, "" })
+	p := testkit.NewProxy(t, strings.TrimPrefix(s.ClientURL(), "nats://"))
+	p.Cut()
+	a := start(t, options(t, func(o *app.Options) {
+		o.Roles = config.RoleReceiver
+		o.Config.NATSURL = config.Secret("nats://" + p.Addr())
+	}))
+	require.Equal(t, http.StatusServiceUnavailable, postStatus(t, a, "msg_1"))
+	p.Restore("")
+	require.ErrorContains(t, <-a.Fatal(), "the NATS server has no JetStream; add jetstream {} to its configuration")
+}
+
 // leafOf starts a server without JetStream that is a leaf node of one with it.
 func leafOf(t *testing.T, domain string) *natsserver.Server {
 	t.Helper()

@@ -11,21 +11,6 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Refusal is an error that waiting does not correct: the settings and the server do not fit.
-type Refusal struct {
-	Err error
-	Fix string // the next step
-}
-
-func (r *Refusal) Error() string { return r.Err.Error() + "; " + r.Fix }
-
-func (r *Refusal) Unwrap() error { return r.Err }
-
-func isRefusal(err error) bool {
-	_, ok := errors.AsType[*Refusal](err)
-	return ok
-}
-
 // Access says how a NATS server is reached, and how it knows us. The files are read again
 // with every connection.
 type Access struct {

@@ -139,6 +139,25 @@ func compareConsumers(info *jetstream.ConsumerInfo) []Difference {
 	return d.all
 }
 
+// accept checks a stream or consumer that the NATS user may not change. A difference that
+// can lose events or hold them up is a [*Refusal], another is logged.
+func (l *Log) accept(of string, all []Difference, fix string) error {
+	l.logger.Info("the NATS user may not change the " + of + ": it is checked only")
+	var bad []string
+	for _, d := range all {
+		text := d.text()
+		if d.Limit {
+			l.logger.Warn("the "+of+" is not as the settings say", "difference", text)
+		} else {
+			bad = append(bad, text)
+		}
+	}
+	if bad != nil {
+		return &Refusal{fmt.Errorf("%s cannot be used as it is, and the NATS user may not change it: %s", of, strings.Join(bad, "; ")), "change it: " + fix}
+	}
+	return nil
+}
+
 // list joins the words of a setting.
 func list(words []string) string { return strings.Join(words, " ") }
 

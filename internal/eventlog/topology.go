@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/clerksync/clerksync/internal/clerk"
@@ -38,11 +37,6 @@ const (
 	// maxAckPending bounds what is delivered and not acknowledged, over all
 	// workers; each has up to prefetch events in flight.
 	maxAckPending = 20_000
-
-	// oldestServer is the oldest NATS server that clerksync works with, and oldestLevel
-	// its API level.
-	oldestServer = "2.12"
-	oldestLevel  = 2
 )
 
 // The keys in the stream's metadata.
@@ -83,35 +77,6 @@ func streamConfigs(o Options) (events, dead jetstream.StreamConfig) {
 	dead.Description = "clerksync: events that can never be applied, with the reason"
 	dead.MaxAge, dead.MaxBytes = o.DeadMaxAge, o.DeadMaxBytes
 	return events, dead
-}
-
-// checkServer returns an error unless the server has a JetStream that clerksync can use.
-func (l *Log) checkServer(ctx context.Context, domain string) error {
-	account, err := l.accountInfo(ctx)
-	switch {
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled) && domain != "":
-		return &Refusal{fmt.Errorf("no JetStream answers in the domain %s", domain), "correct CLERKSYNC_NATS_DOMAIN; if the domain is behind a leaf node, check its connection"}
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
-		return &Refusal{errors.New("the NATS server has no JetStream"), "add jetstream {} to its configuration; if another server has it, CLERKSYNC_NATS_DOMAIN names that one's domain"}
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return &Refusal{errors.New("JetStream is not enabled for the NATS account"), "enable it (jetstream: enabled, or nsc edit account), or name a user of another account in NATS_URL, CLERKSYNC_NATS_CREDS or CLERKSYNC_NATS_NKEY"}
-	case err != nil:
-		return err
-	case account.API.Level < oldestLevel:
-		return &Refusal{fmt.Errorf("the NATS server %s is too old", l.nc.ConnectedServerVersion()), "clerksync needs " + oldestServer + " or newer: upgrade the server"}
-	}
-	return nil
-}
-
-func (l *Log) accountInfo(ctx context.Context) (account *jetstream.AccountInfo, err error) {
-	err = l.permitted.ask(ctx, ".API.INFO", func(ctx context.Context) (err error) {
-		account, err = l.js.AccountInfo(ctx)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("ask JetStream for its limits: %w", err)
-	}
-	return account, nil
 }
 
 // ensureStreams creates the streams, or updates existing ones to the configuration.
@@ -183,46 +148,6 @@ func (l *Log) ensureStream(ctx context.Context, o Options, want jetstream.Stream
 		return l.accept("stream "+want.Name, compareStreams(is, want), "nats stream edit "+want.Name+", or let the NATS user publish to $JS.API.STREAM.UPDATE."+want.Name)
 	}
 	return refused("create or update stream "+want.Name, err)
-}
-
-// accept checks a stream or consumer that the NATS user may not change. A difference that
-// can lose events or hold them up is a [*Refusal], another is logged.
-func (l *Log) accept(of string, all []Difference, fix string) error {
-	l.logger.Info("the NATS user may not change the " + of + ": it is checked only")
-	var bad []string
-	for _, d := range all {
-		text := d.text()
-		if d.Limit {
-			l.logger.Warn("the "+of+" is not as the settings say", "difference", text)
-		} else {
-			bad = append(bad, text)
-		}
-	}
-	if bad != nil {
-		return &Refusal{fmt.Errorf("%s cannot be used as it is, and the NATS user may not change it: %s", of, strings.Join(bad, "; ")), "change it: " + fix}
-	}
-	return nil
-}
-
-// checkPublish returns an error unless the user may publish below a subject. The message
-// names a stream that does not take it, so that nothing is stored.
-func (l *Log) checkPublish(ctx context.Context, subject string) error {
-	msg := nats.NewMsg(subject + ".clerksync.check.-.-.-")
-	msg.Header.Set(jetstream.ExpectedStreamHeader, "none")
-	err := l.permitted.ask(ctx, msg.Subject, func(ctx context.Context) error {
-		_, err := l.request(ctx, msg)
-		return err
-	})
-	if d, ok := errors.AsType[*deniedError](err); ok {
-		if !d.reply() {
-			d.subject = subject + ".>"
-		}
-		return d
-	}
-	if _, answered := errors.AsType[*refusedError](err); answered && !leaderless(err) {
-		return nil
-	}
-	return err
 }
 
 // metadata returns the metadata of the stream of events.
@@ -373,63 +298,6 @@ func sortedSet(words []string) []string {
 	words = slices.Clone(words)
 	slices.Sort(words)
 	return slices.Compact(words)
-}
-
-// Error codes of JetStream that jetstream does not name, each with the server's
-// identifier.
-const (
-	codeAccountResourcesExceeded jetstream.ErrorCode = 10002 // JSAccountResourcesExceededErr
-	codeClusterNoPeers           jetstream.ErrorCode = 10005 // JSClusterNoPeersErrF
-	codeInsufficientResources    jetstream.ErrorCode = 10023 // JSInsufficientResourcesErr
-	codeMaximumConsumers         jetstream.ErrorCode = 10026 // JSMaximumConsumersLimitErr
-	codeMaximumStreams           jetstream.ErrorCode = 10027 // JSMaximumStreamsLimitErr
-	codeStorageExceeded          jetstream.ErrorCode = 10047 // JSStorageResourcesExceededErr
-	codeInvalidConfig            jetstream.ErrorCode = 10052 // JSStreamInvalidConfigF
-	codeSubjectOverlap           jetstream.ErrorCode = 10065 // JSStreamSubjectOverlapErr
-	codeReplicasNotSupported     jetstream.ErrorCode = 10074 // JSStreamReplicasNotSupportedErr
-	codeMaxBytesRequired         jetstream.ErrorCode = 10113 // JSStreamMaxBytesRequired
-	codeMaxStreamBytesExceeded   jetstream.ErrorCode = 10122 // JSStreamMaxStreamBytesExceeded
-)
-
-// refused returns the error of a request to create or change something: a [*Refusal] when
-// it is known what to do about it, nil without an error.
-func refused(request string, err error) error {
-	if err == nil {
-		return nil
-	}
-	fix := remedy(err)
-	err = fmt.Errorf("%s: %w", request, err)
-	if fix == "" {
-		return err
-	}
-	return &Refusal{err, fix}
-}
-
-// remedy says what to do when JetStream refuses a configuration, "" when that is not known.
-func remedy(err error) string {
-	var refusal *jetstream.APIError
-	if !errors.As(err, &refusal) {
-		return ""
-	}
-	switch refusal.ErrorCode {
-	case codeSubjectOverlap:
-		return "another stream takes " + Subject + ".> or " + DeadSubject + ".>: delete it, or use another NATS account"
-	case codeReplicasNotSupported, codeClusterNoPeers:
-		return "CLERKSYNC_LOG_REPLICAS asks for more copies than there are servers with JetStream, or than CLERKSYNC_LOG_CLUSTER and CLERKSYNC_LOG_TAGS leave"
-	case codeStorageExceeded, codeInsufficientResources, codeAccountResourcesExceeded, codeMaxStreamBytesExceeded:
-		return "CLERKSYNC_LOG_MAX_BYTES or CLERKSYNC_DEAD_MAX_BYTES asks for more than the server or the account has"
-	case codeMaxBytesRequired:
-		return "set CLERKSYNC_LOG_MAX_BYTES and CLERKSYNC_DEAD_MAX_BYTES: the account takes no stream without a limit"
-	case codeMaximumConsumers:
-		return "the worker needs one consumer, and every command that reads events some more: let the account have more, or delete some"
-	case codeMaximumStreams:
-		return "the log needs two streams, " + Stream + " and " + DeadStream + ": let the account have more, or delete some"
-	case codeInvalidConfig:
-		if strings.Contains(refusal.Description, "update can not") {
-			return "JetStream cannot change this in place: export the events (clerksync events export), delete the stream, start, and import them"
-		}
-	}
-	return ""
 }
 
 // consumerConfig returns the configuration of the projector's consumer.
