@@ -73,8 +73,11 @@ func (a *App) connectNATS(context.Context) (_ stopFunc, err error) {
 		// While disconnected, a publish fails at once. A buffered one would be sent after
 		// the delivery was answered with 503.
 		nats.ReconnectBufSize(-1),
-		// A server that stops reading would block a writer, and all others behind it.
+		// A server that stops reading would block a writer, and all others behind it. One that
+		// has gone silent, as a frozen machine or a cut link does, is left after 6 s: by
+		// default it would be minutes, although the rest of a cluster works.
 		nats.FlusherTimeout(2 * time.Second),
+		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				logger.Warn("the connection to NATS was lost, connecting again", "err", err)
