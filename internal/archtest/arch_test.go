@@ -83,13 +83,14 @@ func TestImportsRunOneWay(t *testing.T) {
 		"internal/testkit": {
 			"internal/clerk", "internal/embedded/nats", "internal/embedded/postgres", "internal/eventlog", "internal/store", "internal/store/db",
 		},
-		"internal/archtest":   {},
-		"internal/bench":      {},
-		"internal/examples":   {},
-		"internal/deploytest": {},
-		"cmd/clerksync":       {"internal/cli"},
-		"sql":                 {},
-		"sql/rls":             {},
+		"internal/archtest":    {},
+		"internal/bench":       {},
+		"internal/clustertest": {},
+		"internal/deploytest":  {},
+		"internal/examples":    {},
+		"cmd/clerksync":        {"internal/cli"},
+		"sql":                  {},
+		"sql/rls":              {},
 	}
 	for _, p := range list(t, "./...") {
 		name := strings.TrimPrefix(p.ImportPath, module)

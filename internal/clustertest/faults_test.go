@@ -1,0 +1,92 @@
+package clustertest
+
+import (
+	"context"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clerksync/clerksync/internal/eventlog"
+	"github.com/clerksync/clerksync/internal/testkit"
+)
+
+// outageLimit is how long a receiver may acknowledge nothing after a node failed. NATS takes
+// 4 to 9 seconds to elect a leader; the rest is for a busy machine.
+const outageLimit = 40 * time.Second
+
+// TestNodesFail: while webhooks arrive, each node of a NATS cluster is killed and comes back,
+// the leaders among them; one is cut off from the network, and one is frozen. What was
+// acknowledged is applied once. Everything else was answered with 503.
+func TestNodesFail(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	began := time.Now()
+	c := startCluster(ctx, t)
+	databaseURL := testkit.DatabaseURL(t)
+	conn := applied(ctx, t, databaseURL)
+	d := newDeployment(t, c.urls(), databaseURL, "CLERKSYNC_LOG_REPLICAS=3")
+	receivers := []string{d.serve(ctx, "receiver").endpoint, d.serve(ctx, "receiver").endpoint}
+	for range 2 {
+		d.serve(ctx, "worker")
+	}
+	s := newSvix(ctx, t, receivers...)
+	s.awaitService(ctx)
+	c.awaitWhole(allGroups...)
+	t.Logf("the deployment is at work after %s", time.Since(began).Round(time.Millisecond))
+
+	fault := func(name, group string, n *node, happens, ends func()) {
+		t.Helper()
+		began := time.Now()
+		s.begin()
+		happens()
+		var elected *node
+		await(ctx, t, name+": there is a leader", func() (bool, any) {
+			elected = c.leader(group, n)
+			return elected != nil && elected != n, nil
+		})
+		after := time.Since(began)
+		s.awaitService(ctx)
+		ends()
+		c.awaitWhole(allGroups...)
+		s.awaitService(ctx)
+		all, worst := s.gaps()
+		t.Logf("%s: without service for %s, one receiver for %s; a leader after %s; whole after %s", name,
+			all.Round(time.Millisecond), worst.Round(time.Millisecond), after.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+		require.Less(t, worst, outageLimit, name)
+	}
+	left := map[*node]bool{}
+	for _, n := range c.nodes {
+		left[n] = true
+	}
+	kill := func(name, group string, n *node) {
+		t.Helper()
+		fault(name, group, n, func() { c.kill(n) }, func() { c.start(n) })
+		delete(left, n)
+	}
+	kill("leader of the events killed", eventlog.Stream, c.awaitLeader(eventlog.Stream))
+	kill("leader of the cluster killed", "", c.awaitLeader(""))
+	for len(left) > 0 {
+		for n := range left {
+			kill("node killed", eventlog.Stream, n)
+		}
+	}
+	n := c.awaitLeader(eventlog.Stream)
+	fault("leader of the events cut off", eventlog.Stream, n, func() {
+		for _, link := range c.links(n) {
+			link.Hang()
+		}
+	}, func() {
+		for _, link := range c.links(n) {
+			link.Restore("")
+		}
+	})
+	n = c.awaitLeader(eventlog.Stream)
+	fault("leader of the events frozen", eventlog.Stream, n,
+		func() { c.signal(n, syscall.SIGSTOP) }, func() { c.signal(n, syscall.SIGCONT) })
+
+	s.check(ctx, conn, c.urls())
+	t.Logf("all after %s", time.Since(began).Round(time.Millisecond))
+}
