@@ -2,10 +2,12 @@ package clustertest
 
 import (
 	"context"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/clerksync/clerksync/internal/eventlog"
@@ -89,4 +91,83 @@ func TestNodesFail(t *testing.T) {
 
 	s.check(ctx, conn, c.urls())
 	t.Logf("all after %s", time.Since(began).Round(time.Millisecond))
+}
+
+// TestNodeWithoutPeers: a node that has lost the others still answers its clients, and takes
+// nothing. A receiver and a worker that are connected to it go to another one.
+func TestNodeWithoutPeers(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	c := startCluster(ctx, t)
+	connect := func() *nats.Conn {
+		nc, err := nats.Connect(c.urls(), nats.DontRandomize(), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectBufSize(-1))
+		require.NoError(t, err)
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	receives, works := connect(), connect()
+	alone := c.nodes[0]
+	for _, nc := range []*nats.Conn{receives, works} {
+		require.Equal(t, alone.name, nc.ConnectedServerName())
+	}
+	var log *eventlog.Log
+	await(ctx, t, "the cluster takes a log", func() (ok bool, state any) {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // the cluster may not answer a request
+		defer cancel()
+		var err error
+		log, err = eventlog.Open(ctx, receives, eventlog.Options{Replicas: 3})
+		return err == nil, err
+	})
+	defer log.Close()
+	worker, err := eventlog.Attach(ctx, works)
+	require.NoError(t, err)
+	defer worker.Close()
+	delivered := make(chan string, 100)
+	var consumer sync.WaitGroup
+	defer consumer.Wait()
+	defer cancel()
+	consumer.Go(func() {
+		worker.Consume(ctx, func(m *eventlog.Message) {
+			m.Ack()
+			delivered <- m.Event.ID
+		})
+	})
+	store := func(id string) error {
+		_, err := log.Append(ctx, testkit.Event(id, "user.created", 1767225600000, testkit.UserData("user_1", "", "", 1, 1)))
+		return err
+	}
+	arrives := func(id string) {
+		t.Helper()
+		await(ctx, t, id+" is delivered", func() (bool, any) {
+			select {
+			case got := <-delivered:
+				return got == id, got
+			default:
+				return false, nil
+			}
+		})
+	}
+	require.NoError(t, store("msg_1"))
+	arrives("msg_1")
+	c.awaitWhole(allGroups...)
+
+	began := time.Now()
+	for _, link := range c.links(alone)[1:] { // clients stay
+		link.Hang()
+	}
+	await(ctx, t, "an event is stored", func() (bool, any) {
+		err := store("msg_2") // waits up to 8 s
+		return err == nil, err
+	})
+	stored := time.Since(began)
+	arrives("msg_2")
+	for _, nc := range []*nats.Conn{receives, works} {
+		require.NotEqual(t, alone.name, nc.ConnectedServerName())
+	}
+	t.Logf("an event was stored after %s, and delivered after %s", stored.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+	require.Less(t, stored, outageLimit)
+	for _, link := range c.links(alone)[1:] {
+		link.Restore("")
+	}
 }

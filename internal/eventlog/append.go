@@ -121,7 +121,12 @@ func (l *Log) publish(ctx context.Context, msg *nats.Msg) (Stored, error) {
 // publishRetried stores one message in a cluster. While there is no answer, it sends the
 // message again: the cluster stores an id once within duplicateWindow. A duplicate then
 // counts as stored, as it does when the message was sent before: it may be the first copy.
-func (l *Log) publishRetried(ctx context.Context, msg *nats.Msg, sentBefore bool) (Stored, error) {
+func (l *Log) publishRetried(ctx context.Context, msg *nats.Msg, sentBefore bool) (_ Stored, err error) {
+	defer func() {
+		if errors.Is(err, errNoAnswer) {
+			l.leaveNode()
+		}
+	}()
 	ctx, cancel := context.WithTimeoutCause(ctx, commitTimeout, noAnswer(commitTimeout))
 	defer cancel()
 	type answer struct {

@@ -99,7 +99,15 @@ func (l *Log) consume(ctx context.Context, deliver func(*Message)) error {
 			deliver(m)
 		},
 		jetstream.PullMaxMessagesWithBytesLimit(prefetch, prefetchBytes),
-		reportGone(failed),
+		reportGone(failed, func() {
+			if !l.replicated.Load() {
+				return
+			}
+			err := within(ctx, openTimeout, func(ctx context.Context) error { _, err := l.consumerInfo(ctx); return err })
+			if err != nil && ctx.Err() == nil {
+				l.leaveNode()
+			}
+		}),
 	)
 	if err != nil {
 		return fmt.Errorf("consume %s: %w", ConsumerName, err)
@@ -119,15 +127,19 @@ func (l *Log) consume(ctx context.Context, deliver func(*Message)) error {
 	return err
 }
 
-// reportGone sends the error when the consumer is gone from the server. The client
-// itself handles missing heartbeats and lost connections.
-func reportGone(gone chan<- error) jetstream.PullConsumeOpt {
+// reportGone sends the error when the consumer is gone from the server, and calls silent when
+// the server has sent nothing for long. The client itself handles missing heartbeats and lost
+// connections.
+func reportGone(gone chan<- error, silent func()) jetstream.PullConsumeOpt {
 	return jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-		if isGone(err) {
+		switch {
+		case isGone(err):
 			select {
 			case gone <- err:
 			default:
 			}
+		case errors.Is(err, jetstream.ErrNoHeartbeat):
+			silent()
 		}
 	})
 }

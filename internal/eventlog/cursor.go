@@ -140,7 +140,7 @@ func (c *cursor) start(ahead int) (err error) {
 			}
 		},
 		jetstream.PullMaxMessagesWithBytesLimit(ahead, scanAheadBytes),
-		reportGone(gone),
+		reportGone(gone, func() {}), // ask finds out
 	)
 	return err
 }

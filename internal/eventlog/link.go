@@ -17,8 +17,9 @@ type link struct {
 
 // life is the time from one connect to the loss of the connection.
 type life struct {
-	ctx context.Context
-	end context.CancelCauseFunc
+	ctx   context.Context
+	end   context.CancelCauseFunc
+	began time.Time
 }
 
 func newLink(nc *nats.Conn) *link {
@@ -32,7 +33,22 @@ func newLink(nc *nats.Conn) *link {
 
 func (k *link) begin() {
 	ctx, end := context.WithCancelCause(context.Background())
-	k.life.Store(&life{ctx, end})
+	k.life.Store(&life{ctx, end, time.Now()})
+}
+
+// leaveNode connects to another node of the cluster. This one answers its clients, but has
+// not answered for JetStream: it may have lost the other nodes. Each gets the time of a
+// commit, in which a leader may be elected.
+func (l *Log) leaveNode() {
+	life := l.link.life.Load()
+	if life.ctx.Err() != nil || time.Since(life.began) < commitTimeout {
+		return
+	}
+	life.end(errLost)
+	l.logger.Warn("JetStream does not answer through this NATS server, connecting to another")
+	if err := l.nc.ForceReconnect(); err != nil {
+		l.logger.Warn("the connection to NATS was not made again", "err", err)
+	}
 }
 
 // watch follows the connection until closing.
