@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -45,7 +46,8 @@ type svix struct {
 	newest    map[string]int64 // by user, the last version that was acknowledged
 	ids       map[string]bool  // of all that were acknowledged
 	busy      int              // answers 503
-	refused   int              // no answer: the receiver was going, or gone
+	refused   int              // connections
+	broken    int              // connections that ended without an answer
 	last      time.Time        // an acknowledgement
 	gap       time.Duration    // the longest time without one
 }
@@ -153,7 +155,11 @@ func (s *svix) attempt(ctx context.Context, client *http.Client, attempt int, id
 		if errors.As(err, &late) && late.Timeout() {
 			s.t.Errorf("no answer within %s", signing.Timeout)
 		}
-		s.refused++
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			s.refused++
+		} else {
+			s.broken++
+		}
 		return false
 	}
 	resp.Body.Close()
@@ -221,7 +227,7 @@ func (s *svix) awaitService(ctx context.Context) {
 		defer s.mu.Unlock()
 		for _, r := range s.receivers {
 			if r.acknowledged < goals[r] {
-				return false, fmt.Sprintf("%s: %d of %d, %d answers 503, %d without", r.endpoint, r.acknowledged, goals[r], s.busy, s.refused)
+				return false, fmt.Sprintf("%s: %d of %d, %d answers 503, %d refused, %d broken", r.endpoint, r.acknowledged, goals[r], s.busy, s.refused, s.broken)
 			}
 		}
 		return true, nil
@@ -297,5 +303,6 @@ func (s *svix) check(ctx context.Context, conn *pgx.Conn, natsURL string) {
 	for id := range s.ids {
 		require.Contains(s.t, stored, id)
 	}
-	s.t.Logf("%d webhooks acknowledged, %d answers 503, %d without an answer; the longest time without a row written %.1f s", len(s.ids), s.busy, s.refused, pause)
+	s.t.Logf("%d webhooks acknowledged; %d answers 503, %d connections refused, %d broken; the longest time without a row written %.1f s",
+		len(s.ids), s.busy, s.refused, s.broken, pause)
 }
