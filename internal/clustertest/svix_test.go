@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -35,7 +37,7 @@ const (
 // svix sends webhooks about changing users to several receivers, as Svix does through a load
 // balancer: signed, and again until a receiver answers with 2xx.
 type svix struct {
-	t      *testing.T
+	t      testing.TB
 	signer *signing.Signer
 	began  int64 // ms
 	stop   chan struct{}
@@ -61,7 +63,7 @@ type receiver struct {
 }
 
 // newSvix starts sending.
-func newSvix(ctx context.Context, t *testing.T, endpoints ...string) *svix {
+func newSvix(ctx context.Context, t testing.TB, endpoints ...string) *svix {
 	t.Helper()
 	signer, err := signing.NewSigner(secret)
 	require.NoError(t, err)
@@ -235,7 +237,7 @@ func (s *svix) awaitService(ctx context.Context) {
 }
 
 // applied makes the database write down every version of a user that it gets.
-func applied(ctx context.Context, t *testing.T, databaseURL string) *pgx.Conn {
+func applied(ctx context.Context, t testing.TB, databaseURL string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(ctx, databaseURL)
 	require.NoError(t, err)
@@ -260,7 +262,7 @@ func (s *svix) check(ctx context.Context, conn *pgx.Conn, natsURL string) {
 	require.False(s.t, s.t.Failed())
 	finished := time.Now()
 	await(ctx, s.t, "every user is up to date", func() (bool, any) {
-		rows, _ := conn.Query(ctx, "SELECT clerk_id, (extract(epoch FROM updated_at) * 1000)::bigint FROM clerk.users")
+		rows, _ := conn.Query(ctx, "SELECT clerk_id, (extract(epoch FROM updated_at) * 1000)::bigint FROM clerk.users WHERE clerk_id = ANY ($1)", slices.Collect(maps.Keys(s.newest)))
 		found := map[string]int64{}
 		var user string
 		var at int64
@@ -273,7 +275,7 @@ func (s *svix) check(ctx context.Context, conn *pgx.Conn, natsURL string) {
 				return false, fmt.Sprintf("%s has %d, want %d", user, found[user], at)
 			}
 		}
-		return len(found) == len(s.newest), len(found)
+		return true, nil
 	})
 	s.t.Logf("every user is up to date %s after the last webhook", time.Since(finished).Round(time.Millisecond))
 	var twice int

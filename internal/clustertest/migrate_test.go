@@ -1,0 +1,169 @@
+package clustertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clerksync/clerksync/internal/testkit"
+	"github.com/clerksync/clerksync/sql"
+)
+
+// lockLimit is how long a migration may make others wait for a lock.
+const lockLimit = time.Second
+
+// TestMigrationUnderLoad: clerksync migrate up on tables with many rows, from the version
+// before the newest, while receivers and workers run and applications read. No webhook fails,
+// and nobody waits long for a lock.
+func TestMigrationUnderLoad(t *testing.T) {
+	t.Parallel()
+	migrateUnderLoad(t, 200_000)
+}
+
+// BenchmarkMigrationUnderLoad is TestMigrationUnderLoad with a million users and a million
+// memberships.
+func BenchmarkMigrationUnderLoad(b *testing.B) { migrateUnderLoad(b, 1_000_000) }
+
+func migrateUnderLoad(t testing.TB, rows int) {
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	databaseURL := testkit.EmptyDatabaseURL(t)
+	newest := makeFormerVersion(ctx, t, databaseURL, rows)
+	conn := applied(ctx, t, databaseURL)
+	exec := func(statement string, args ...any) {
+		t.Helper()
+		_, err := conn.Exec(ctx, statement, args...)
+		require.NoError(t, err)
+	}
+
+	natsURL := testkit.NATS(t).URL()
+	d := newDeployment(t, natsURL, databaseURL)
+	// Workers start only on tables of their version. What they need of the newest migration,
+	// they try again until it is there.
+	exec("INSERT INTO clerk.clerksync_migrations (version_id, is_applied) VALUES ($1, true)", newest)
+	receivers := []string{d.serve(ctx, "receiver").endpoint, d.serve(ctx, "receiver").endpoint}
+	for range 2 {
+		d.serve(ctx, "worker")
+	}
+	exec("DELETE FROM clerk.clerksync_migrations WHERE version_id = $1", newest)
+	s := newSvix(ctx, t, receivers...)
+	s.awaitService(ctx)
+	s.begin()
+
+	p := startProbes(ctx, t, databaseURL)
+	began := time.Now()
+	d.start("migrate", "up").succeeds(ctx, t)
+	took := time.Since(began)
+	longest := p.stop()
+	s.awaitService(ctx)
+	all, _ := s.gaps()
+	s.check(ctx, conn, natsURL)
+	require.Zero(t, s.busy+s.refused+s.broken, "webhooks that failed")
+	t.Logf("%d users and as many memberships migrated within %s; the longest wait for a lock %s, without an acknowledgement %s",
+		rows, took.Round(time.Millisecond), longest.Round(time.Millisecond), all.Round(time.Millisecond))
+}
+
+// makeFormerVersion makes the tables as they were before the newest migration, with rows, and
+// returns the number of that migration.
+func makeFormerVersion(ctx context.Context, t testing.TB, databaseURL string, rows int) (newest int64) {
+	t.Helper()
+	began := time.Now()
+	st := testkit.OpenStore(t, databaseURL)
+	_, err := st.Pool().Exec(ctx, "CREATE SCHEMA clerk")
+	require.NoError(t, err)
+	db := stdlib.OpenDBFromPool(st.Pool())
+	defer db.Close()
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, sql.Migrations,
+		goose.WithTableName("clerksync_migrations"), goose.WithDisableGlobalRegistry(true))
+	require.NoError(t, err)
+	all := provider.ListSources()
+	_, err = provider.UpTo(ctx, all[len(all)-2].Version)
+	require.NoError(t, err)
+	_, err = st.Pool().Exec(ctx, strings.ReplaceAll(`
+		SET LOCAL session_replication_role = replica; -- no foreign keys are checked
+		SET LOCAL statement_timeout = 0;
+		INSERT INTO organizations (id, clerk_id) VALUES (gen_random_uuid(), 'org_1');
+		INSERT INTO users (id, clerk_id, email, primary_email, raw, created_at, updated_at)
+			SELECT md5('user' || i)::uuid, 'user_m' || i, 'm' || i || '@example.com', 'm' || i || '@example.com', '{"object": "user"}', now(), now() FROM generate_series(1, ROWS) AS i;
+		INSERT INTO org_memberships (id, clerk_id, user_id, org_id, role)
+			SELECT md5('membership' || i)::uuid, 'orgmem_m' || i, md5('user' || i)::uuid, 'org_1', 'org:member' FROM generate_series(1, ROWS) AS i;
+		INSERT INTO entity_heads (kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at)
+			SELECT kind, prefix || i, false, now(), now(), 'msg_' || i, 0, now()
+			FROM generate_series(1, ROWS) AS i, (VALUES ('user', 'user_m'), ('membership', 'orgmem_m')) AS kinds (kind, prefix);
+		-- Until migration 12, seats were heads.
+		INSERT INTO entity_heads (kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at)
+			SELECT 'seat', 'user_m' || i || '/org_1', false, now(), to_timestamp(0), 'orgmem_m' || i, 0, now()
+			FROM generate_series(1, ROWS) AS i WHERE to_regclass('seats') IS NULL;
+		ANALYZE`, "ROWS", strconv.Itoa(rows)))
+	require.NoError(t, err)
+	t.Logf("the rows are there after %s", time.Since(began).Round(time.Millisecond))
+	return all[len(all)-1].Version
+}
+
+// probes do what others do with the tables meanwhile.
+type probes struct {
+	t       testing.TB
+	end     context.CancelFunc
+	all     sync.WaitGroup
+	mu      sync.Mutex
+	longest time.Duration
+}
+
+func startProbes(ctx context.Context, t testing.TB, databaseURL string) *probes {
+	p := &probes{t: t}
+	ctx, p.end = context.WithCancel(ctx)
+	for _, table := range []string{"users", "organizations", "org_memberships", "entity_heads"} {
+		p.start(ctx, databaseURL, fmt.Sprintf("LOCK TABLE clerk.%s IN ROW EXCLUSIVE MODE", table))
+	}
+	p.start(ctx, databaseURL, "SELECT FROM clerk.entity_heads WHERE kind IN ('user', 'membership') AND clerk_id IN ('user_m1', 'orgmem_m1') FOR UPDATE")
+	p.start(ctx, databaseURL, "SELECT FROM clerk.users WHERE clerk_id = 'user_m1' FOR UPDATE")
+	return p
+}
+
+// start executes a statement again and again. PostgreSQL itself ends one that waits longer
+// than lockLimit for a lock.
+func (p *probes) start(ctx context.Context, databaseURL, statement string) {
+	p.t.Helper()
+	conn, err := pgx.Connect(ctx, databaseURL)
+	require.NoError(p.t, err)
+	_, err = conn.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d", lockLimit.Milliseconds()))
+	require.NoError(p.t, err)
+	p.all.Go(func() {
+		defer conn.Close(context.Background())
+		for ctx.Err() == nil {
+			began := time.Now()
+			_, err := conn.Exec(context.Background(), "BEGIN; "+statement+"; COMMIT")
+			var pg *pgconn.PgError
+			switch {
+			case errors.As(err, &pg) && pg.Code == pgerrcode.LockNotAvailable:
+				p.t.Errorf("waited longer than %s for a lock: %s", lockLimit, statement)
+				conn.Exec(context.Background(), "ROLLBACK")
+			case err != nil:
+				p.t.Error(err)
+				return
+			}
+			p.mu.Lock()
+			p.longest = max(p.longest, time.Since(began))
+			p.mu.Unlock()
+		}
+	})
+}
+
+// stop ends the probes and returns the longest time that one took.
+func (p *probes) stop() time.Duration {
+	p.end()
+	p.all.Wait()
+	return p.longest
+}
