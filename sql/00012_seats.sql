@@ -15,22 +15,7 @@ CREATE TABLE seats (
 WITH gone AS (DELETE FROM entity_heads WHERE kind = 'seat' RETURNING clerk_id, event_id, updated_at)
 INSERT INTO seats SELECT split_part(clerk_id, '/', 1), split_part(clerk_id, '/', 2), event_id, updated_at FROM gone;
 
--- lz4 compresses the same about five times as fast as the default. It is a matter of the
--- rows written from now on, and missing in a server that was built without it.
--- +goose StatementBegin
-DO $$
-BEGIN
-    ALTER TABLE users ALTER COLUMN raw SET COMPRESSION lz4;
-    ALTER TABLE organizations ALTER COLUMN raw SET COMPRESSION lz4;
-EXCEPTION WHEN feature_not_supported THEN
-    NULL;
-END
-$$;
--- +goose StatementEnd
-
 -- +goose Down
-ALTER TABLE organizations ALTER COLUMN raw SET COMPRESSION default;
-ALTER TABLE users ALTER COLUMN raw SET COMPRESSION default;
 INSERT INTO entity_heads (kind, clerk_id, deleted, updated_at, event_at, event_id, event_seq, applied_at)
 SELECT 'seat', user_id || '/' || org_id, false, membership_created_at, to_timestamp(0), membership_id, 0, now() FROM seats;
 DROP TABLE seats;

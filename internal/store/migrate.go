@@ -98,15 +98,48 @@ func (s *Store) Migrate(ctx context.Context, with ...string) ([]Migration, error
 			return applied, err
 		}
 		defer provider.Close()
-		results, err := provider.Up(ctx)
+		err = retryLocks(ctx, func() error {
+			results, err := provider.Up(ctx)
+			if partial, ok := errors.AsType[*goose.PartialError](err); ok {
+				results = partial.Applied
+			}
+			for _, r := range results {
+				applied = append(applied, set.migration(r.Source, time.Now()))
+			}
+			return err
+		})
 		if err != nil {
 			return applied, wrap("migrate", err)
 		}
-		for _, r := range results {
-			applied = append(applied, set.migration(r.Source, time.Now()))
-		}
 	}
 	return applied, nil
+}
+
+const (
+	// lockTimeout is how long a migration waits for a lock on a table. Everybody else who
+	// needs the table waits behind it.
+	lockTimeout = "500ms"
+
+	// A migration that does not get a lock is tried again after lockPause, for lockPatience.
+	lockPause    = time.Second
+	lockPatience = 5 * time.Minute
+)
+
+// retryLocks calls f until it gets its locks. An application that reads for long holds it up,
+// and it holds up nobody.
+func retryLocks(ctx context.Context, f func() error) error {
+	for began := time.Now(); ; {
+		err := f()
+		pg, ok := errors.AsType[*pgconn.PgError](err)
+		if !ok || pg.Code != pgerrcode.LockNotAvailable || time.Since(began) > lockPatience {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(lockPause):
+		}
+	}
 }
 
 // RemoveRLS takes back the set [RLS], and reports whether the tables had it. It changes
@@ -120,7 +153,7 @@ func (s *Store) RemoveRLS(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	defer provider.Close()
-	_, err = provider.DownTo(ctx, 0)
+	err = retryLocks(ctx, func() error { _, err := provider.DownTo(ctx, 0); return err })
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == pgerrcode.DependentObjectsStillExist {
 		return true, fmt.Errorf("%w by: %s", ErrRLSUsed, pg.Message)
 	}
@@ -276,7 +309,10 @@ func (s *Store) provider(set set) (*goose.Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the migration lock: %w", err)
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, stdlib.OpenDBFromPool(s.pool), set.files,
+	config := s.pool.Config().ConnConfig
+	config.RuntimeParams["lock_timeout"] = lockTimeout
+	config.RuntimeParams["statement_timeout"] = "0" // moving all rows of a table may take long
+	provider, err := goose.NewProvider(goose.DialectPostgres, stdlib.OpenDB(*config), set.files,
 		goose.WithSessionLocker(locker),
 		goose.WithTableName(set.table),
 		goose.WithDisableGlobalRegistry(true),
