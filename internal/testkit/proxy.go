@@ -1,9 +1,11 @@
 package testkit
 
 import (
+	"bytes"
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Proxy stands between a test and a server, and can cut the connections between the two.
@@ -15,6 +17,7 @@ type Proxy struct {
 	target  string
 	refuses bool
 	hangs   chan struct{} // nil: lets through; otherwise what arrives waits for its end
+	delay   time.Duration // of what passes, in each direction
 	conns   map[net.Conn]bool
 }
 
@@ -64,6 +67,14 @@ func (p *Proxy) Hang() {
 	p.hangs = make(chan struct{})
 }
 
+// Delay has what passes on later connections arrive later, in each direction. It takes
+// nothing from the rate.
+func (p *Proxy) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
 // Close ends it. It can be called again.
 func (p *Proxy) Close() {
 	p.listener.Close()
@@ -109,7 +120,11 @@ func (p *Proxy) serve() {
 			server.Close()
 		}
 		p.conns[client], p.conns[server] = true, true
+		delay := p.delay
 		p.mu.Unlock()
+		if delay > 0 {
+			client, server = p.late(client, delay), p.late(server, delay)
+		}
 		p.running.Go(func() { p.pass(client, server) })
 		p.running.Go(func() { p.pass(server, client) })
 	}
@@ -132,5 +147,49 @@ func (p *Proxy) pass(from, to net.Conn) {
 		if _, e := to.Write(buf[:n]); e != nil || err != nil {
 			return
 		}
+	}
+}
+
+// lateConn is a connection whose writes, and then its end, arrive late.
+type lateConn struct {
+	net.Conn
+	delay  time.Duration
+	queue  chan write
+	closed chan struct{}
+}
+
+type write struct {
+	due  time.Time
+	data []byte // nil at the end
+}
+
+func (p *Proxy) late(conn net.Conn, delay time.Duration) net.Conn {
+	c := &lateConn{conn, delay, make(chan write, 1024), make(chan struct{})}
+	p.running.Go(func() {
+		defer conn.Close()
+		defer close(c.closed)
+		for w := range c.queue {
+			<-time.After(time.Until(w.due))
+			if w.data == nil {
+				return
+			}
+			if _, err := conn.Write(w.data); err != nil {
+				return
+			}
+		}
+	})
+	return c
+}
+
+func (c *lateConn) Write(data []byte) (int, error) { return len(data), c.pass(bytes.Clone(data)) }
+
+func (c *lateConn) Close() error { return c.pass(nil) }
+
+func (c *lateConn) pass(data []byte) error {
+	select {
+	case c.queue <- write{time.Now().Add(c.delay), data}:
+		return nil
+	case <-c.closed:
+		return net.ErrClosed
 	}
 }
