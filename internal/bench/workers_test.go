@@ -46,7 +46,7 @@ func workers(b *testing.B, n, appliers, batch int, delay time.Duration, least fl
 				b.Fatal(err)
 			}
 			defer nc.Close()
-			log, err := eventlog.Attach(b.Context(), nc)
+			log, err := eventlog.Attach(b.Context(), nc, "")
 			if err != nil {
 				b.Fatal(err)
 			}

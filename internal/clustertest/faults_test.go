@@ -120,7 +120,7 @@ func TestNodeWithoutPeers(t *testing.T) {
 		return err == nil, err
 	})
 	defer log.Close()
-	worker, err := eventlog.Attach(ctx, works)
+	worker, err := eventlog.Attach(ctx, works, "")
 	require.NoError(t, err)
 	defer worker.Close()
 	delivered := make(chan string, 100)
