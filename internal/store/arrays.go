@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"slices"
@@ -14,7 +13,7 @@ import (
 // registerArrays has the arrays that make up most of a batch encoded in one piece. pgx
 // finds the elements by reflection, and lets its buffer grow by each of them: copied many
 // times over, the documents were a fifth of all that a worker allocated.
-func registerArrays(_ context.Context, conn *pgx.Conn) error {
+func registerArrays(conn *pgx.Conn) {
 	const version = 1 // of jsonb's binary format
 	registerArray(conn, pgtype.JSONBArrayOID, func(buf []byte, document json.RawMessage) []byte {
 		return append(append(buf, version), document...)
@@ -27,7 +26,6 @@ func registerArrays(_ context.Context, conn *pgx.Conn) error {
 	registerArray(conn, pgtype.UUIDArrayOID, func(buf []byte, id uuid.UUID) []byte {
 		return append(buf, id[:]...)
 	}, func(id uuid.UUID) int { return len(id) })
-	return nil
 }
 
 // null is the size of NULL.

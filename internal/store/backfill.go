@@ -53,11 +53,10 @@ type BackfillPage struct {
 // has them.
 func (s *Store) OpenBackfill(ctx context.Context) (*Backfill, error) {
 	const doing = "lock the backfill"
-	pooled, err := s.pool.Acquire(ctx)
+	conn, err := s.pool.session(ctx)
 	if err != nil {
 		return nil, wrap(doing, err)
 	}
-	conn := pooled.Hijack()
 	locked, err := s.q.BackfillLock(ctx, conn, s.schema)
 	if err == nil && !locked {
 		err = ErrBackfillRuns

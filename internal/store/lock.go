@@ -30,7 +30,7 @@ type head struct {
 // lock begins the transaction of a batch and reads what stands in the tables.
 func (s *Store) lock(ctx context.Context, conn *pgxpool.Conn, b *batch) (*found, error) {
 	p := new(roundTrip)
-	p.queued.Queue("begin")
+	begins := s.pool.begin(&p.queued)
 	inserted := s.q.HeadInsertMany(ctx, p, only(b.inserts()))
 	lock := &db.HeadLockManyParams{}
 	for _, k := range b.locks() {
@@ -51,7 +51,12 @@ func (s *Store) lock(ctx context.Context, conn *pgxpool.Conn, b *batch) (*found,
 	}
 
 	p.send(ctx, conn)
-	_, err := p.results.Exec() // begin
+	var err error
+	for range begins {
+		if _, e := p.results.Exec(); err == nil {
+			err = e
+		}
+	}
 	f := &found{heads: make(map[key]head, len(lock.Kind)), seats: make(map[seat]occupant, len(b.seats))}
 	var own []*db.HeadInsertManyRow
 	inserted.Query(collect(&own, &err))

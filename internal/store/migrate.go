@@ -78,11 +78,9 @@ func (e *pendingError) Unwrap() error { return ErrPending }
 // chosen. It returns those that it applied, also with an error, which is [ErrNewer] when
 // the tables are newer.
 func (s *Store) Migrate(ctx context.Context, with ...string) ([]Migration, error) {
-	if err := s.CheckMigrated(ctx); err != nil && !errors.Is(err, ErrPending) {
-		return nil, err
-	}
-	if err := s.createSchema(ctx); err != nil {
-		return nil, err
+	migrated := s.CheckMigrated(ctx)
+	if migrated != nil && !errors.Is(migrated, ErrPending) {
+		return nil, migrated
 	}
 	sets, err := s.chosenSets(ctx)
 	if err != nil {
@@ -90,6 +88,14 @@ func (s *Store) Migrate(ctx context.Context, with ...string) ([]Migration, error
 	}
 	if len(sets) == 1 && slices.Contains(with, RLS) {
 		sets = append(sets, chosenSet{set: rlsSet})
+	} else if migrated == nil {
+		return nil, nil
+	}
+	if err := s.pool.needSession(ctx); err != nil {
+		return nil, wrap("migrate", err)
+	}
+	if err := s.createSchema(ctx); err != nil {
+		return nil, err
 	}
 	var applied []Migration
 	for _, set := range sets {
@@ -148,6 +154,9 @@ func (s *Store) RemoveRLS(ctx context.Context) (bool, error) {
 	if sets, err := s.chosenSets(ctx); err != nil || len(sets) == 1 {
 		return false, err
 	}
+	if err := s.pool.needSession(ctx); err != nil {
+		return true, wrap("remove row-level security", err)
+	}
 	provider, err := s.provider(rlsSet)
 	if err != nil {
 		return false, err
@@ -169,26 +178,40 @@ func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 	}
 	var all []Migration
 	for _, set := range sets {
+		at, err := s.appliedAt(ctx, set)
+		if err != nil {
+			return nil, wrap("read migrations", err)
+		}
 		provider, err := s.provider(set.set)
 		if err != nil {
 			return nil, err
 		}
 		defer provider.Close()
-		if len(set.applied) == 0 { // goose would create its table in order to read it
-			for _, source := range provider.ListSources() {
-				all = append(all, set.migration(source, time.Time{}))
-			}
-			continue
-		}
-		status, err := provider.Status(ctx)
-		if err != nil {
-			return nil, wrap("read migrations", err)
-		}
-		for _, m := range status {
-			all = append(all, set.migration(m.Source, m.AppliedAt))
+		for _, source := range provider.ListSources() {
+			all = append(all, set.migration(source, at[source.Version]))
 		}
 	}
 	return all, nil
+}
+
+// appliedAt returns when the migrations of a set were applied. goose itself would need a
+// session for that, and create its table in order to read it.
+func (s *Store) appliedAt(ctx context.Context, set chosenSet) (map[int64]time.Time, error) {
+	at := make(map[int64]time.Time, len(set.applied))
+	if len(set.applied) == 0 {
+		return at, nil
+	}
+	rows, err := s.pool.Query(ctx, "SELECT version_id, tstamp FROM "+set.table+" WHERE is_applied")
+	if err != nil {
+		return nil, err
+	}
+	var version int64
+	var applied time.Time
+	_, err = pgx.ForEachRow(rows, []any{&version, &applied}, func() error {
+		at[version] = applied
+		return nil
+	})
+	return at, err
 }
 
 // CheckMigrated returns [ErrNewer] when the tables are newer than this version of
@@ -229,11 +252,13 @@ func (s *Store) chosenSets(ctx context.Context) ([]chosenSet, error) {
 	sets := []chosenSet{{set: tableSet}}
 	var version int64
 	var optional bool
-	rows, _ := s.pool.Query(ctx, "SELECT version_id, to_regclass('"+rlsSet.table+"') IS NOT NULL FROM "+tableSet.table+" WHERE is_applied AND version_id > 0") // ForEachRow returns its error
-	_, err := pgx.ForEachRow(rows, []any{&version, &optional}, func() error {
-		sets[0].applied = append(sets[0].applied, version)
-		return nil
-	})
+	rows, err := s.pool.Query(ctx, "SELECT version_id, to_regclass('"+rlsSet.table+"') IS NOT NULL FROM "+tableSet.table+" WHERE is_applied AND version_id > 0")
+	if err == nil {
+		_, err = pgx.ForEachRow(rows, []any{&version, &optional}, func() error {
+			sets[0].applied = append(sets[0].applied, version)
+			return nil
+		})
+	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == pgerrcode.UndefinedTable {
 		return sets, s.checkUsage(ctx)
@@ -241,7 +266,10 @@ func (s *Store) chosenSets(ctx context.Context) ([]chosenSet, error) {
 	if err != nil || !optional {
 		return sets, wrap("read migrations", err)
 	}
-	rows, _ = s.pool.Query(ctx, "SELECT version_id FROM "+rlsSet.table+" WHERE is_applied AND version_id > 0") // as above
+	rows, err = s.pool.Query(ctx, "SELECT version_id FROM "+rlsSet.table+" WHERE is_applied AND version_id > 0")
+	if err != nil {
+		return sets, wrap("read migrations", err)
+	}
 	applied, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	if len(applied) > 0 { // goose's table is there after an attempt that failed, too
 		sets = append(sets, chosenSet{rlsSet, applied})
@@ -302,6 +330,19 @@ func (s *Store) createSchema(ctx context.Context) error {
 	}))
 }
 
+// setUpMigration gives a session the settings of the pool's, but for the time limits: moving
+// all rows of a table may take long.
+func (s *Store) setUpMigration(ctx context.Context, conn *pgx.Conn) error {
+	settings := s.pool.settings()
+	settings["lock_timeout"], settings["statement_timeout"] = lockTimeout, "0"
+	for name, value := range settings {
+		if _, err := conn.Exec(ctx, "SELECT set_config($1, $2, false)", name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *Store) provider(set set) (*goose.Provider, error) {
 	// Retry every second, for five minutes. goose's five seconds would delay the start of
 	// the second of two processes by as much.
@@ -309,10 +350,7 @@ func (s *Store) provider(set set) (*goose.Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the migration lock: %w", err)
 	}
-	config := s.pool.Config().ConnConfig
-	config.RuntimeParams["lock_timeout"] = lockTimeout
-	config.RuntimeParams["statement_timeout"] = "0" // moving all rows of a table may take long
-	provider, err := goose.NewProvider(goose.DialectPostgres, stdlib.OpenDB(*config), set.files,
+	provider, err := goose.NewProvider(goose.DialectPostgres, stdlib.OpenDB(*s.pool.Config().ConnConfig, stdlib.OptionAfterConnect(s.setUpMigration)), set.files,
 		goose.WithSessionLocker(locker),
 		goose.WithTableName(set.table),
 		goose.WithDisableGlobalRegistry(true),

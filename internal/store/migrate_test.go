@@ -130,6 +130,8 @@ func TestCheckMigratedIsOneStatement(t *testing.T) {
 	traced, err := s.Traced(t.Context(), &count)
 	require.NoError(t, err)
 	defer traced.Close()
+	require.NoError(t, traced.Ping(t.Context())) // connects
+	count.Store(0)
 	require.NoError(t, traced.CheckMigrated(t.Context()))
 	require.EqualValues(t, 1, count.Load())
 }

@@ -48,7 +48,7 @@ func Permanent(err error) bool {
 	var refusal *serverError
 	var connect *pgconn.ConnectError
 	switch {
-	case errors.Is(err, ErrPending), errors.Is(err, ErrNewer):
+	case errors.Is(err, ErrPending), errors.Is(err, ErrNewer), errors.Is(err, ErrPooler):
 		return true
 	case errors.As(err, &refusal):
 		return permanent(refusal.code)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/clerksync/clerksync/internal/store/db"
 )
@@ -24,7 +23,7 @@ const readTimeout = 3 * time.Second
 // of a [Store]: their planner is free to scan and sort, they read only, and a flood of
 // requests leaves those that apply events alone. It is safe for concurrent use.
 type Reader struct {
-	pool     *pgxpool.Pool
+	pool     *pool
 	q        *db.Queries
 	schema   string
 	policies policies
@@ -35,7 +34,7 @@ type Reader struct {
 // OpenReader makes a pool of connections. It does not connect. Without MaxConns, the pool
 // has as many connections as pool_max_conns in the URL says, and else pgx's default.
 func OpenReader(ctx context.Context, o Options) (*Reader, error) {
-	config, err := poolConfig(o, map[string]string{
+	pool, err := openPool(ctx, o, map[string]string{
 		"statement_timeout":                   fmt.Sprintf("%dms", readTimeout.Milliseconds()),
 		"idle_in_transaction_session_timeout": "10s",
 		"default_transaction_read_only":       "on",
@@ -48,10 +47,6 @@ func OpenReader(ctx context.Context, o Options) (*Reader, error) {
 	})
 	if err != nil {
 		return nil, err
-	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
 	}
 	return &Reader{pool: pool, q: db.New(), schema: o.Schema}, nil
 }
@@ -72,7 +67,11 @@ func (r *Reader) begin(ctx context.Context, v Viewer) (*pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pipeline{pool: r.pool, rewrite: r.testOnlyRewrite}
+	p, err := r.pool.pipeline(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.rewrite = r.testOnlyRewrite
 	if bound {
 		_ = r.q.ReaderEnter(ctx, p, string(v.Claims)) // sent with the query, whose error it becomes
 	}

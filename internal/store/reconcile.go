@@ -88,11 +88,10 @@ func (l *ReconcileLock) Take(ctx context.Context) (bool, error) {
 		}
 		_ = l.Close() // the session is gone, and the lock with it
 	}
-	pooled, err := l.s.pool.Acquire(ctx)
+	conn, err := l.s.pool.session(ctx)
 	if err != nil {
 		return false, wrap(doing, err)
 	}
-	conn := pooled.Hijack()
 	locked, err := l.s.q.ReconcileLock(ctx, conn, l.s.schema)
 	if err != nil || !locked {
 		return false, wrap(doing, errors.Join(err, conn.Close(context.WithoutCancel(ctx))))

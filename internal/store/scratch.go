@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/clerksync/clerksync/internal/store/db"
 )
@@ -45,12 +44,14 @@ func scratchSchema(schema string) string {
 func (s *Store) CreateScratch(ctx context.Context) (scratch *Store, drop func(context.Context) error, err error) {
 	const doing = "make the scratch tables"
 	schema := scratchSchema(s.schema)
-	pooled, err := s.pool.Acquire(ctx)
-	if err != nil {
+	if err := s.pool.needSession(ctx); err != nil {
 		return nil, nil, wrap(doing, err)
 	}
 	// The connection holds the lock and does nothing else.
-	conn := pooled.Hijack()
+	conn, err := s.pool.session(ctx)
+	if err != nil {
+		return nil, nil, wrap(doing, err)
+	}
 	defer func() {
 		if err != nil {
 			err = wrap(doing, errors.Join(err, closeScratch(context.WithoutCancel(ctx), conn)))
@@ -127,9 +128,9 @@ func dropScratch(ctx context.Context, conn *pgx.Conn, schema string) error {
 
 // openScratch opens a store on an empty schema and makes the tables in it.
 func (s *Store) openScratch(ctx context.Context, schema string) (*Store, error) {
-	config := s.pool.Config()
-	config.ConnConfig.RuntimeParams["search_path"] = pgx.Identifier{schema}.Sanitize()
-	pool, err := pgxpool.NewWithConfig(ctx, config)
+	settings := s.pool.settings()
+	settings["search_path"] = pgx.Identifier{schema}.Sanitize()
+	pool, err := newPool(ctx, s.pool.Config(), settings)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,14 +25,14 @@ type Options struct {
 
 // Store reads and writes the synced tables. It is safe for concurrent use.
 type Store struct {
-	pool   *pgxpool.Pool
+	pool   *pool
 	q      *db.Queries
 	schema string
 }
 
 // Open makes a pool of connections. It does not connect: see [Store.Ping].
 func Open(ctx context.Context, o Options) (*Store, error) {
-	config, err := poolConfig(o, map[string]string{
+	pool, err := openPool(ctx, o, map[string]string{
 		"statement_timeout":                   "60s",
 		"idle_in_transaction_session_timeout": "60s",
 		// Every statement finds its rows by key, and joins in the order in which it is
@@ -45,16 +47,16 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
-	}
 	return &Store{pool: pool, q: db.New(), schema: o.Schema}, nil
 }
 
-// poolConfig returns the configuration of a pool whose connections have the given settings,
-// unless the URL has others.
-func poolConfig(o Options, settings map[string]string) (*pgxpool.Config, error) {
+// startup are the parameters of a URL that a session begins with. A pooler knows them too,
+// but for the last. All others are set when it has begun.
+var startup = []string{"application_name", "client_encoding", "datestyle", "timezone", "standard_conforming_strings", "options"}
+
+// openPool makes a pool whose connections have the given settings, unless the URL has
+// others.
+func openPool(ctx context.Context, o Options, settings map[string]string) (*pool, error) {
 	if o.Schema == "" {
 		return nil, errors.New("open database: no schema is named")
 	}
@@ -66,20 +68,22 @@ func poolConfig(o Options, settings map[string]string) (*pgxpool.Config, error) 
 	if o.MaxConns > 0 {
 		config.MaxConns = o.MaxConns
 	}
-	settings["application_name"] = cmp.Or(o.ApplicationName, "clerksync")
-	settings["timezone"] = "UTC"
 	params := config.ConnConfig.RuntimeParams
-	for key, value := range settings {
-		if _, ok := params[key]; !ok {
-			params[key] = value
+	delete(params, "pgbouncer") // Prisma's, in URLs that Supabase shows
+	for name, value := range params {
+		if !slices.Contains(startup, strings.ToLower(name)) {
+			settings[name] = value
+			delete(params, name)
 		}
 	}
-	config.AfterConnect = registerArrays
-	params["search_path"] = pgx.Identifier{o.Schema}.Sanitize()
+	settings["search_path"] = pgx.Identifier{o.Schema}.Sanitize()
+	for name, value := range map[string]string{"application_name": cmp.Or(o.ApplicationName, "clerksync"), "timezone": "UTC"} {
+		params[name] = cmp.Or(params[name], value)
+	}
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = 10 * time.Second
 	}
-	return config, nil
+	return newPool(ctx, config, settings)
 }
 
 // Ping checks that the database answers.
@@ -89,4 +93,4 @@ func (s *Store) Ping(ctx context.Context) error { return wrap("ping PostgreSQL",
 func (s *Store) Close() { s.pool.Close() }
 
 // Pool returns the pool, for tests that query the tables.
-func (s *Store) Pool() *pgxpool.Pool { return s.pool }
+func (s *Store) Pool() *pgxpool.Pool { return s.pool.Pool }
