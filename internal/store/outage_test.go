@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/clerksync/clerksync/internal/store"
@@ -154,4 +155,30 @@ func TestParameterThatPostgreSQLRefuses(t *testing.T) {
 	err = applied(testkit.OpenStore(t, u.String()))
 	require.ErrorContains(t, err, "SQLSTATE 22023")
 	require.False(t, errors.Is(err, store.ErrRefused), err)
+}
+
+// TestDemotedServer: a server that became read-only keeps its sessions. Each is given up
+// with its first refusal, so that the next connection looks for the primary.
+func TestDemotedServer(t *testing.T) {
+	t.Parallel()
+	s := testkit.Store(t)
+	var demoted []*pgxpool.Conn
+	for range 3 {
+		conn, err := s.Pool().Acquire(t.Context())
+		require.NoError(t, err)
+		_, err = conn.Exec(t.Context(), "SET default_transaction_read_only = on")
+		require.NoError(t, err)
+		demoted = append(demoted, conn)
+	}
+	for _, conn := range demoted {
+		conn.Release()
+	}
+	for range 3 {
+		err := applied(s)
+		require.ErrorContains(t, err, "SQLSTATE 25006")
+		require.Equal(t, "PostgreSQL is read-only", store.Outage(err))
+		require.False(t, store.Permanent(err))
+		require.NotErrorIs(t, err, store.ErrRefused)
+	}
+	require.NoError(t, applied(s))
 }

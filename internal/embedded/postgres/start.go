@@ -243,7 +243,7 @@ type postmaster struct {
 }
 
 // readPostmaster reads dir/postmaster.pid: the process id in the first line, the status in the eighth. It returns zero
-// when the file is missing, or incomplete.
+// when the file is missing, or incomplete. A standby is ready when it can be read.
 func readPostmaster(dir string) postmaster {
 	text, err := os.ReadFile(filepath.Join(dir, "postmaster.pid"))
 	if err != nil {
@@ -254,7 +254,7 @@ func readPostmaster(dir string) postmaster {
 	if err != nil {
 		return postmaster{}
 	}
-	return postmaster{pid: pid, ready: len(lines) >= 8 && strings.HasPrefix(lines[7], "ready")}
+	return postmaster{pid: pid, ready: len(lines) >= 8 && (strings.HasPrefix(lines[7], "ready") || strings.HasPrefix(lines[7], "standby"))}
 }
 
 // maxSocketFolder bounds the path of the folder above: macOS has 103 bytes for a socket's path (Linux 107), less the
