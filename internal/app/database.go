@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,7 +103,7 @@ func (a *App) prepareUntilDone(ctx context.Context, began time.Time) error {
 // prepareDatabase makes one attempt.
 func (a *App) prepareDatabase(ctx context.Context, st *store.Store) error {
 	if err := st.Ping(ctx); err != nil {
-		return fmt.Errorf("%w; is DATABASE_URL right, and is the server running?", err)
+		return fmt.Errorf("%w; %s", err, cmp.Or(store.Fix(err), "is DATABASE_URL right, and is the server running?"))
 	}
 	if a.o.Migrate {
 		applied, err := st.Migrate(ctx, a.o.With...)

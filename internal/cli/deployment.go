@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -159,7 +160,7 @@ func (l *local) openStore(s *session, d config.Database) (*store.Store, error) {
 	}
 	if err := st.Ping(s.ctx); err != nil {
 		st.Close()
-		return nil, withHint(err, "start the server, or correct DATABASE_URL")
+		return nil, withHint(err, "%s", cmp.Or(store.Fix(err), "start the server, or correct DATABASE_URL"))
 	}
 	return st, nil
 }

@@ -34,6 +34,10 @@ func Outage(err error) string {
 		return outageOf(refusal.code)
 	case errors.As(err, &pg):
 		return outageOf(pg.Code)
+	case unverified(err), refusesTLS(err), refusesCertificate(err):
+		return "PostgreSQL cannot be reached over TLS"
+	case errors.Is(err, pgconn.ErrReadOnlyConnection), errors.Is(err, pgconn.ErrStandbyConnection):
+		return "PostgreSQL has no primary among the servers of DATABASE_URL"
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist): // the latter: there is no socket
 		return "PostgreSQL refuses connections"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
@@ -72,6 +76,8 @@ func permanentConnect(connect *pgconn.ConnectError) bool {
 			if !permanent(pg.Code) {
 				return false
 			}
+			refused = true
+		case unverified(attempt), refusesTLS(attempt):
 			refused = true
 		case errors.Is(attempt, syscall.ECONNREFUSED) && oneHost(connect.Config):
 			// The server does not listen on this one of the host's addresses, as on ::1 of

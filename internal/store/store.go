@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -62,8 +61,7 @@ func openPool(ctx context.Context, o Options, settings map[string]string) (*pool
 	}
 	config, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
-		// The parser's error quotes the URL, and so the password.
-		return nil, fmt.Errorf("parse DATABASE_URL: it is not of the form postgres://user:password@host:port/database")
+		return nil, parseError(err)
 	}
 	if o.MaxConns > 0 {
 		config.MaxConns = o.MaxConns
