@@ -14,9 +14,11 @@ SELECT
     clock_timestamp()::timestamptz AS at;
 
 -- name: PrivilegeMissingList :many
--- Returns the privileges on the given tables that the worker needs and the role lacks.
+-- Returns the privileges that the worker needs and the role lacks: on the given tables, and
+-- on the lists of migrations.
 SELECT t.name::text AS table_name, p.privilege::text AS privilege
-FROM unnest(@table_name::text[]) WITH ORDINALITY AS t (name, position)
+FROM unnest(@table_name::text[] || ARRAY['clerksync_migrations', 'clerksync_rls_migrations']) WITH ORDINALITY AS t (name, position)
 CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS p (privilege, position)
 WHERE NOT has_table_privilege(to_regclass(t.name), p.privilege)
+    AND (p.privilege = 'SELECT' OR t.name <> ALL (ARRAY['clerksync_migrations', 'clerksync_rls_migrations']))
 ORDER BY t.position, p.position;

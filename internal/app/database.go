@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/eventlog"
 	"github.com/clerksync/clerksync/internal/lag"
 	"github.com/clerksync/clerksync/internal/store"
@@ -105,6 +106,9 @@ func (a *App) prepareDatabase(ctx context.Context, st *store.Store) error {
 	if err := st.Ping(ctx); err != nil {
 		return fmt.Errorf("%w; %s", err, cmp.Or(store.Fix(err), "is DATABASE_URL right, and is the server running?"))
 	}
+	if err := a.checkWorker(ctx, st, (*store.Inspection).ReadOnlyFault); err != nil {
+		return err
+	}
 	if a.o.Migrate {
 		applied, err := st.Migrate(ctx, a.o.With...)
 		if err != nil && !errors.Is(err, store.ErrNewer) { // CheckMigrated returns it again
@@ -114,6 +118,9 @@ func (a *App) prepareDatabase(ctx context.Context, st *store.Store) error {
 			a.o.Logger.Info("migration applied", "version", m.Version, "name", m.Name)
 		}
 	}
+	if err := a.checkWorker(ctx, st, (*store.Inspection).PrivilegeFault); err != nil {
+		return err
+	}
 	err := st.CheckMigrated(ctx)
 	switch {
 	case errors.Is(err, store.ErrPending):
@@ -122,6 +129,22 @@ func (a *App) prepareDatabase(ctx context.Context, st *store.Store) error {
 		return fmt.Errorf("%w; run the newer clerksync that migrated them", err)
 	}
 	return err
+}
+
+// checkWorker returns a fault that keeps a worker from writing. An API alone may read from a
+// standby.
+func (a *App) checkWorker(ctx context.Context, st *store.Store, find func(*store.Inspection) *store.Fault) error {
+	if !a.o.Roles.Has(config.RoleWorker) {
+		return nil
+	}
+	i, err := st.Inspect(ctx)
+	if err != nil {
+		return err
+	}
+	if fault := find(i); fault != nil {
+		return fault
+	}
+	return nil
 }
 
 // checkLog compares the event log with the one that the rows come from, before the first

@@ -22,6 +22,7 @@ import (
 	svix "github.com/svix/svix-webhooks/go"
 
 	"github.com/clerksync/clerksync/internal/app"
+	"github.com/clerksync/clerksync/internal/config"
 	"github.com/clerksync/clerksync/internal/embedded/postgres"
 	"github.com/clerksync/clerksync/internal/testkit"
 )
@@ -247,19 +248,55 @@ func TestReplayAfterAFailoverThatLostCommits(t *testing.T) {
 	post(5)
 	p.await(p.standby, "SELECT count(*)::text FROM clerk.users", "35")
 
-	command := func(args ...string) (string, error) {
-		cmd := exec.Command(s.binary, args...)
-		cmd.Env = append(os.Environ(), "CLERKSYNC_DATA_DIR="+s.dir, "DATABASE_URL=", "NATS_URL=")
-		out, err := cmd.CombinedOutput()
-		return string(out), err
-	}
-	out, err := command("verify", "--json")
+	out, err := s.command("", "verify", "--json")
 	require.Error(t, err, out)
-	out, err = command("replay", "--since", "1h", "--json")
+	out, err = s.command("", "replay", "--since", "1h", "--json")
 	require.NoError(t, err, out)
 	require.Contains(t, out, `"applied":12`, out)
 	require.Contains(t, out, `"duplicate":35`, out)
 	require.Equal(t, "47", p.ask(p.standby, "SELECT count(*)::text FROM clerk.users"))
-	out, err = command("verify")
+	out, err = s.command("", "verify")
 	require.NoError(t, err, out)
+}
+
+// TestStandbyIsRefused to a worker, unless the URL also names the primary and asks for it.
+func TestStandbyIsRefused(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	_, err := testkit.OpenStore(t, p.primary.URL("clerksync")).Migrate(t.Context())
+	require.NoError(t, err)
+	p.await(p.standby, "SELECT count(*)::text FROM clerk.users", "0")
+	primary, standby, _ := strings.Cut(p.hosts, ",")
+	turned := fmt.Sprintf("postgres://postgres:%s@%s,%s/clerksync?sslmode=disable", p.password, standby, primary)
+	for _, u := range []string{p.standby.URL("clerksync"), turned} {
+		for _, migrate := range []bool{false, true} {
+			_, err := app.Start(t.Context(), options(t, database(u), func(o *app.Options) { o.Migrate = migrate }))
+			require.EqualError(t, err, "DATABASE_URL leads to a standby, which is read-only; name the primary in it, or all servers and target_session_attrs=read-write")
+		}
+	}
+	o := options(t, database(turned+"&target_session_attrs=read-write"))
+	a := start(t, o)
+	post(t, a, "msg_1")
+	awaitLag(t, a, "applied", func(l lag) bool { return l.InStep && *l.Pending == 0 && l.EndToEnd != nil })
+
+	// An API alone reads there.
+	issuer := testkit.NewTokenIssuer(t)
+	api := start(t, options(t, database(p.standby.URL("clerksync")), withTokens(issuer), func(o *app.Options) {
+		o.Roles, o.Config.SigningSecrets = config.RoleAPI, nil
+	}))
+	status, checks := readiness(t, api)
+	require.Equal(t, 200, status, checks)
+
+	// Without a primary it waits for one.
+	require.NoError(t, a.Stop())
+	p.await(p.standby, "SELECT count(*)::text FROM clerk.users", "1")
+	database(p.standby.URL("clerksync") + "&target_session_attrs=read-write")(&o)
+	a = start(t, o)
+	l := awaitLag(t, a, "it waits", func(l lag) bool { return l.State == "stuck" })
+	require.Equal(t, "postgresql", l.Cause)
+	require.Contains(t, l.Verdict, "PostgreSQL has no primary among the servers of DATABASE_URL")
+	p.kill()
+	p.promote()
+	post(t, a, "msg_2")
+	awaitLag(t, a, "applied", func(l lag) bool { return l.InStep && *l.Pending == 0 && l.EndToEnd != nil })
 }

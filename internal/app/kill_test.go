@@ -159,6 +159,8 @@ type server struct {
 	dir      string
 	database string
 	output   *os.File
+	args     []string // of serve
+	env      []string
 
 	process *exec.Cmd
 	mu      sync.Mutex
@@ -168,7 +170,7 @@ type server struct {
 
 func newServer(t *testing.T) *server {
 	t.Helper()
-	s := &server{t: t, dir: filepath.Join(t.TempDir(), "data"), database: testkit.EmptyDatabaseURL(t), up: make(chan struct{})}
+	s := &server{t: t, dir: filepath.Join(t.TempDir(), "data"), database: testkit.EmptyDatabaseURL(t), args: []string{"--migrate"}, up: make(chan struct{})}
 	s.binary = filepath.Join(t.TempDir(), "clerksync")
 	build := exec.Command("go", "build", "-o", s.binary, "github.com/clerksync/clerksync/cmd/clerksync")
 	out, err := build.CombinedOutput()
@@ -188,8 +190,8 @@ func newServer(t *testing.T) *server {
 // start starts the process and returns when it has logged its address.
 func (s *server) start() {
 	s.t.Helper()
-	s.process = exec.Command(s.binary, "serve", "--migrate")
-	s.process.Env = append(os.Environ(),
+	s.process = exec.Command(s.binary, append([]string{"serve"}, s.args...)...)
+	s.process.Env = append(append(os.Environ(), s.env...),
 		"CLERKSYNC_DATA_DIR="+s.dir, "DATABASE_URL="+s.database, "CLERKSYNC_ADDR=127.0.0.1:0",
 		"CLERKSYNC_ADMIN_ADDR=127.0.0.1:0", "CLERK_WEBHOOK_SIGNING_SECRET="+secret, "NATS_URL=", "CLERKSYNC_BATCH=20")
 	s.process.Stdout, s.process.Stderr = s.output, s.output
@@ -259,4 +261,13 @@ func (s *server) tail() string {
 		return err.Error()
 	}
 	return string(data[max(0, len(data)-1500):])
+}
+
+// command runs a command beside the process. It has the process's database unless one is
+// given.
+func (s *server) command(database string, args ...string) (string, error) {
+	cmd := exec.Command(s.binary, args...)
+	cmd.Env = append(os.Environ(), "CLERKSYNC_DATA_DIR="+s.dir, "DATABASE_URL="+database, "NATS_URL=")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }

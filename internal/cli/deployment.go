@@ -80,7 +80,7 @@ func (d *deployment) openLog(s *session) (*eventlog.Log, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := d.checkSame(); err != nil {
+	if err := d.checkSame(s, log); err != nil {
 		done()
 		return nil, nil, err
 	}
@@ -92,8 +92,9 @@ func (d *deploymentLog) openLog(s *session) (*eventlog.Log, func(), error) {
 }
 
 // checkSame refuses to combine what one flag names with what the process running here has
-// of another deployment: rows and events of two deployments tell a false story.
-func (d *deployment) checkSame() error {
+// of another deployment: rows and events of two deployments tell a false story. One database
+// has many URLs, for another role or past a pooler: its rows tell which log they are of.
+func (d *deployment) checkSame(s *session, log *eventlog.Log) error {
 	if (d.URL == "") == (d.NATSURL == "") {
 		return nil
 	}
@@ -101,12 +102,23 @@ func (d *deployment) checkSame() error {
 	switch {
 	case err != nil: // there is nothing to combine with; opening it says so
 		return nil
-	case d.NATSURL == "" && d.URL.Reveal() != running.DatabaseURL:
+	case d.NATSURL == "" && d.URL.Reveal() != running.DatabaseURL && !d.rowsOf(s, log):
 		return withHint(errors.New("the clerksync running here uses another database than DATABASE_URL"), "set NATS_URL too")
 	case d.URL == "" && running.DatabaseURL != "" && d.NATSURL.Reveal() != running.NATSURL:
 		return withHint(errors.New("the clerksync running here uses another event log than NATS_URL"), "set DATABASE_URL too")
 	}
 	return nil
+}
+
+// rowsOf reports whether the rows of the database are of a log.
+func (d *deployment) rowsOf(s *session, log *eventlog.Log) bool {
+	st, err := d.openStore(s)
+	if err != nil {
+		return false
+	}
+	defer st.Close()
+	row, err := st.EventLog(s.ctx)
+	return err == nil && row != nil && row.LogID == log.ID()
 }
 
 // running returns how to reach the process in the data folder. The error is

@@ -32,10 +32,11 @@ func checkPostgreSQL(ctx context.Context, r *Report, o Options) {
 	switch {
 	case i.VersionNumber < store.OldestVersion*10000:
 		r.add("postgresql", Failed, "PostgreSQL "+i.Version+" is too old", fmt.Sprintf("move to PostgreSQL %d or newer", store.OldestVersion))
-	case writes && i.Standby:
-		r.add("postgresql", Failed, "this is a standby, which is read-only", "name the primary in DATABASE_URL")
-	case writes && i.ReadOnly:
-		r.add("postgresql", Failed, "PostgreSQL is read-only", "name the primary in DATABASE_URL, or lift default_transaction_read_only")
+	case writes && i.ReadOnlyFault() != nil:
+		f := i.ReadOnlyFault()
+		r.add("postgresql", Failed, f.Seen, f.Fix)
+	case i.Pooled:
+		r.ok("postgresql", "PostgreSQL "+i.Version+", behind a pooler")
 	default:
 		r.ok("postgresql", "PostgreSQL "+i.Version)
 	}
@@ -100,16 +101,9 @@ func checkPrivileges(r *Report, i *store.Inspection) {
 	switch {
 	case !i.SchemaExists:
 		r.unchecked("there are no tables", "privileges")
-	case !i.SchemaUsable:
-		r.add("privileges", Failed, fmt.Sprintf("%s may not use schema %s", i.Role, i.Schema),
-			fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", i.Schema, i.Role))
-	case len(i.Missing) > 0:
-		var missing []string
-		for _, m := range i.Missing {
-			missing = append(missing, m.Privilege+" on "+m.TableName)
-		}
-		r.add("privileges", Failed, i.Role+" lacks "+strings.Join(missing, ", "),
-			fmt.Sprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %s TO %s", i.Schema, i.Role))
+	case i.PrivilegeFault() != nil:
+		f := i.PrivilegeFault()
+		r.add("privileges", Failed, f.Seen, f.Fix)
 	default:
 		r.ok("privileges", i.Role+" may do what the worker has to")
 	}

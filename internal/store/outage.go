@@ -23,7 +23,10 @@ func Outage(err error) string {
 	var refusal *serverError
 	var pg *pgconn.PgError
 	var timeout net.Error
+	var fault *Fault
 	switch {
+	case errors.As(err, &fault):
+		return fault.outage
 	case errors.As(err, &pending):
 		return units.Count(pending.pending, "migration is pending", "migrations are pending")
 	case errors.Is(err, ErrPending):
@@ -51,8 +54,9 @@ func Outage(err error) string {
 func Permanent(err error) bool {
 	var refusal *serverError
 	var connect *pgconn.ConnectError
+	var fault *Fault
 	switch {
-	case errors.Is(err, ErrPending), errors.Is(err, ErrNewer), errors.Is(err, ErrPooler):
+	case errors.As(err, &fault), errors.Is(err, ErrPending), errors.Is(err, ErrNewer), errors.Is(err, ErrPooler):
 		return true
 	case errors.As(err, &refusal):
 		return permanent(refusal.code)

@@ -12,9 +12,10 @@ import (
 
 const privilegeMissingList = `-- name: PrivilegeMissingList :many
 SELECT t.name::text AS table_name, p.privilege::text AS privilege
-FROM unnest($1::text[]) WITH ORDINALITY AS t (name, position)
+FROM unnest($1::text[] || ARRAY['clerksync_migrations', 'clerksync_rls_migrations']) WITH ORDINALITY AS t (name, position)
 CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS p (privilege, position)
 WHERE NOT has_table_privilege(to_regclass(t.name), p.privilege)
+    AND (p.privilege = 'SELECT' OR t.name <> ALL (ARRAY['clerksync_migrations', 'clerksync_rls_migrations']))
 ORDER BY t.position, p.position
 `
 
@@ -23,7 +24,8 @@ type PrivilegeMissingListRow struct {
 	Privilege string `json:"privilege"`
 }
 
-// Returns the privileges on the given tables that the worker needs and the role lacks.
+// Returns the privileges that the worker needs and the role lacks: on the given tables, and
+// on the lists of migrations.
 func (q *Queries) PrivilegeMissingList(ctx context.Context, db DBTX, tableName []string) ([]*PrivilegeMissingListRow, error) {
 	rows, err := db.Query(ctx, privilegeMissingList, tableName)
 	if err != nil {
