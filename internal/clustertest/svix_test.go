@@ -287,7 +287,7 @@ func (s *svix) check(ctx context.Context, conn *pgx.Conn, natsURL string) {
 	nc, err := nats.Connect(natsURL)
 	require.NoError(s.t, err)
 	defer nc.Close()
-	log, err := eventlog.Attach(ctx, nc)
+	log, err := eventlog.Attach(ctx, nc, "")
 	require.NoError(s.t, err)
 	defer log.Close()
 	scan, err := log.Events(ctx, eventlog.Filter{}, false)
