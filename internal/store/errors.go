@@ -9,11 +9,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-var (
-	// ErrRefused means that PostgreSQL refuses the content of an event: a retry would not
-	// help. Every other error of [Store.Apply] is worth a retry.
-	ErrRefused = errors.New("refused")
-)
+// ErrRefused means that PostgreSQL refuses the content of an event: a retry would not
+// help. Every other error of [Store.Apply] is worth a retry.
+var ErrRefused = errors.New("refused")
 
 // wrap turns PostgreSQL's errors into this package's. Of an error about content it keeps
 // only the code and the name of the constraint, since the text quotes the content.
