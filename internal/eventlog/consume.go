@@ -104,7 +104,7 @@ func (l *Log) consume(ctx context.Context, deliver func(*Message)) error {
 				return
 			}
 			err := within(ctx, openTimeout, func(ctx context.Context) error { _, err := l.consumerInfo(ctx); return err })
-			if err != nil && ctx.Err() == nil {
+			if away(err) && ctx.Err() == nil {
 				l.leaveNode()
 			}
 		}),
