@@ -202,7 +202,7 @@ func serveProgram(b *testing.B, database string) way {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return way{"clerksync", endpoint.Host, serve.Process.Pid, "SELECT count(*) FROM users", "SELECT clerk_id FROM users WHERE clerk_id = ANY($1)"}
+	return way{"clerksync", endpoint.Host, serve.Process.Pid, "SELECT count(*) FROM clerk.users", "SELECT clerk_id FROM clerk.users WHERE clerk_id = ANY($1)"}
 }
 
 // cost is the processor time of a side's process, and of PostgreSQL.
@@ -217,7 +217,7 @@ func (p *price) each(n int, f func(s way, prefix string, all [][]byte)) {
 	for round := range max(p.N, 5) {
 		for k := range 2 {
 			i := (round + k) % 2
-			if _, err := st.Exec(p.Context(), "TRUNCATE users, organizations, org_memberships, seats, entity_heads, clerk.thin"); err != nil {
+			if _, err := st.Exec(p.Context(), "TRUNCATE clerk.users, clerk.organizations, clerk.org_memberships, clerk.seats, clerk.entity_heads, clerk.thin"); err != nil {
 				p.Fatal(err)
 			}
 			if _, err := st.Exec(p.Context(), "CHECKPOINT"); err != nil {
