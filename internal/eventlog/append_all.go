@@ -47,6 +47,11 @@ func (l *Log) publishAll(ctx context.Context, msgs []*nats.Msg) ([]Stored, error
 	}
 	defer s.answers.Unsubscribe()
 	stored, errs := s.publishAll(ctx, msgs)
+	if l.disk != nil {
+		if err := l.disk.force(Stream); err != nil {
+			return nil, err
+		}
+	}
 	return stored, firstOf(errs)
 }
 

@@ -14,7 +14,7 @@ import (
 // CommitGroup commits events as one group and returns the results of their Append calls.
 func (l *Log) CommitGroup(events ...*clerk.Event) ([]Stored, []error) {
 	group := l.opened.Load().group
-	if group == nil {
+	if group == nil || l.disk != nil {
 		return l.appendAtOnce(events)
 	}
 	all := make([]*pending, len(events))

@@ -29,15 +29,15 @@ const (
 	maxGroups = 4
 )
 
-// pace is the least time between the beginnings of two groups. A lone message is committed
-// at once, and those of a stream share commits: at 1,000/s each would otherwise have its own.
+// pace is the least time between the beginnings of two fsyncs. A lone message is forced at
+// once, and those of a stream share an fsync: at 1,000/s each would otherwise have its own.
 const pace = 2 * time.Millisecond
 
 var errClosing = fmt.Errorf("%w: closing", ErrUnavailable)
 
-// grouper commits concurrent messages together: the embedded server gets them in one go,
-// with one fsync; another one as an atomic batch, which a server with sync_always writes
-// with one fsync, and on which a cluster agrees once.
+// grouper commits concurrent messages together: the embedded server gets them one behind the
+// other, and one fsync for all; another one as an atomic batch, which a server with
+// sync_always writes with one fsync, and on which a cluster agrees once.
 type grouper struct {
 	log     *Log
 	sender  *sender       // to the embedded server
@@ -48,8 +48,9 @@ type grouper struct {
 
 // pending is an event that waits for a commit.
 type pending struct {
-	msg  *nats.Msg
-	done chan result // buffered, for a caller that has left
+	msg    *nats.Msg
+	result result      // of its publication, before the fsync
+	done   chan result // buffered, for a caller that has left
 }
 
 type result struct {
@@ -105,21 +106,19 @@ func (g *grouper) await(ctx context.Context, p *pending) (Stored, error) {
 // run commits the queue, group after group, until closing.
 func (g *grouper) run() {
 	defer close(g.ended)
+	if g.sender != nil {
+		g.runEmbedded()
+		return
+	}
 	var inFlight errgroup.Group
 	defer inFlight.Wait()
 	inFlight.SetLimit(1)
 	if g.log.replicated.Load() {
 		inFlight.SetLimit(maxGroups)
 	}
-	if g.sender != nil {
-		defer g.sender.answers.Unsubscribe()
-	}
-	var began time.Time
 	for {
 		select {
 		case p := <-g.queue:
-			time.Sleep(pace - time.Since(began))
-			began = time.Now()
 			// A group is gathered when it can be committed: what waits until then joins it.
 			inFlight.Go(func() error {
 				g.commitGroup(g.gather([]*pending{p}))
@@ -127,6 +126,53 @@ func (g *grouper) run() {
 			})
 		case <-g.closing:
 			return
+		}
+	}
+}
+
+// runEmbedded is run for the embedded server: while it forces messages onto the disk, the
+// next ones are published, and are on their way to the worker.
+func (g *grouper) runEmbedded() {
+	defer g.sender.answers.Unsubscribe()
+	published := make(chan []*pending, 16)
+	var forcing sync.WaitGroup
+	forcing.Go(func() { g.forceAll(published) })
+	defer forcing.Wait()
+	defer close(published)
+	for {
+		select {
+		case p := <-g.queue:
+			group := g.gather([]*pending{p})
+			msgs := make([]*nats.Msg, len(group))
+			for i, p := range group {
+				msgs[i] = p.msg
+			}
+			stored, errs := g.sender.publishAll(context.Background(), msgs)
+			for i, p := range group {
+				p.result = result{stored[i], errs[i]}
+			}
+			published <- group
+		case <-g.closing:
+			return
+		}
+	}
+}
+
+// forceAll answers the callers when their messages are on the disk.
+func (g *grouper) forceAll(published <-chan []*pending) {
+	var began time.Time
+	for group := range published {
+		time.Sleep(pace - time.Since(began))
+		began = time.Now()
+		for range len(published) {
+			group = append(group, <-published...)
+		}
+		err := g.log.disk.force(Stream)
+		for _, p := range group {
+			if p.result.err == nil && err != nil {
+				p.result = result{err: err}
+			}
+			p.done <- p.result
 		}
 	}
 }
@@ -147,17 +193,6 @@ func (g *grouper) gather(group []*pending) []*pending {
 }
 
 func (g *grouper) commitGroup(group []*pending) {
-	if g.sender != nil {
-		msgs := make([]*nats.Msg, len(group))
-		for i, p := range group {
-			msgs[i] = p.msg
-		}
-		stored, errs := g.sender.publishAll(context.Background(), msgs)
-		for i, p := range group {
-			p.done <- result{stored[i], errs[i]}
-		}
-		return
-	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), commitTimeout, noAnswer(commitTimeout))
 	defer cancel()
 	publish := g.log.publish

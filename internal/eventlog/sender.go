@@ -31,8 +31,8 @@ func newSender(l *Log) (*sender, error) {
 	return &sender{log: l, inbox: inbox, answers: answers}, nil
 }
 
-// publishAll stores messages, on the embedded server forced onto the disk. Each has its own
-// result; with an error, it can be stored nevertheless.
+// publishAll stores messages, which the embedded server has not forced onto the disk. Each
+// has its own result; with an error, it can be stored nevertheless.
 func (s *sender) publishAll(ctx context.Context, msgs []*nats.Msg) ([]Stored, []error) {
 	stored, errs := make([]Stored, len(msgs)), make([]error, len(msgs))
 	before := s.sent
@@ -47,8 +47,8 @@ func (s *sender) publishAll(ctx context.Context, msgs []*nats.Msg) ([]Stored, []
 			err = s.log.disk.explain(err)
 		}
 		for i := range msgs {
-			if errs[i] == nil && (stored[i].Seq == 0 || s.log.disk != nil) { // what was stored was not forced
-				stored[i], errs[i] = Stored{}, err
+			if errs[i] == nil && stored[i].Seq == 0 {
+				errs[i] = err
 			}
 		}
 		return stored, errs
@@ -81,13 +81,6 @@ func (s *sender) publishAll(ctx context.Context, msgs []*nats.Msg) ([]Stored, []
 			continue
 		}
 		stored[i] = Stored{Seq: ack.Seq, Duplicate: ack.Duplicate}
-	}
-	if s.log.disk != nil {
-		if err := s.log.disk.force(Stream); err != nil {
-			for i := range msgs {
-				stored[i], errs[i] = Stored{}, err
-			}
-		}
 	}
 	return stored, errs
 }
