@@ -57,18 +57,22 @@ func startNATSIn(tb testing.TB, dir string, unsafe bool) (*embeddednats.Server, 
 	return n, log
 }
 
-// startPostgres starts a server that writes with fsync, and makes the tables.
-func startPostgres(tb testing.TB) *store.Store {
+// startPostgres starts a server that writes with fsync, and makes the tables. The settings
+// are switched on.
+func startPostgres(tb testing.TB, settings ...string) *store.Store {
 	dir, err := os.MkdirTemp("", "clerksync-bench-")
 	if err != nil {
 		tb.Fatal(err)
 	}
 	os.Chmod(dir, 0o755)
 	tb.Cleanup(func() { os.RemoveAll(dir) })
+	// Checkpoints fall into one side of a comparison or the other.
+	all := map[string]string{"max_wal_size": "8GB", "checkpoint_timeout": "1h"}
+	for _, name := range settings {
+		all[name] = "on"
+	}
 	pg, err := postgres.Start(tb.Context(), postgres.Options{
-		Dir: filepath.Join(dir, "pg"), Install: true, BinDir: os.Getenv("CLERKSYNC_PG_BIN"),
-		// Checkpoints fall into one side of a comparison or the other.
-		Settings: map[string]string{"max_wal_size": "8GB", "checkpoint_timeout": "1h"},
+		Dir: filepath.Join(dir, "pg"), Install: true, BinDir: os.Getenv("CLERKSYNC_PG_BIN"), Settings: all,
 	})
 	if err != nil {
 		tb.Fatal(err)
