@@ -31,7 +31,7 @@ const (
 
 // pace is the least time between the beginnings of two fsyncs. A lone message is forced at
 // once, and those of a stream share an fsync: at 1,000/s each would otherwise have its own.
-const pace = 2 * time.Millisecond
+const pace = 4 * time.Millisecond
 
 var errClosing = fmt.Errorf("%w: closing", ErrUnavailable)
 
