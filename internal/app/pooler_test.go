@@ -1,3 +1,5 @@
+//go:build pgbouncer
+
 package app_test
 
 import (
