@@ -13,11 +13,11 @@ type disk struct {
 	room   func() error
 	logger *slog.Logger
 	broken atomic.Pointer[error] // why the log refuses everything until a restart
-	fatal  chan<- error          // the same, once
+	end    func(error)           // is told the same, once
 }
 
-func newDisk(o Options, fatal chan error) *disk {
-	d := &disk{sync: o.Sync, room: o.Room, logger: o.Logger, fatal: fatal}
+func newDisk(o Options, end func(error)) *disk {
+	d := &disk{sync: o.Sync, room: o.Room, logger: o.Logger, end: end}
 	if d.room == nil {
 		d.room = func() error { return nil }
 	}
@@ -42,7 +42,7 @@ func (d *disk) fail(cause error) error {
 	err := fmt.Errorf("%w until a restart: %w", ErrUnavailable, cause)
 	if d.broken.CompareAndSwap(nil, &err) {
 		d.logger.Error("the event log cannot be written: check its disk, then restart the process", "err", err)
-		d.fatal <- err
+		d.end(err)
 	}
 	return *d.broken.Load()
 }

@@ -153,7 +153,7 @@ func newLog(ctx context.Context, nc *nats.Conn, o Options, prepare func(context.
 	l.replicated.Store(o.testOnlyReplicated)
 	l.close = sync.OnceFunc(func() { close(l.closing) })
 	if o.Sync != nil {
-		l.disk = newDisk(o, l.fatal)
+		l.disk = newDisk(o, l.end)
 	}
 	open := func(ctx context.Context) error {
 		if err := l.checkServer(ctx, o.Domain); err != nil {

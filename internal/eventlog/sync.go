@@ -16,7 +16,7 @@ const syncSubject = "clerk.sync"
 // own, the acknowledgement of an event is all that there is, and Sync does nothing.
 func (l *Log) Sync(ctx context.Context) error {
 	if l.disk != nil {
-		return l.disk.force(Stream)
+		return l.Force()
 	}
 	if l.replicated.Load() {
 		return nil
@@ -26,4 +26,12 @@ func (l *Log) Sync(ctx context.Context) error {
 		return fmt.Errorf("%w: sync: %w", ErrUnavailable, err)
 	}
 	return nil
+}
+
+// Force is [Log.Sync] for the process with the embedded server. In others it does nothing.
+func (l *Log) Force() error {
+	if l.disk == nil {
+		return nil
+	}
+	return l.disk.force(Stream)
 }

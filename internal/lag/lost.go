@@ -69,6 +69,11 @@ func (m *Meter) CheckLog(ctx context.Context) error {
 // does not show when the worker dies. Nor do events whose number is smaller than that of
 // the repeated deliveries since the last observation, a few seconds ago.
 func Observe(ctx context.Context, log *eventlog.Log, st *store.Store, b *eventlog.Backlog) (*Loss, uint64, error) {
+	// A worker applies events that are not on the disk yet. After a power failure, a log
+	// without events that are recorded as applied would look like an older copy of it.
+	if err := log.Force(); err != nil {
+		return nil, 0, err
+	}
 	now := floor(b)
 	was, err := st.EventLog(ctx)
 	switch {

@@ -3,6 +3,7 @@ package lag
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -342,6 +343,36 @@ func TestResetBesideAMeter(t *testing.T) {
 		w.emit(3, 0)
 		log.Close()
 	}
+}
+
+// TestAppliedBeforeItIsOnTheDisk: what the database says of the log is on the disk first, so
+// that a power failure does not make it another log.
+func TestAppliedBeforeItIsOnTheDisk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var onDisk atomic.Uint64
+	log, err := eventlog.Open(t.Context(), testkit.Connect(t, w.server), eventlog.Options{Sync: func(name string) error {
+		if name != eventlog.Stream {
+			return nil
+		}
+		info, err := w.stream().Info(context.Background())
+		if err == nil {
+			onDisk.Store(info.State.LastSeq)
+		}
+		return err
+	}})
+	require.NoError(t, err)
+	defer log.Close()
+	require.NoError(t, CheckLog(t.Context(), log, w.store))
+	w.worker("first", w.store.Apply)
+	w.emit(3, 0) // through a log that does not force them
+	w.settle()
+	b, err := log.Backlog(t.Context())
+	require.NoError(t, err)
+	_, settled, err := Observe(t.Context(), log, w.store, b)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, settled)
+	require.EqualValues(t, 3, onDisk.Load())
 }
 
 // hold takes events from the consumer and never acknowledges them.
