@@ -58,18 +58,32 @@ func (p *pipeline) QueryRow(ctx context.Context, sql string, args ...any) pgx.Ro
 	return &pipelineRow{rows, err}
 }
 
-// pipelineRows return the connection when they are closed.
+// pipelineRows return the connection when they end or are closed.
 type pipelineRows struct {
 	pgx.Rows
 	results pgx.BatchResults
+	err     error // of the commit, which follows the last row
 }
 
-// Close ends the transaction, which wrote nothing that could fail, and returns the
-// connection.
+// Next closes the rows after the last one.
+func (r *pipelineRows) Next() bool {
+	if r.Rows.Next() {
+		return true
+	}
+	r.Close()
+	return false
+}
+
+// Close ends the transaction and returns the connection.
 func (r *pipelineRows) Close() {
 	r.Rows.Close()
-	_ = r.results.Close()
+	if err := r.results.Close(); r.err == nil {
+		r.err = err
+	}
 }
+
+// Err returns the error of the query, or of the commit.
+func (r *pipelineRows) Err() error { return cmp.Or(r.Rows.Err(), r.err) }
 
 // pipelineRow is the row of a query that returns one.
 type pipelineRow struct {
@@ -86,5 +100,9 @@ func (r *pipelineRow) Scan(dest ...any) error {
 	if !r.rows.Next() {
 		return cmp.Or(r.rows.Err(), pgx.ErrNoRows)
 	}
-	return r.rows.Scan(dest...)
+	if err := r.rows.Scan(dest...); err != nil {
+		return err
+	}
+	r.rows.Close()
+	return r.rows.Err()
 }

@@ -133,6 +133,27 @@ func TestReadsBehindAPooler(t *testing.T) {
 	}
 }
 
+// TestCommitFailsBehindAPooler: PostgreSQL reports a statement as done before it commits it.
+// An error of the commit is the statement's, as it is without a pooler.
+func TestCommitFailsBehindAPooler(t *testing.T) {
+	t.Parallel()
+	direct := testkit.DatabaseURL(t)
+	db := store.Handle(testkit.OpenStore(t, testkit.PgBouncer(t, direct, "")))
+	_, err := db.Exec(t.Context(), "CREATE TABLE once (n integer UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+	require.NoError(t, err)
+	const twice = "INSERT INTO once VALUES ($1), ($1) RETURNING n"
+	_, err = db.Exec(t.Context(), twice, 1)
+	require.ErrorContains(t, err, "once_n_key", "Exec")
+	var n int
+	require.ErrorContains(t, db.QueryRow(t.Context(), twice, 2).Scan(&n), "once_n_key", "QueryRow")
+	rows, err := db.Query(t.Context(), twice, 3)
+	require.NoError(t, err)
+	_, err = pgx.CollectRows(rows, pgx.RowTo[int])
+	require.ErrorContains(t, err, "once_n_key", "Query")
+	require.NoError(t, db.QueryRow(t.Context(), "SELECT count(*) FROM once").Scan(&n))
+	require.Zero(t, n)
+}
+
 // TestLocksBehindAPooler are held by one process, and free when it closes or dies.
 func TestLocksBehindAPooler(t *testing.T) {
 	t.Parallel()
