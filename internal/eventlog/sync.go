@@ -16,7 +16,7 @@ const syncSubject = "clerk.sync"
 // own, the acknowledgement of an event is all that there is, and Sync does nothing.
 func (l *Log) Sync(ctx context.Context) error {
 	if l.disk != nil {
-		return l.Force()
+		return l.Force(ctx)
 	}
 	if l.replicated.Load() {
 		return nil
@@ -29,9 +29,16 @@ func (l *Log) Sync(ctx context.Context) error {
 }
 
 // Force is [Log.Sync] for the process with the embedded server. In others it does nothing.
-func (l *Log) Force() error {
+func (l *Log) Force(ctx context.Context) error {
 	if l.disk == nil {
 		return nil
 	}
-	return l.disk.force(Stream)
+	forced := make(chan error, 1)
+	go func() { forced <- l.disk.force(Stream) }() // a disk can take long
+	select {
+	case err := <-forced:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: waiting for the disk: %w", ErrUnavailable, ctx.Err())
+	}
 }

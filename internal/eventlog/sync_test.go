@@ -1,6 +1,7 @@
 package eventlog_test
 
 import (
+	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
@@ -49,4 +50,23 @@ func TestSyncOfAServerOfItsOwn(t *testing.T) {
 	t.Parallel()
 	log := testkit.Log(t)
 	require.NoError(t, log.Sync(t.Context()))
+}
+
+// TestForceEndsWithItsContext: a reading of the lag does not wait for a disk that hangs.
+func TestForceEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	n := testkit.NATS(t)
+	hangs := make(chan struct{})
+	var hanging atomic.Bool
+	l := open(t, testkit.Connect(t, n), eventlog.Options{Sync: func(string) error {
+		if hanging.Load() {
+			<-hangs
+		}
+		return nil
+	}})
+	hanging.Store(true)
+	defer close(hangs)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, l.Force(ctx), context.Canceled)
 }

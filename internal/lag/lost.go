@@ -71,7 +71,7 @@ func (m *Meter) CheckLog(ctx context.Context) error {
 func Observe(ctx context.Context, log *eventlog.Log, st *store.Store, b *eventlog.Backlog) (*Loss, uint64, error) {
 	// A worker applies events that are not on the disk yet. After a power failure, a log
 	// without events that are recorded as applied would look like an older copy of it.
-	if err := log.Force(); err != nil {
+	if err := log.Force(ctx); err != nil {
 		return nil, 0, err
 	}
 	now := floor(b)
