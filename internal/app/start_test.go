@@ -34,7 +34,7 @@ func TestStartRefuses(t *testing.T) {
 	_, err = testkit.OpenStore(t, newer).Pool().Exec(t.Context(), "INSERT INTO clerksync_migrations (version_id, is_applied) VALUES (90001, true)")
 	require.NoError(t, err)
 	elsewhere := testkit.DatabaseURL(t)
-	require.NoError(t, testkit.OpenStore(t, elsewhere).RecordLog(t.Context(), store.LogFloor{ID: "another"}))
+	require.NoError(t, testkit.OpenStore(t, elsewhere).RecordLog(t.Context(), store.LogFloor{ID: "another"}, nil))
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()

@@ -132,20 +132,24 @@ func lostOf(events, from, to uint64, since *time.Time) *Loss {
 	return &Loss{Events: events, From: from, To: to, Since: since.UTC()}
 }
 
-// begin records a log that the database does not know.
+// begin records a log that the database does not know, together with the gaps in it, of
+// erasures that nobody noted. The second time it is for an erasure that had no record to be
+// noted in.
 func begin(ctx context.Context, log *eventlog.Log, b *eventlog.Backlog, st *store.Store) error {
 	now := floor(b)
-	if err := st.RecordLog(ctx, now); err != nil {
-		return err
-	}
 	if now.Settled+b.Pending >= b.Last {
-		return nil
+		return st.RecordLog(ctx, now, nil)
 	}
-	gaps, err := log.Gaps(ctx, now.Settled) // of erasures that nobody noted
-	if err != nil {
-		return err
+	for range 2 {
+		gaps, err := log.Gaps(ctx, now.Settled)
+		if err != nil {
+			return err
+		}
+		if err := st.RecordLog(ctx, now, gaps); err != nil {
+			return err
+		}
 	}
-	return st.NoteErased(ctx, gaps)
+	return nil
 }
 
 func floor(b *eventlog.Backlog) store.LogFloor {

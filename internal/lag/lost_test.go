@@ -345,6 +345,28 @@ func TestResetBesideAMeter(t *testing.T) {
 	}
 }
 
+// TestGapsAreRecordedWithTheLog: an observation that ends between the two leaves no record,
+// with which erased events would count as lost.
+func TestGapsAreRecordedWithTheLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.emit(10, 0)
+	require.NoError(t, w.log.Erase(t.Context(), 5))
+	b, err := w.log.Backlog(t.Context())
+	require.NoError(t, err)
+	nc := testkit.Connect(t, w.server)
+	gone, err := eventlog.Attach(t.Context(), nc, "")
+	require.NoError(t, err)
+	defer gone.Close()
+	nc.Close()
+	_, _, err = Observe(t.Context(), gone, w.store, b)
+	require.Error(t, err)
+	require.NoError(t, CheckLog(t.Context(), w.log, w.store))
+	w.worker("first", w.store.Apply)
+	w.settle()
+	require.Nil(t, w.observe())
+}
+
 // TestAppliedBeforeItIsOnTheDisk: what the database says of the log is on the disk first, so
 // that a power failure does not make it another log.
 func TestAppliedBeforeItIsOnTheDisk(t *testing.T) {

@@ -35,10 +35,16 @@ func (s *Store) EventLog(ctx context.Context) (*db.EventLog, error) {
 	return row, wrap("read event_log", err)
 }
 
-// RecordLog records the log that the rows come from. It does nothing when one is recorded.
-func (s *Store) RecordLog(ctx context.Context, now LogFloor) error {
-	_, err := s.q.EventLogCreate(ctx, s.pool, &db.EventLogCreateParams{LogID: now.ID, Settled: int64(now.Settled), Deliveries: int64(now.Deliveries)})
-	return wrap("write event_log", err)
+// RecordLog records the log that the rows come from, unless one is recorded, and events that
+// were erased from it.
+func (s *Store) RecordLog(ctx context.Context, now LogFloor, erased []uint64) error {
+	return wrap("write event_log", pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		_, err := s.q.EventLogCreate(ctx, tx, &db.EventLogCreateParams{LogID: now.ID, Settled: int64(now.Settled), Deliveries: int64(now.Deliveries)})
+		if err != nil || len(erased) == 0 {
+			return err
+		}
+		return s.q.EventLogErase(ctx, tx, numbers(erased))
+	}))
 }
 
 // ForgetLog forgets the log that the rows come from, so that the next worker records its
@@ -107,11 +113,15 @@ func (s *Store) NoteErased(ctx context.Context, seqs []uint64) error {
 	if len(seqs) == 0 {
 		return nil
 	}
+	return wrap("write event_log", s.q.EventLogErase(ctx, s.pool, numbers(seqs)))
+}
+
+func numbers(seqs []uint64) []int64 {
 	numbers := make([]int64, len(seqs))
 	for i, seq := range seqs {
 		numbers[i] = int64(seq)
 	}
-	return wrap("write event_log", s.q.EventLogErase(ctx, s.pool, numbers))
+	return numbers
 }
 
 // AcknowledgeLost forgets the lost events up to a sequence. It returns false when more were

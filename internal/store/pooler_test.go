@@ -59,7 +59,7 @@ func TestAppliesBehindAPooler(t *testing.T) {
 			require.NoError(t, err)
 			_, err = s.Show(t.Context(), clerk.KindUser, "user_1")
 			require.NoError(t, err)
-			require.NoError(t, s.RecordLog(t.Context(), store.LogFloor{ID: "log"}))
+			require.NoError(t, s.RecordLog(t.Context(), store.LogFloor{ID: "log"}, nil))
 			forgot, err := s.ForgetLog(t.Context())
 			require.NoError(t, err)
 			require.True(t, forgot)
