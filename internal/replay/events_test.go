@@ -101,7 +101,7 @@ func TestReplaySaysThatTheLogWasNotReadToTheEnd(t *testing.T) {
 	server := testkit.NATS(t)
 	w := &world{&testkit.World{T: t, NC: testkit.Connect(t, server), Store: testkit.Store(t)}, t}
 	w.Log = testkit.OpenLog(t, w.NC)
-	for i := range 30 { // more than is sent ahead, by their size
+	for i := range 60 { // more than is sent ahead, by their size
 		e := user(i)
 		e.Body = append(e.Body, make([]byte, 900<<10)...)
 		for k := range e.Body[len(e.Body)-900<<10:] {
@@ -122,6 +122,6 @@ func TestReplaySaysThatTheLogWasNotReadToTheEnd(t *testing.T) {
 	})
 	err := r.Run(t.Context())
 	require.Error(t, err)
-	require.Less(t, r.Counts().Applied, uint64(30))
+	require.Less(t, r.Counts().Applied, uint64(60))
 	require.EqualValues(t, r.Counts().Applied, r.Settled(), fmt.Sprint(r.Counts()))
 }
