@@ -84,8 +84,17 @@ func newBackfilling(b *testing.B, n int) *backfilling {
 		B: b, n: n, st: startPostgres(b), program: build(b, b.TempDir()), clerk: newClerk(n),
 		rates: map[string][]float64{}, used: map[string][]float64{},
 	}
+	url, pid := startPeer(b, clerkUsers+"="+strconv.Itoa(n))
+	f.url, f.clerkTime = url, func() time.Duration { return timeOf(b, pid) }
+	return f
+}
+
+// startPeer starts this test binary as what env makes it, a server that prints its URL and
+// runs until its input ends.
+func startPeer(b *testing.B, env string) (url string, pid int) {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), clerkUsers+"="+strconv.Itoa(n))
+	cmd.Env = append(os.Environ(), env)
+	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		b.Fatal(err)
@@ -102,9 +111,7 @@ func newBackfilling(b *testing.B, n int) *backfilling {
 	if err != nil {
 		b.Fatal(err)
 	}
-	f.url = strings.TrimSpace(line)
-	f.clerkTime = func() time.Duration { return timeOf(b, cmd.Process.Pid) }
-	return f
+	return strings.TrimSpace(line), cmd.Process.Pid
 }
 
 // measure measures, in each round:

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -140,27 +139,9 @@ func newPrice(b *testing.B) *price {
 	b.Cleanup(func() { p.poller.Close(context.Background()) })
 	p.sides[0] = serveProgram(b, database)
 
-	thin := exec.Command(os.Args[0])
-	thin.Env = append(os.Environ(), thinHandler+"="+database)
-	thin.Stderr = os.Stderr
-	stdin, err := thin.StdinPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	stdout, err := thin.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := thin.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { stdin.Close(); thin.Wait() })
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		b.Fatal(err)
-	}
+	thin, pid := startPeer(b, thinHandler+"="+database)
 	p.sides[1] = way{
-		"bare", strings.TrimPrefix(strings.TrimSpace(line), "http://"), thin.Process.Pid,
+		"bare", strings.TrimPrefix(thin, "http://"), pid,
 		"SELECT count(*) FROM clerk.thin", "SELECT id, pg_xact_commit_timestamp(xmin) FROM clerk.thin",
 	}
 	return p

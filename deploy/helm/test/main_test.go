@@ -54,8 +54,8 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// scaledObject is what the chart uses of KEDA's kind, by apis/keda/v1alpha1 of
-// github.com/kedacore/keda 2.21, whose module would bring the clients of every cloud.
+// scaledObject has the fields of KEDA's ScaledObject that the chart sets, as in apis/keda/v1alpha1
+// of github.com/kedacore/keda 2.21. Its module would bring the clients of every cloud.
 type scaledObject struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
@@ -79,7 +79,7 @@ type scaledObject struct {
 	} `json:"spec"`
 }
 
-// release is what the chart renders for one set of values.
+// release is the chart, rendered with one set of values.
 type release struct {
 	notes     string
 	manifests string // all of them, as text

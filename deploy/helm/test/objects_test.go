@@ -88,7 +88,7 @@ func TestPodsAreConfined(t *testing.T) {
 	})
 }
 
-// TestSecretsAreReferences: a secret is never a value, and only those who need it have it.
+// TestSecretsAreReferences: no manifest contains a secret, and only pods that need it refer to it.
 func TestSecretsAreReferences(t *testing.T) {
 	t.Parallel()
 	needed := map[string][]string{
