@@ -128,7 +128,7 @@ func TestRetryOfSomeLetters(t *testing.T) {
 func TestRetryStopsInTheMiddle(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	const n = 40
+	const n = 100 // more than is taken ahead
 	for i := range n {
 		w.park(user(i), "refused", 0)
 	}
