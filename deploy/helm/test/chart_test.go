@@ -95,6 +95,8 @@ func TestEverySettingHasItsPlace(t *testing.T) {
 		[]string{"CLERKSYNC_MIGRATE"},                                        // the Job does
 		[]string{"CLERKSYNC_DATA_DIR"},                                       // the image's, and unused with NATS_URL
 		[]string{"CLERKSYNC_ALERT_URL", "CLERKSYNC_ALERT_SECRET"},            // for one process, and here are several
+		// Files that the chart does not mount: NATS_CREDS names the user, and trustedCA has authorities.
+		[]string{"CLERKSYNC_NATS_NKEY", "CLERKSYNC_NATS_CA", "CLERKSYNC_NATS_CERT", "CLERKSYNC_NATS_KEY"},
 	)
 	for _, name := range variables(t, "serve") {
 		require.Contains(t, places, name)

@@ -3,6 +3,8 @@ module github.com/clerksync/clerksync/deploy/helm/test
 go 1.26.0
 
 require (
+	github.com/nats-io/jwt/v2 v2.8.2
+	github.com/nats-io/nkeys v0.4.16
 	github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring v0.95.2
 	github.com/stretchr/testify v1.12.1
 	helm.sh/helm/v4 v4.3.2

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nkeys"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 )
@@ -26,7 +28,7 @@ const adminToken = "0123456789abcdef0123456789abcdef"
 func environment(t *testing.T, p pod) []string {
 	t.Helper()
 	creds := filepath.Join(t.TempDir(), "nats.creds")
-	require.NoError(t, os.WriteFile(creds, nil, 0o600))
+	require.NoError(t, os.WriteFile(creds, newCreds(t), 0o600))
 	here := map[string]string{
 		"CLERK_WEBHOOK_SIGNING_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 		"CLERKSYNC_ADMIN_TOKEN":        adminToken,
@@ -49,6 +51,24 @@ func environment(t *testing.T, p pod) []string {
 		env = append(env, e.Name+"="+value)
 	}
 	return env
+}
+
+// newCreds returns the credentials file of a user that no server knows.
+func newCreds(t *testing.T) []byte {
+	t.Helper()
+	account, err := nkeys.CreateAccount()
+	require.NoError(t, err)
+	user, err := nkeys.CreateUser()
+	require.NoError(t, err)
+	public, err := user.PublicKey()
+	require.NoError(t, err)
+	token, err := jwt.NewUserClaims(public).Encode(account)
+	require.NoError(t, err)
+	seed, err := user.Seed()
+	require.NoError(t, err)
+	file, err := jwt.FormatUserConfig(token, seed)
+	require.NoError(t, err)
+	return file
 }
 
 // TestEveryVariableIsKnown: a misspelt one would be ignored.
