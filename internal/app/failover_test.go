@@ -150,7 +150,7 @@ func (p *pair) kill() {
 
 func (p *pair) promote() { p.run("pg_ctl", "promote", "-D", filepath.Join(p.dir, "standby")) }
 
-// users posts deliveries of new users to a process, and counts those that it acknowledged.
+// users delivers new users to a process, and counts the acknowledged ones.
 type users struct {
 	t        *testing.T
 	s        *server

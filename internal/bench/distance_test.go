@@ -3,7 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
-	"net"
+	"net/url"
 	"slices"
 	"testing"
 	"time"
@@ -18,7 +18,7 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// roundTrip is how far the database of BenchmarkDistantDatabase is away.
+// roundTrip is the network time to the distant database and back.
 const roundTrip = 2 * time.Millisecond
 
 // BenchmarkDistantDatabase: the drain, and a lone event, with a database that is 2 ms away
@@ -160,64 +160,17 @@ func drainBy(b *testing.B, log *eventlog.Log, st *store.Store, workers int) time
 
 // through returns the store of a database as from so far away.
 func through(b *testing.B, near *store.Store, roundTrip time.Duration) *store.Store {
-	c := near.Pool().Config().ConnConfig
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	u, err := url.Parse(near.Pool().Config().ConnString())
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", net.JoinHostPort(c.Host, fmt.Sprint(c.Port)))
-			if err != nil {
-				client.Close()
-				continue
-			}
-			go delay(server, client, roundTrip/2)
-			go delay(client, server, roundTrip/2)
-		}
-	}()
-	port := listener.Addr().(*net.TCPAddr).Port
-	url := fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/%s", c.User, c.Password, port, c.Database)
-	st, err := store.Open(b.Context(), store.Options{URL: url, Schema: config.Default().Schema, MaxConns: 8})
+	proxy := testkit.NewProxy(b, u.Host)
+	proxy.Delay(roundTrip / 2)
+	u.Host = proxy.Addr()
+	st, err := store.Open(b.Context(), store.Options{URL: u.String(), Schema: config.Default().Schema, MaxConns: 8})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(st.Close)
 	return st
-}
-
-// delay passes on what arrives at from a while later, at any rate.
-func delay(to, from net.Conn, d time.Duration) {
-	defer to.Close()
-	type chunk struct {
-		data []byte
-		due  time.Time
-	}
-	chunks := make(chan chunk, 10_000)
-	go func() {
-		defer close(chunks)
-		for {
-			data := make([]byte, 64<<10)
-			n, err := from.Read(data)
-			if n > 0 {
-				chunks <- chunk{data[:n], time.Now().Add(d)}
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	for c := range chunks {
-		time.Sleep(time.Until(c.due))
-		if _, err := to.Write(c.data); err != nil {
-			break
-		}
-	}
-	for range chunks { // until the reader ends too
-	}
 }

@@ -22,8 +22,8 @@ those of the memberships that were removed with it. That delete, and every other
 Clerk emitted before now, no longer counts, not even in a replay; a later one does.
 Nothing changes in Clerk.
 
---json prints an object: clerk_id, state, seq (of the event), memberships (those that
-were restored).`
+--json prints an object: clerk_id, state, seq (of the event), memberships (the restored
+ones).`
 }
 
 func (c *restoreCmd) Run(s *session) error {

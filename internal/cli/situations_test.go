@@ -46,13 +46,13 @@ func pretendFree(file string) {
 }
 
 const (
-	// namedWithin is how long a situation may go unnamed, and goneWithin how long it may be
-	// named after it was corrected.
+	// The verdict names a situation within namedWithin, and drops it within goneWithin of its
+	// end.
 	namedWithin = 60 * time.Second
 	goneWithin  = 30 * time.Second
 )
 
-// situation is what can be wrong with a deployment, and how it has to be named.
+// situation is a fault of a deployment, with the name that the verdict must give it.
 type situation struct {
 	name string
 
