@@ -42,6 +42,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		"enable_mergejoin":    "off",
 		"join_collapse_limit": "1",
 		"jit":                 "off",
+		// So the plan does not depend on what is in the tables, and is made once for a session.
+		// Left to itself, PostgreSQL plans some statements at each execution, which takes longer
+		// than to execute them: it takes an array of unknown length for a long one.
+		"plan_cache_mode": "force_generic_plan",
 	})
 	if err != nil {
 		return nil, err
