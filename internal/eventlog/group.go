@@ -139,9 +139,12 @@ func (g *grouper) runEmbedded() {
 	forcing.Go(func() { g.forceAll(published) })
 	defer forcing.Wait()
 	defer close(published)
+	var began time.Time
 	for {
 		select {
 		case p := <-g.queue:
+			time.Sleep(pace - time.Since(began))
+			began = time.Now()
 			group := g.gather([]*pending{p})
 			msgs := make([]*nats.Msg, len(group))
 			for i, p := range group {
@@ -160,10 +163,7 @@ func (g *grouper) runEmbedded() {
 
 // forceAll answers the callers when their messages are on the disk.
 func (g *grouper) forceAll(published <-chan []*pending) {
-	var began time.Time
 	for group := range published {
-		time.Sleep(pace - time.Since(began))
-		began = time.Now()
 		for range len(published) {
 			group = append(group, <-published...)
 		}

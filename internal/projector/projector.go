@@ -170,10 +170,13 @@ func (p *Projector) Appliers() (all, busy int) { return p.appliers, int(p.busy.L
 // Settled returns how many events were settled since the start.
 func (p *Projector) Settled() uint64 { return p.done.Load() }
 
-// linger is the least time between the beginnings of two batches that are not full. A lone
-// event is applied at once, and those of a stream share transactions, whose price is nearly
-// the same whatever they carry.
-const linger = 3 * time.Millisecond
+// A lone event is applied at once. When the last batch began within stream, the next one
+// gathers for linger, unless it is full: a transaction costs nearly the same whatever it
+// carries, and events that were stored together do not arrive at the same moment.
+const (
+	linger = time.Millisecond
+	stream = 10 * time.Millisecond
+)
 
 // overdue is how long a batch may run before another applier begins beside it: one that waits
 // for a lock must not hold up what could be applied.
@@ -186,16 +189,20 @@ const overdue = 100 * time.Millisecond
 func (p *Projector) dispatch() {
 	var batch []*eventlog.Message
 	var bytes, busy int
-	var began time.Time // the last batch
+	var began, first time.Time // of the last batch, and of the next one's first event
 	done := make(chan struct{}, p.appliers)
 	begin := time.NewTimer(0)
 	defer begin.Stop()
 	for feed := p.feed; feed != nil || len(batch) > 0 || busy > 0; {
 		full := len(batch) >= p.batch || bytes >= maxBatchBytes || feed == nil
-		early := linger - time.Since(began)
-		if busy > 0 {
-			early += overdue
+		begins := first
+		if began.Add(stream).After(first) {
+			begins = first.Add(linger)
 		}
+		if overdue := began.Add(overdue); busy > 0 && overdue.After(begins) {
+			begins = overdue
+		}
+		early := time.Until(begins)
 		if len(batch) > 0 && busy < p.appliers && (full || early <= 0) {
 			cut := batch
 			p.workers.Go(func() {
@@ -220,6 +227,9 @@ func (p *Projector) dispatch() {
 			if !ok {
 				feed = nil
 				continue
+			}
+			if len(batch) == 0 {
+				first = time.Now()
 			}
 			batch, bytes = append(batch, m), bytes+len(m.Event.Body)
 		case <-done:
