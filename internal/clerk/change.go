@@ -1,9 +1,11 @@
 package clerk
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -68,46 +70,43 @@ type Membership struct {
 // Beyond it, the time is wrong, and would win over all that Clerk sends until then.
 const maxAhead = 24 * time.Hour
 
-// ParseChange reads the change in the body of a stored event. It returns nil without an
-// error when events of this type are not synced. The error says why the event can never
-// be applied, see [Reason].
+// ParseChange reads the change in the body of a stored event, in one pass when the envelope
+// has the type that the body has. It returns nil without an error when events of this type
+// are not synced. The error says why the event can never be applied, see [Reason].
 func ParseChange(e *Event) (*Change, error) {
-	var envelope struct {
-		Type      string `json:"type"`
-		Timestamp int64  `json:"timestamp"`
-		Data      span   `json:"data"`
+	b, err := readBody(e.Body, e.Envelope.Type)
+	if err != nil && b.Type == "" {
+		b.Type = TypeOf(e.Body) // data, with the fault, stood before it
 	}
-	if err := decode(e.Body, &envelope, strict); err != nil {
+	if b.Type != e.Envelope.Type {
+		b, err = readBody(e.Body, b.Type)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUndecodable, err)
 	}
-	resource, action := SplitType(envelope.Type)
+	resource, action := SplitType(b.Type)
 	if resource == "" || action == "" {
 		return nil, errNoType
 	}
-	kind := ofResource(resource)
-	if kind == nil {
+	if b.Data.entity == nil {
 		return nil, nil
 	}
-	switch action {
-	case "created", "updated", "deleted", SnapshotAction:
-	default:
-		return nil, nil
-	}
-	if !inRange(envelope.Timestamp) {
+	if !inRange(b.Timestamp) {
 		return nil, errTimestamp
 	}
-	c := &Change{Kind: kind.kind}
-	c.Version = Version{Deleted: action == "deleted", EventAt: millis(envelope.Timestamp), EventID: e.ID}
+	c := &Change{Kind: KindOfType(b.Type)}
+	c.Version = Version{Deleted: action == deletedAction, EventAt: millis(b.Timestamp), EventID: e.ID}
 	if c.Version.EventAt == 0 {
 		c.Version.EventAt = e.ReceivedAt.UnixMilli()
 	}
-
-	data := jsontext.Value(cleanText(e.Body[envelope.Data.start:envelope.Data.end]))
-	read := kind.read
-	if c.Version.Deleted {
-		read = kind.readDeleted
+	raw := jsontext.Value(bytes.TrimLeft(e.Body[b.Data.start:b.Data.end], ": \t\r\n"))
+	if clean := cleanText(raw); !bytes.Equal(clean, raw) {
+		raw, b.Data.entity = clean, newEntity(b.Type)
+		if err := decode(raw, b.Data.entity, cleaned); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUndecodable, err)
+		}
 	}
-	if err := read(c, data); err != nil {
+	if err := b.Data.entity.fill(c, raw); err != nil {
 		return nil, err
 	}
 	// By the time of its receipt, so that a replay decides the same. That clock was right:
@@ -116,7 +115,7 @@ func ParseChange(e *Event) (*Change, error) {
 	if updated := time.UnixMilli(c.Version.UpdatedAt); !e.ReceivedAt.IsZero() && updated.Sub(e.ReceivedAt) > maxAhead {
 		return nil, fmt.Errorf("%w: data.updated_at is more than a day after the event was received", ErrFuture)
 	}
-	ids := Envelope{Type: envelope.Type, EntityID: c.ID}
+	ids := Envelope{Type: b.Type, EntityID: c.ID}
 	if m := c.Membership; m != nil {
 		ids.UserID, ids.OrgID = m.UserID, m.OrgID
 	}
@@ -126,62 +125,107 @@ func ParseChange(e *Event) (*Change, error) {
 	return c, nil
 }
 
-// span is the position of a value in the body.
-type span struct{ start, end int64 }
+// body is what ParseChange reads of a body.
+type body struct {
+	Type      string `json:"type"`
+	Timestamp int64  `json:"timestamp"`
+	Data      data   `json:"data"`
+}
 
-func (s *span) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	value, err := dec.ReadValue()
-	s.end = dec.InputOffset()
-	s.start = s.end - int64(len(value))
+// readBody reads a body that is taken to be of the given type.
+func readBody(raw []byte, eventType string) (body, error) {
+	b := body{Data: data{entity: newEntity(eventType)}}
+	err := decode(raw, &b, strict)
+	return b, err
+}
+
+// data reads an entity, and its position in the body.
+type data struct {
+	entity     entity // nil to read nothing
+	start, end int64  // from the end of its name
+}
+
+func (d *data) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if d.entity == nil {
+		return dec.SkipValue()
+	}
+	d.start = dec.InputOffset()
+	err := json.UnmarshalDecode(dec, d.entity)
+	d.end = dec.InputOffset()
 	return err
 }
+
+// entity is the data of an event, as Clerk wrote it.
+type entity interface {
+	// fill completes a change. raw is the data as a row keeps it.
+	fill(c *Change, raw jsontext.Value) error
+}
+
+// newEntity returns what reads the data of events of a type, nil when they are not synced.
+func newEntity(eventType string) entity {
+	resource, action := SplitType(eventType)
+	kind := ofResource(resource)
+	if kind == nil {
+		return nil
+	}
+	switch action {
+	case "created", "updated", SnapshotAction:
+		return kind.data()
+	case deletedAction:
+		return kind.deletedData()
+	}
+	return nil
+}
+
+const deletedAction = "deleted"
 
 // emptyObject is the default of the metadata columns.
 var emptyObject = jsontext.Value("{}")
 
-// readDeleted reads the id and nothing else: a tombstone keeps nothing else.
-func (c *Change) readDeleted(data jsontext.Value) error {
-	var d struct {
-		ID string `json:"id"`
-	}
-	err := decodeData(data, &d)
-	c.ID = d.ID
-	return err
+// deletedData is the id and nothing else: a tombstone keeps nothing else.
+type deletedData struct {
+	ID string `json:"id"`
 }
 
-func (c *Change) readUser(data jsontext.Value) error {
-	type verification struct {
+func (d *deletedData) fill(c *Change, _ jsontext.Value) error {
+	c.ID = d.ID
+	return nil
+}
+
+type userData struct {
+	ID                    string         `json:"id"`
+	PrimaryEmailAddressID *string        `json:"primary_email_address_id"`
+	EmailAddresses        []emailData    `json:"email_addresses"`
+	PrimaryPhoneNumberID  *string        `json:"primary_phone_number_id"`
+	PhoneNumbers          []phoneData    `json:"phone_numbers"`
+	Username              string         `json:"username"`
+	FirstName             string         `json:"first_name"`
+	LastName              string         `json:"last_name"`
+	ImageURL              string         `json:"image_url"`
+	ExternalID            string         `json:"external_id"`
+	PublicMetadata        jsontext.Value `json:"public_metadata"`
+	Banned                bool           `json:"banned"`
+	Locked                bool           `json:"locked"`
+	Deprovisioned         bool           `json:"deprovisioned"`
+	LastSignInAt          int64          `json:"last_sign_in_at"`
+	CreatedAt             int64          `json:"created_at"`
+	UpdatedAt             int64          `json:"updated_at"`
+}
+
+type emailData struct {
+	ID           string `json:"id"`
+	EmailAddress string `json:"email_address"`
+	Verification *struct {
 		Status string `json:"status"`
-	}
-	var u struct {
-		ID                    string  `json:"id"`
-		PrimaryEmailAddressID *string `json:"primary_email_address_id"`
-		EmailAddresses        []struct {
-			ID           string        `json:"id"`
-			EmailAddress string        `json:"email_address"`
-			Verification *verification `json:"verification"`
-		} `json:"email_addresses"`
-		PrimaryPhoneNumberID *string `json:"primary_phone_number_id"`
-		PhoneNumbers         []struct {
-			ID          string `json:"id"`
-			PhoneNumber string `json:"phone_number"`
-		} `json:"phone_numbers"`
-		Username       string         `json:"username"`
-		FirstName      string         `json:"first_name"`
-		LastName       string         `json:"last_name"`
-		ImageURL       string         `json:"image_url"`
-		ExternalID     string         `json:"external_id"`
-		PublicMetadata jsontext.Value `json:"public_metadata"`
-		Banned         bool           `json:"banned"`
-		Locked         bool           `json:"locked"`
-		Deprovisioned  bool           `json:"deprovisioned"`
-		LastSignInAt   int64          `json:"last_sign_in_at"`
-		CreatedAt      int64          `json:"created_at"`
-		UpdatedAt      int64          `json:"updated_at"`
-	}
-	if err := decodeData(data, &u); err != nil {
-		return err
-	}
+	} `json:"verification"`
+}
+
+type phoneData struct {
+	ID          string `json:"id"`
+	PhoneNumber string `json:"phone_number"`
+}
+
+func (u *userData) fill(c *Change, raw jsontext.Value) error {
 	c.ID = u.ID
 	c.User = &User{
 		Username:       u.Username,
@@ -196,7 +240,7 @@ func (c *Change) readUser(data jsontext.Value) error {
 		LastSignInAt:   u.LastSignInAt,
 		CreatedAt:      u.CreatedAt,
 		UpdatedAt:      u.UpdatedAt,
-		Raw:            data,
+		Raw:            raw,
 	}
 	// The primary address need not be the first, and its id may not be in the list.
 	// Primary does not mean verified.
@@ -218,20 +262,18 @@ func (c *Change) readUser(data jsontext.Value) error {
 	return c.setUpdatedAt(u.UpdatedAt, u.CreatedAt, u.LastSignInAt)
 }
 
-func (c *Change) readOrganization(data jsontext.Value) error {
-	var o struct {
-		ID             string         `json:"id"`
-		Name           string         `json:"name"`
-		Slug           string         `json:"slug"`
-		ImageURL       string         `json:"image_url"`
-		CreatedBy      string         `json:"created_by"`
-		PublicMetadata jsontext.Value `json:"public_metadata"`
-		CreatedAt      int64          `json:"created_at"`
-		UpdatedAt      int64          `json:"updated_at"`
-	}
-	if err := decodeData(data, &o); err != nil {
-		return err
-	}
+type organizationData struct {
+	ID             string         `json:"id"`
+	Name           string         `json:"name"`
+	Slug           string         `json:"slug"`
+	ImageURL       string         `json:"image_url"`
+	CreatedBy      string         `json:"created_by"`
+	PublicMetadata jsontext.Value `json:"public_metadata"`
+	CreatedAt      int64          `json:"created_at"`
+	UpdatedAt      int64          `json:"updated_at"`
+}
+
+func (o *organizationData) fill(c *Change, raw jsontext.Value) error {
 	c.ID = o.ID
 	c.Organization = &Organization{
 		Name:           o.Name,
@@ -241,28 +283,26 @@ func (c *Change) readOrganization(data jsontext.Value) error {
 		PublicMetadata: metadata(o.PublicMetadata),
 		CreatedAt:      o.CreatedAt,
 		UpdatedAt:      o.UpdatedAt,
-		Raw:            data,
+		Raw:            raw,
 	}
 	return c.setUpdatedAt(o.UpdatedAt, o.CreatedAt)
 }
 
-// readMembership also reads a delete: Clerk sends the whole membership, and its user and
+// membershipData is also that of a delete: Clerk sends the whole membership, and its user and
 // organization are needed for the same rows when the delete arrives first. It accepts a
 // delete that has the id alone.
-func (c *Change) readMembership(data jsontext.Value) error {
-	var m struct {
-		ID             string          `json:"id"`
-		Organization   organizationRef `json:"organization"`
-		PublicUserData userRef         `json:"public_user_data"`
-		Role           string          `json:"role"`
-		Permissions    []string        `json:"permissions"`
-		PublicMetadata jsontext.Value  `json:"public_metadata"`
-		CreatedAt      int64           `json:"created_at"`
-		UpdatedAt      int64           `json:"updated_at"`
-	}
-	if err := decodeData(data, &m); err != nil {
-		return err
-	}
+type membershipData struct {
+	ID             string          `json:"id"`
+	Organization   organizationRef `json:"organization"`
+	PublicUserData userRef         `json:"public_user_data"`
+	Role           string          `json:"role"`
+	Permissions    []string        `json:"permissions"`
+	PublicMetadata jsontext.Value  `json:"public_metadata"`
+	CreatedAt      int64           `json:"created_at"`
+	UpdatedAt      int64           `json:"updated_at"`
+}
+
+func (m *membershipData) fill(c *Change, _ jsontext.Value) error {
 	c.ID = m.ID
 	if c.ID != "" && (m.PublicUserData.id == "" || m.Organization.id == "") {
 		if !c.Version.Deleted {
@@ -290,13 +330,6 @@ func (c *Change) setUpdatedAt(updatedAt int64, others ...int64) error {
 		}
 	}
 	c.Version.UpdatedAt = updatedAt
-	return nil
-}
-
-func decodeData(data jsontext.Value, v any) error {
-	if err := decode(data, v, cleaned); err != nil {
-		return fmt.Errorf("%w: data: %w", ErrUndecodable, err)
-	}
 	return nil
 }
 

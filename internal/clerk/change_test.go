@@ -126,6 +126,22 @@ func TestParseChangeOfTypesThatAreNotSynced(t *testing.T) {
 	}
 }
 
+// TestChangeIsWhatTheBodySays, whatever the envelope says, which comes from the subject.
+func TestChangeIsWhatTheBodySays(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"user.created", "user.deleted", "organization.created", "organizationMembership.created", "session.created"} {
+		e := file(t, name)
+		want, err := clerk.ParseChange(e)
+		require.NoError(t, err)
+		for _, eventType := range []string{"", "user.updated", "user.deleted", "organization.updated", "organizationMembership.deleted", "session.ended"} {
+			e.Envelope.Type = eventType
+			got, err := clerk.ParseChange(e)
+			require.NoError(t, err)
+			require.Empty(t, cmp.Diff(want, got), "%s as %q", name, eventType)
+		}
+	}
+}
+
 // TestParseChangeWithoutATime takes that of the arrival: the event orders all the
 // same.
 func TestParseChangeWithoutATime(t *testing.T) {

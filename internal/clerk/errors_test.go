@@ -135,7 +135,7 @@ func TestErrorsNameThePlace(t *testing.T) {
 		`{"type":"user.created","data":{"id":"a","id":"b"}}`: "undecodable: a key stands twice in one object",
 		`{"type":"user.created"}{}`:                          "undecodable: not JSON: fault at byte 23",
 		`{"data":{}}`:                                        "no_type: type is missing or not of the form resource.action",
-		`{"type":"user.created","data":{"id":"user_1","email_addresses":[{"id":true}]}}`: "undecodable: data: unexpected boolean at /email_addresses/0/id",
+		`{"type":"user.created","data":{"id":"user_1","email_addresses":[{"id":true}]}}`: "undecodable: unexpected boolean at /data/email_addresses/0/id",
 		`{"type":"user.created","data":{"id":"a b"}}`:                                    "unusable_id: data.id is not of the form [A-Za-z0-9_-]{1,128}",
 		`{"type":"user.created","data":{}}`:                                              "no_id: data.id is missing",
 		`{"type":"organizationMembership.created","data":{"id":"orgmem_1"}}`:             "no_id: a membership without data.public_user_data.user_id or data.organization.id",

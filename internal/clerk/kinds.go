@@ -1,10 +1,6 @@
 package clerk
 
-import (
-	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
-)
+import "strings"
 
 // Kind names what an entity is. Its values are stored in entity_heads.kind.
 type Kind string
@@ -22,18 +18,26 @@ type synced struct {
 	resource string // Clerk's name: the first part of an event's type
 	prefix   string // of its Clerk ids
 
-	parents     func(*Envelope, *parents)           // sets UserID and OrgID
-	read        func(*Change, jsontext.Value) error // the data of an event
-	readDeleted func(*Change, jsontext.Value) error // the data of a delete
+	parents     func(*Envelope, *parents) // sets UserID and OrgID
+	data        func() entity             // reads the data of an event
+	deletedData func() entity             // reads the data of a delete
 }
 
 // kinds lists the synced kinds. The list of their tables in package store must agree; the
 // actions of a new kind are added in change.go, and its name to the CHECK on
 // entity_heads.kind.
 var kinds = []synced{
-	{KindUser, "user", "user", ofUser, (*Change).readUser, (*Change).readDeleted},
-	{KindOrganization, "organization", "org", ofOrganization, (*Change).readOrganization, (*Change).readDeleted},
-	{KindMembership, "organizationMembership", "orgmem", ofMembership, (*Change).readMembership, (*Change).readMembership},
+	{KindUser, "user", "user", ofUser, read[userData], read[deletedData]},
+	{KindOrganization, "organization", "org", ofOrganization, read[organizationData], read[deletedData]},
+	{KindMembership, "organizationMembership", "orgmem", ofMembership, read[membershipData], read[membershipData]},
+}
+
+// read returns an empty T.
+func read[T any, P interface {
+	*T
+	entity
+}]() entity {
+	return P(new(T))
 }
 
 // find returns the first kind that matches, nil when none does.
