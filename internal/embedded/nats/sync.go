@@ -50,9 +50,16 @@ type streamFiles struct {
 	testOnlySyncing func(block string) // called before a block is synced
 }
 
-// trustedAfter is the age from which on a modification time is trusted: a later change
-// within the same tick of the clock would not show.
-const trustedAfter = time.Second
+// settled reports whether a modification time is so old that a later change would have
+// another: file systems take it from a clock that ticks every 10 ms or less, and some keep
+// whole seconds only.
+func settled(modified time.Time) bool {
+	tick := 50 * time.Millisecond
+	if modified.Nanosecond() == 0 {
+		tick = time.Second
+	}
+	return time.Since(modified) > tick
+}
 
 // sync forces what the stream's files have onto the disk. Usually that is one fsync, of the
 // last block: the disk flushes its cache at each, changed or not.
@@ -116,14 +123,14 @@ func (f *streamFiles) syncBlocks(msgs string, modified time.Time) error {
 			return err
 		}
 	}
-	f.first, f.last, f.modified, f.certain = info, last, modified, time.Since(modified) > trustedAfter
+	f.first, f.last, f.modified, f.certain = info, last, modified, settled(modified)
 	return nil
 }
 
 // same reports whether a file that is not written to any more is as it was.
 func same(was, is os.FileInfo) bool {
 	return was != nil && is != nil && os.SameFile(was, is) &&
-		was.Size() == is.Size() && was.ModTime().Equal(is.ModTime()) && time.Since(is.ModTime()) > trustedAfter
+		was.Size() == is.Size() && was.ModTime().Equal(is.ModTime()) && settled(is.ModTime())
 }
 
 func (f *streamFiles) syncBlock(n int) error {
