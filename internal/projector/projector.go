@@ -174,7 +174,7 @@ func (p *Projector) Settled() uint64 { return p.done.Load() }
 // gathers for linger, unless it is full: a transaction costs nearly the same whatever it
 // carries, and events that were stored together do not arrive at the same moment.
 const (
-	linger = time.Millisecond
+	linger = 300 * time.Microsecond
 	stream = 10 * time.Millisecond
 )
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -44,5 +45,47 @@ func TestLargeEventsWaitInTheLog(t *testing.T) {
 		p.stop()
 		p.cut()
 		p.Wait()
+	})
+}
+
+// timedEvents is a log of events that arrive at their times.
+type timedEvents struct {
+	Log
+	at []time.Duration
+}
+
+func (l timedEvents) Consume(_ context.Context, deliver func(*eventlog.Message)) error {
+	began := time.Now()
+	for i, at := range l.at {
+		time.Sleep(at - time.Since(began))
+		deliver(&eventlog.Message{Event: user(i), Seq: uint64(i) + 1})
+	}
+	return nil
+}
+
+// TestStreamSharesTransactions: a lone event is applied at once, and what comes soon after
+// gathers for a moment.
+func TestStreamSharesTransactions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		type batch struct {
+			Began  time.Duration
+			Events int
+		}
+		const ms = time.Millisecond
+		began := time.Now()
+		var got []batch
+		p := New(Options{
+			Log:   timedEvents{at: []time.Duration{0, 3 * ms, 3*ms + linger/2, 4 * ms, 5 * ms, 40 * ms}},
+			Batch: 500, Appliers: 4,
+			Apply: func(_ context.Context, entries []store.Entry) ([]store.Outcome, error) {
+				got = append(got, batch{time.Since(began), len(entries)})
+				time.Sleep(2 * ms)
+				return make([]store.Outcome, len(entries)), nil
+			},
+		})
+		p.Start()
+		p.Wait()
+		require.Equal(t, []batch{{0, 1}, {3*ms + linger, 2}, {5*ms + linger, 2}, {40 * ms, 1}}, got)
 	})
 }
