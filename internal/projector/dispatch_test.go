@@ -76,7 +76,7 @@ func TestStreamSharesTransactions(t *testing.T) {
 		began := time.Now()
 		var got []batch
 		p := New(Options{
-			Log:   timedEvents{at: []time.Duration{0, 3 * ms, 3*ms + linger/2, 4 * ms, 5 * ms, 40 * ms}},
+			Log:   timedEvents{at: []time.Duration{0, 3 * ms, 3*ms + linger/2, 4 * ms, 5 * ms, 40 * ms, 80 * ms}},
 			Batch: 500, Appliers: 4,
 			Apply: func(_ context.Context, entries []store.Entry) ([]store.Outcome, error) {
 				got = append(got, batch{time.Since(began), len(entries)})
@@ -86,6 +86,6 @@ func TestStreamSharesTransactions(t *testing.T) {
 		})
 		p.Start()
 		p.Wait()
-		require.Equal(t, []batch{{0, 1}, {3*ms + linger, 2}, {5*ms + linger, 2}, {40 * ms, 1}}, got)
+		require.Equal(t, []batch{{0, 1}, {3*ms + linger, 2}, {5*ms + linger, 2}, {40 * ms, 1}, {80 * ms, 1}}, got)
 	})
 }
