@@ -125,7 +125,7 @@ func ParseChange(e *Event) (*Change, error) {
 	return c, nil
 }
 
-// body is what ParseChange reads of a body.
+// body has the fields of a body that ParseChange reads.
 type body struct {
 	Type      string `json:"type"`
 	Timestamp int64  `json:"timestamp"`

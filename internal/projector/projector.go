@@ -199,8 +199,8 @@ func (p *Projector) dispatch() {
 		if began.Add(stream).After(first) {
 			begins = first.Add(linger)
 		}
-		if overdue := began.Add(overdue); busy > 0 && overdue.After(begins) {
-			begins = overdue
+		if late := began.Add(overdue); busy > 0 && late.After(begins) {
+			begins = late
 		}
 		early := time.Until(begins)
 		if len(batch) > 0 && busy < p.appliers && (full || early <= 0) {
