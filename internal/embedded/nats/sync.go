@@ -89,6 +89,7 @@ func (f *streamFiles) syncBlocks(msgs string, modified time.Time) error {
 			return err
 		}
 	}
+	certain := settled(modified) // before the folder is read, however long the disk takes then
 	entries, err := os.ReadDir(msgs)
 	if err != nil {
 		return err
@@ -123,7 +124,7 @@ func (f *streamFiles) syncBlocks(msgs string, modified time.Time) error {
 			return err
 		}
 	}
-	f.first, f.last, f.modified, f.certain = info, last, modified, settled(modified)
+	f.first, f.last, f.modified, f.certain = info, last, modified, certain
 	return nil
 }
 

@@ -1,0 +1,71 @@
+//go:build linux || darwin
+
+package nats
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// blocks are the files of a stream without a server.
+type blocks struct {
+	*streamFiles
+	t *testing.T
+}
+
+// newBlocks makes one block, in a folder that was last changed long ago.
+func newBlocks(t *testing.T) *blocks {
+	b := &blocks{&streamFiles{dir: filepath.Join(t.TempDir(), "jetstream", "$G", "streams", "S")}, t}
+	require.NoError(t, os.MkdirAll(filepath.Join(b.dir, "msgs"), 0o700))
+	b.write(1, time.Now().Add(-time.Hour))
+	require.Equal(t, []int{1}, b.sync(nil))
+	require.True(t, b.certain)
+	return b
+}
+
+// write puts a new file in the place of a block. changed is the modification time that the
+// folder gets.
+func (b *blocks) write(n int, changed time.Time) {
+	tmp := b.block(n) + ".tmp"
+	require.NoError(b.t, os.WriteFile(tmp, []byte("messages"), 0o600))
+	require.NoError(b.t, os.Rename(tmp, b.block(n)))
+	require.NoError(b.t, os.Chtimes(filepath.Join(b.dir, "msgs"), changed, changed))
+}
+
+// sync returns the blocks that it syncs. meanwhile, if set, is called once, before the first.
+func (b *blocks) sync(meanwhile func()) (synced []int) {
+	b.testOnlySyncing = func(block string) {
+		if meanwhile != nil {
+			meanwhile()
+			meanwhile = nil
+		}
+		for n := range 10 {
+			if b.block(n) == block {
+				synced = append(synced, n)
+			}
+		}
+	}
+	require.NoError(b.t, b.streamFiles.sync())
+	slices.Sort(synced)
+	return slices.Compact(synced)
+}
+
+// TestSlowDiskHidesNoBlock: two blocks begin within a tick of the folder's clock, which is
+// read in between, and then the disk takes so long that the tick is over.
+func TestSlowDiskHidesNoBlock(t *testing.T) {
+	t.Parallel()
+	b := newBlocks(t)
+	tick := time.Now().Add(time.Second)
+	b.write(2, tick)
+	require.Equal(t, []int{1, 2}, b.sync(func() {
+		b.write(3, tick)
+		time.Sleep(time.Until(tick) + 100*time.Millisecond)
+	}))
+	require.False(t, b.certain)
+	require.Equal(t, []int{2, 3}, b.sync(nil))
+}
