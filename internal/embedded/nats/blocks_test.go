@@ -69,3 +69,13 @@ func TestSlowDiskHidesNoBlock(t *testing.T) {
 	require.False(t, b.certain)
 	require.Equal(t, []int{2, 3}, b.sync(nil))
 }
+
+// TestNextBlockIsFoundWithoutTheTime: the folder's time can be another machine's, whose clock
+// is behind ours, or that of a clock that stands still for a while.
+func TestNextBlockIsFoundWithoutTheTime(t *testing.T) {
+	t.Parallel()
+	b := newBlocks(t)
+	b.write(2, b.modified)
+	require.Equal(t, []int{1, 2}, b.sync(nil))
+	require.Equal(t, []int{2}, b.sync(nil))
+}

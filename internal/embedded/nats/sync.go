@@ -71,7 +71,10 @@ func (f *streamFiles) sync() error {
 	if err != nil {
 		return err
 	}
-	if f.certain && info.ModTime().Equal(f.modified) {
+	// The next block is looked for by its name too: the time of the folder may be by a clock
+	// that is behind ours, as that of a file server.
+	_, next := os.Stat(f.block(f.last + 1))
+	if f.certain && info.ModTime().Equal(f.modified) && errors.Is(next, fs.ErrNotExist) {
 		err := f.syncBlock(f.last)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
