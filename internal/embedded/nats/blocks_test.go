@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -78,4 +79,17 @@ func TestNextBlockIsFoundWithoutTheTime(t *testing.T) {
 	b.write(2, b.modified)
 	require.Equal(t, []int{1, 2}, b.sync(nil))
 	require.Equal(t, []int{2}, b.sync(nil))
+}
+
+// TestWholeSecondsSettleLate: the clock of the file system ticks, so it can be in a second
+// that is over by ours.
+func TestWholeSecondsSettleLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		modified := time.Now().Truncate(time.Second)
+		time.Sleep(time.Until(modified) + time.Second + 10*time.Millisecond)
+		require.False(t, settled(modified))
+		time.Sleep(50 * time.Millisecond)
+		require.True(t, settled(modified))
+	})
 }

@@ -56,7 +56,7 @@ type streamFiles struct {
 func settled(modified time.Time) bool {
 	tick := 50 * time.Millisecond
 	if modified.Nanosecond() == 0 {
-		tick = time.Second
+		tick += time.Second
 	}
 	return time.Since(modified) > tick
 }
