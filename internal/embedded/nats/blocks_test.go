@@ -93,3 +93,29 @@ func TestWholeSecondsSettleLate(t *testing.T) {
 		require.True(t, settled(modified))
 	})
 }
+
+// TestFirstBlockIsReplacedMeanwhile: what a purge puts in the place of a block that is no
+// longer the last is synced, though the disk was at the next block just then.
+func TestFirstBlockIsReplacedMeanwhile(t *testing.T) {
+	t.Parallel()
+	b := newBlocks(t)
+	b.write(2, time.Now().Add(-time.Minute))
+	replaced := false
+	var synced os.FileInfo // the first block
+	b.testOnlySyncing = func(block string) {
+		switch {
+		case block == b.block(1):
+			synced, _ = os.Stat(block)
+		case !replaced:
+			b.write(1, time.Now())
+			time.Sleep(100 * time.Millisecond)
+			replaced = true
+		}
+	}
+	require.NoError(t, b.streamFiles.sync())
+	require.NoError(t, b.streamFiles.sync())
+	require.True(t, replaced)
+	info, err := os.Stat(b.block(1))
+	require.NoError(t, err)
+	require.True(t, os.SameFile(info, synced))
+}

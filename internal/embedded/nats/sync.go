@@ -117,7 +117,7 @@ func (f *streamFiles) syncBlocks(msgs string, modified time.Time) error {
 		return err
 	}
 	replaced := !same(f.first, info)
-	if replaced && first < f.last {
+	if replaced && first < max(f.last, last) { // maybe after it was synced above
 		if err := f.syncBlock(first); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
