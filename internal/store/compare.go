@@ -76,7 +76,7 @@ func (s *Store) Compare(ctx context.Context, scratch *Store, f func(*Difference)
 	defer tx.Rollback(ctx) // nothing was written
 	// Unlike any other statement of ours, these read whole tables.
 	if _, err := tx.Exec(ctx, `SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on;
-		SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0`); err != nil {
+		SET LOCAL max_parallel_workers_per_gather = DEFAULT; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0`); err != nil {
 		return wrap("compare", err)
 	}
 	for _, c := range comparisons() {

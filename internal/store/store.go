@@ -46,6 +46,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		// Left to itself, PostgreSQL plans some statements at each execution, which takes longer
 		// than to execute them: it takes an array of unknown length for a long one.
 		"plan_cache_mode": "force_generic_plan",
+		// It also takes an unknown LIMIT for a tenth of all rows, and would start workers for a
+		// page that the session reads sooner by itself.
+		"max_parallel_workers_per_gather": "0",
 	})
 	if err != nil {
 		return nil, err
