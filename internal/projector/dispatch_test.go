@@ -64,7 +64,7 @@ func (l timedEvents) Consume(_ context.Context, deliver func(*eventlog.Message))
 }
 
 // TestStreamSharesTransactions: a lone event is applied at once, and what comes soon after
-// gathers for a moment.
+// gathers for a moment. A transaction takes two milliseconds here.
 func TestStreamSharesTransactions(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestStreamSharesTransactions(t *testing.T) {
 		began := time.Now()
 		var got []batch
 		p := New(Options{
-			Log:   timedEvents{at: []time.Duration{0, 3 * ms, 3*ms + linger/2, 4 * ms, 5 * ms, 40 * ms, 80 * ms}},
+			Log:   timedEvents{at: []time.Duration{0, ms, 4 * ms, 5 * ms, 9*ms - linger/2, 9 * ms, 40 * ms, 80 * ms}},
 			Batch: 500, Appliers: 4,
 			Apply: func(_ context.Context, entries []store.Entry) ([]store.Outcome, error) {
 				got = append(got, batch{time.Since(began), len(entries)})
@@ -86,6 +86,6 @@ func TestStreamSharesTransactions(t *testing.T) {
 		})
 		p.Start()
 		p.Wait()
-		require.Equal(t, []batch{{0, 1}, {3*ms + linger, 2}, {5*ms + linger, 2}, {40 * ms, 1}, {80 * ms, 1}}, got)
+		require.Equal(t, []batch{{0, 1}, {3 * ms, 1}, {6 * ms, 2}, {9*ms + linger/2, 2}, {40 * ms, 1}, {80 * ms, 1}}, got)
 	})
 }

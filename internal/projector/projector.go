@@ -170,12 +170,14 @@ func (p *Projector) Appliers() (all, busy int) { return p.appliers, int(p.busy.L
 // Settled returns how many events were settled since the start.
 func (p *Projector) Settled() uint64 { return p.done.Load() }
 
-// A lone event is applied at once. When the last batch began within stream, the next one
-// gathers for linger, unless it is full: a transaction costs nearly the same whatever it
-// carries, and events that were stored together do not arrive at the same moment.
+// A lone event is applied at once. When the last batch began within stream, the next one waits
+// until linger after its first event, since events that were stored together do not arrive at
+// the same moment, and until spacing after that beginning: a transaction costs nearly the same
+// whatever it carries. A full one waits for nothing.
 const (
-	linger = 300 * time.Microsecond
-	stream = 10 * time.Millisecond
+	linger  = 300 * time.Microsecond
+	spacing = 3 * time.Millisecond
+	stream  = 10 * time.Millisecond
 )
 
 // overdue is how long a batch may run before another applier begins beside it: one that waits
@@ -195,14 +197,13 @@ func (p *Projector) dispatch() {
 	defer begin.Stop()
 	for feed := p.feed; feed != nil || len(batch) > 0 || busy > 0; {
 		full := len(batch) >= p.batch || bytes >= maxBatchBytes || feed == nil
-		begins := first
-		if began.Add(stream).After(first) {
-			begins = first.Add(linger)
+		var early time.Duration
+		switch since := time.Since(began); {
+		case busy > 0:
+			early = overdue - since
+		case first.Sub(began) < stream:
+			early = max(linger-time.Since(first), spacing-since)
 		}
-		if late := began.Add(overdue); busy > 0 && late.After(begins) {
-			begins = late
-		}
-		early := time.Until(begins)
 		if len(batch) > 0 && busy < p.appliers && (full || early <= 0) {
 			cut := batch
 			p.workers.Go(func() {
