@@ -64,7 +64,7 @@ func (l timedEvents) Consume(_ context.Context, deliver func(*eventlog.Message))
 }
 
 // TestStreamSharesTransactions: a lone event is applied at once, and what comes soon after
-// gathers for a moment. A transaction takes two milliseconds here.
+// gathers for a moment.
 func TestStreamSharesTransactions(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -72,20 +72,23 @@ func TestStreamSharesTransactions(t *testing.T) {
 			Began  time.Duration
 			Events int
 		}
-		const ms = time.Millisecond
 		began := time.Now()
 		var got []batch
 		p := New(Options{
-			Log:   timedEvents{at: []time.Duration{0, ms, 4 * ms, 5 * ms, 9*ms - linger/2, 9 * ms, 40 * ms, 80 * ms}},
+			Log: timedEvents{at: []time.Duration{
+				0, spacing - linger, 2*spacing - 2*linger, 2*spacing - linger,
+				3*spacing - linger/2, 3 * spacing, // a group
+				20 * spacing, 40 * spacing,
+			}},
 			Batch: 500, Appliers: 4,
 			Apply: func(_ context.Context, entries []store.Entry) ([]store.Outcome, error) {
 				got = append(got, batch{time.Since(began), len(entries)})
-				time.Sleep(2 * ms)
+				time.Sleep(spacing / 2)
 				return make([]store.Outcome, len(entries)), nil
 			},
 		})
 		p.Start()
 		p.Wait()
-		require.Equal(t, []batch{{0, 1}, {3 * ms, 1}, {6 * ms, 2}, {9*ms + linger/2, 2}, {40 * ms, 1}, {80 * ms, 1}}, got)
+		require.Equal(t, []batch{{0, 1}, {spacing, 1}, {2 * spacing, 2}, {3*spacing + linger/2, 2}, {20 * spacing, 1}, {40 * spacing, 1}}, got)
 	})
 }

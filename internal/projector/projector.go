@@ -176,7 +176,7 @@ func (p *Projector) Settled() uint64 { return p.done.Load() }
 // whatever it carries. A full one waits for nothing.
 const (
 	linger  = 300 * time.Microsecond
-	spacing = 3 * time.Millisecond
+	spacing = 2 * time.Millisecond
 	stream  = 10 * time.Millisecond
 )
 
