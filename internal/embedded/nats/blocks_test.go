@@ -29,12 +29,13 @@ func newBlocks(t *testing.T) *blocks {
 	return b
 }
 
-// write puts a new file in the place of a block. changed is the modification time that the
-// folder gets.
+// write puts a new file in the place of a block. changed is the modification time that it and
+// the folder get.
 func (b *blocks) write(n int, changed time.Time) {
 	tmp := b.block(n) + ".tmp"
 	require.NoError(b.t, os.WriteFile(tmp, []byte("messages"), 0o600))
 	require.NoError(b.t, os.Rename(tmp, b.block(n)))
+	require.NoError(b.t, os.Chtimes(b.block(n), changed, changed))
 	require.NoError(b.t, os.Chtimes(filepath.Join(b.dir, "msgs"), changed, changed))
 }
 
@@ -60,15 +61,17 @@ func (b *blocks) sync(meanwhile func()) (synced []int) {
 // read in between, and then the disk takes so long that the tick is over.
 func TestSlowDiskHidesNoBlock(t *testing.T) {
 	t.Parallel()
-	b := newBlocks(t)
-	tick := time.Now().Add(time.Second)
-	b.write(2, tick)
-	require.Equal(t, []int{1, 2}, b.sync(func() {
-		b.write(3, tick)
-		time.Sleep(time.Until(tick) + 100*time.Millisecond)
-	}))
-	require.False(t, b.certain)
-	require.Equal(t, []int{2, 3}, b.sync(nil))
+	synctest.Test(t, func(t *testing.T) {
+		b := newBlocks(t)
+		tick := time.Now().Add(10 * time.Millisecond)
+		b.write(2, tick)
+		require.Equal(t, []int{1, 2}, b.sync(func() {
+			b.write(3, tick)
+			time.Sleep(time.Minute)
+		}))
+		require.False(t, b.certain)
+		require.Equal(t, []int{2, 3}, b.sync(nil))
+	})
 }
 
 // TestNextBlockIsFoundWithoutTheTime: the folder's time can be another machine's, whose clock
@@ -108,7 +111,8 @@ func TestFirstBlockIsReplacedMeanwhile(t *testing.T) {
 			synced, _ = os.Stat(block)
 		case !replaced:
 			b.write(1, time.Now())
-			time.Sleep(100 * time.Millisecond)
+			long := time.Now().Add(-time.Minute) // ago
+			require.NoError(t, os.Chtimes(b.block(1), long, long))
 			replaced = true
 		}
 	}
