@@ -14,8 +14,8 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// outageLimit is how long a receiver may acknowledge nothing after a node failed. NATS takes
-// 4 to 9 seconds to elect a leader; the rest is for a busy machine.
+// outageLimit bounds the time without an acknowledgement after a node failed. NATS takes 4 to
+// 9 seconds to elect a leader; the rest is for a busy machine.
 const outageLimit = 40 * time.Second
 
 // TestNodesFail: while webhooks arrive, each node of a NATS cluster is killed and comes back,

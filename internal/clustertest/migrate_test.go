@@ -21,7 +21,7 @@ import (
 	"github.com/clerksync/clerksync/sql"
 )
 
-// lockLimit is how long a migration may make others wait for a lock.
+// lockLimit bounds how long others wait for the lock of a migration.
 const lockLimit = time.Second
 
 // formerVersion is the migration from which all newer ones are applied: the next one moves rows.

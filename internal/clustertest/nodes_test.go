@@ -30,7 +30,7 @@ type nodeOptions struct {
 	Name, Dir, Advertise, Routes string
 }
 
-// nodePorts is what a node prints when it listens.
+// nodePorts are printed by a node when it listens.
 type nodePorts struct{ Clients, Routes, Monitor string }
 
 // serveNode runs a node until its input ends.

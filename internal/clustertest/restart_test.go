@@ -14,8 +14,8 @@ import (
 	"github.com/clerksync/clerksync/internal/testkit"
 )
 
-// drainLimit is how long a process may take to stop. It has to finish a few requests, or one
-// batch; the rest is for a busy machine. Parts have 15 s each.
+// drainLimit bounds the stop of a process. It has to finish a few requests, or one batch; the
+// rest is for a busy machine. Parts have 15 s each.
 const drainLimit = 15 * time.Second
 
 // TestRollingRestart: each receiver and each worker is replaced by a new process while webhooks

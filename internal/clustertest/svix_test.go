@@ -54,7 +54,7 @@ type svix struct {
 	gap       time.Duration    // the longest time without one
 }
 
-// receiver is what the senders know of a receiver.
+// receiver counts what one receiver acknowledged to the senders.
 type receiver struct {
 	endpoint     string
 	acknowledged int

@@ -369,7 +369,7 @@ func (v *validation) tracing(c *Config) {
 	}
 }
 
-// svixRetries is how long Svix retries a delivery.
+// Svix retries a delivery for this long.
 const svixRetries = 28 * time.Hour
 
 // ShortAge returns a warning when the log keeps events for less time than Svix retries a
